@@ -1,0 +1,181 @@
+//! What can be wrong with an input, as values.
+
+use std::fmt;
+
+/// Why a sampler refused its input.
+///
+/// The variants follow the reference's own refusals; each message names the argument and its
+/// value.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum SampleError {
+    /// The logits have no tokens, and a largest or first one was looked for.
+    EmptyVocabulary,
+    /// The logits have no tokens, and one was to be drawn (top-p being off).
+    NothingToDraw,
+    /// `top_k` exceeds the vocabulary.
+    TopKOutOfRange {
+        /// The argument.
+        top_k: i64,
+        /// Tokens a row.
+        vocab: usize,
+    },
+    /// The probabilities would be NaN, infinite or negative.
+    InvalidProbabilities(Offence),
+    /// More tokens a row than `torch.multinomial` takes (2^24).
+    TooManyTokens {
+        /// Tokens a row.
+        vocab: usize,
+    },
+    /// The simple sampler's temperature is not greater than zero.
+    TemperatureNotPositive {
+        /// The argument.
+        temp: f64,
+    },
+    /// The noise is negative, NaN, infinite or beyond f32.
+    NoiseOutOfRange {
+        /// The argument.
+        noise: f64,
+    },
+    /// The forbidden token is not in the vocabulary.
+    ForbiddenTokenOutOfRange {
+        /// The argument.
+        token: usize,
+        /// Tokens a row.
+        vocab: usize,
+    },
+    /// The output's length is not the number of rows.
+    OutputLength {
+        /// Length of the output given.
+        given: usize,
+        /// Rows of logits.
+        rows: usize,
+    },
+    /// The number of logits is not rows times vocabulary.
+    Shape {
+        /// Number of logits given.
+        values: usize,
+        /// Rows asked for.
+        rows: usize,
+        /// Tokens a row asked for.
+        vocab: usize,
+    },
+}
+
+/// What makes a row's probabilities invalid.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[non_exhaustive]
+pub enum Offence {
+    /// The temperature alone does it.
+    Temperature(f64),
+    /// One logit is NaN or infinite on the large side, before or after scaling.
+    Logit {
+        /// Its row.
+        row: usize,
+        /// Its token.
+        token: usize,
+        /// Its value.
+        value: f32,
+        /// The temperature it was divided by.
+        temperature: f64,
+    },
+    /// Every logit of the row is infinite on the small side, so that no token is possible.
+    NoToken {
+        /// The row.
+        row: usize,
+    },
+}
+
+impl fmt::Display for SampleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::EmptyVocabulary | Self::NothingToDraw => {
+                write!(f, "logits have V = 0 tokens a row: there is none to choose")
+            }
+            Self::TopKOutOfRange { top_k, vocab } => {
+                write!(f, "top_k = {top_k} is out of range: logits have V = {vocab} tokens a row")
+            }
+            Self::InvalidProbabilities(offence) => {
+                write!(f, "the probabilities contain inf, nan or an element < 0: ")?;
+                match offence {
+                    Offence::Temperature(t) if t == 0.0 => write!(
+                        f,
+                        "temperature = {t} divides by zero (zero_temperature = \"argmax\" gives the largest logit)"
+                    ),
+                    Offence::Temperature(t) => write!(f, "temperature = {t}"),
+                    Offence::Logit { row, token, value, temperature } => {
+                        write!(f, "logits[{row}, {token}] = {value} at temperature = {temperature}")
+                    }
+                    Offence::NoToken { row } => {
+                        write!(f, "every token of row {row} of logits is masked with -inf")
+                    }
+                }
+            }
+            Self::TooManyTokens { vocab } => {
+                write!(
+                    f,
+                    "logits have V = {vocab} tokens a row: more than 2^24 cannot be drawn from"
+                )
+            }
+            Self::TemperatureNotPositive { temp } => {
+                write!(f, "temp = {temp} must be > 0: use noise = 0 for greedy decoding")
+            }
+            Self::NoiseOutOfRange { noise } => {
+                write!(f, "noise = {noise} must be within [0, {:e}]", f32::MAX)
+            }
+            Self::ForbiddenTokenOutOfRange { token, vocab } => write!(
+                f,
+                "forbid_token = {token} is out of range: logits have V = {vocab} tokens a row"
+            ),
+            Self::OutputLength { given, rows } => {
+                write!(f, "tokens has length {given}: logits have {rows} rows")
+            }
+            Self::Shape { values, rows, vocab } => {
+                write!(
+                    f,
+                    "logits hold {values} values: {rows} rows of {vocab} tokens were asked for"
+                )
+            }
+        }
+    }
+}
+
+impl std::error::Error for SampleError {}
+
+/// Why a generator refused a state; the generator is as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StateError {
+    /// The state does not have `torch`'s length.
+    Length {
+        /// Length of the state given, in bytes.
+        given: usize,
+    },
+    /// The position in the state is impossible.
+    Position {
+        /// Outputs left before the next twist, plus one.
+        left: i32,
+        /// Index of the next output.
+        next: u64,
+        /// The flag that says that the state is seeded.
+        seeded: i32,
+    },
+}
+
+impl fmt::Display for StateError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Length { given } => write!(
+                f,
+                "state has {given} bytes: torch.Generator(\"cpu\").get_state() has {}",
+                crate::STATE_BYTES
+            ),
+            Self::Position { left, next, seeded } => write!(
+                f,
+                "state is not a valid mt19937 state: left = {left}, next = {next}, seeded = {seeded}"
+            ),
+        }
+    }
+}
+
+impl std::error::Error for StateError {}

@@ -1,0 +1,368 @@
+//! `sample_logits`: temperature, softmax, top-k, top-p, renormalise, draw.
+
+use std::num::NonZeroUsize;
+
+use crate::stages::renormalize::renormalize;
+use crate::stages::top_p::{self, Nucleus};
+use crate::stages::{scale, softmax, top_k};
+use crate::torch::exponential::{Survivor, multinomial};
+use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
+
+/// The most categories that `torch.multinomial` takes: those that f32 can count.
+const MOST_TOKENS: usize = 1 << 24;
+
+/// What a temperature of zero does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ZeroTemperature {
+    /// What the reference does: the probabilities are NaN, and the draw refuses them.
+    #[default]
+    Raise,
+    /// What its author meant: the first index of the largest logit; the generator is left alone.
+    Argmax,
+}
+
+/// The parameters of [`sample_logits`]; the default is the reference's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleParameters {
+    /// Divisor of the logits.
+    pub temperature: f64,
+    /// Nucleus mass, of the probabilities as top-k left them; off when not > 0.
+    pub top_p: f64,
+    /// Tokens below the `top_k`-th largest probability are dropped, ties at it stay; off when
+    /// not > 0.
+    pub top_k: i64,
+    /// What `temperature == 0` does.
+    pub zero_temperature: ZeroTemperature,
+}
+
+impl Default for SampleParameters {
+    fn default() -> Self {
+        Self {
+            temperature: 1.0,
+            top_p: 0.85,
+            top_k: 0,
+            zero_temperature: ZeroTemperature::default(),
+        }
+    }
+}
+
+/// Which torch is replayed: its bits depend on both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Replay {
+    /// torch's CPU dispatch level.
+    pub capability: Capability,
+    /// torch's thread count, `torch.get_num_threads()`. It shows in one place: the
+    /// renormalisation sum of a batch of one row with more than 32,768 tokens.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Replay {
+    /// The level that torch would choose here, with one thread.
+    fn default() -> Self {
+        Self { capability: Capability::of_torch_here(), threads: NonZeroUsize::MIN }
+    }
+}
+
+/// Draws one token a row.
+///
+/// # Errors
+///
+/// As the reference refuses: see [`SampleError`]. The generator is then as it was.
+pub fn sample_logits(
+    logits: Logits<'_>,
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut Generator,
+) -> Result<Vec<i64>, SampleError> {
+    let mut tokens = vec![0; logits.rows()];
+    Sampler::new().sample(logits, parameters, replay, generator, &mut tokens)?;
+    Ok(tokens)
+}
+
+/// [`sample_logits`], keeping every stage.
+///
+/// # Errors
+///
+/// As [`sample_logits`].
+pub fn trace_sample_logits(
+    logits: Logits<'_>,
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut Generator,
+) -> Result<SampleLogitsTrace, SampleError> {
+    let mut trace = SampleLogitsTrace::default();
+    let mut tokens = vec![0; logits.rows()];
+    Sampler::new().run(logits, parameters, replay, generator, &mut tokens, Some(&mut trace))?;
+    trace.token = tokens;
+    Ok(trace)
+}
+
+/// Draws `tokens.len()` tokens of one row: what as many successive calls of [`sample_logits`]
+/// would give, doing everything before the draw once.
+///
+/// # Errors
+///
+/// As [`sample_logits`]; nothing is checked or computed where `tokens` is empty.
+pub fn draw(
+    logits: &[f32],
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut Generator,
+    tokens: &mut [i64],
+) -> Result<(), SampleError> {
+    Sampler::new().draw(logits, parameters, replay, generator, tokens)
+}
+
+/// [`sample_logits`] and [`draw`] with a workspace of its own: nothing is allocated once the
+/// workspace has grown to the row length.
+#[derive(Debug, Clone, Default)]
+pub struct Sampler {
+    scaled: Vec<f32>,
+    probs: Vec<f32>,
+    scratch: Vec<f32>,
+    top_p: top_p::Workspace,
+    survivors: Vec<Survivor>,
+}
+
+impl Sampler {
+    /// A sampler with an empty workspace.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// [`sample_logits`] into `tokens`, one a row.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample_logits`]; [`SampleError::OutputLength`] where `tokens` is not as long as the
+    /// batch. What `tokens` then holds is not specified.
+    pub fn sample(
+        &mut self,
+        logits: Logits<'_>,
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+    ) -> Result<(), SampleError> {
+        self.run(logits, parameters, replay, generator, tokens, None)
+    }
+
+    /// [`draw`] with this workspace.
+    ///
+    /// # Errors
+    ///
+    /// As [`draw`].
+    pub fn draw(
+        &mut self,
+        logits: &[f32],
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+    ) -> Result<(), SampleError> {
+        if tokens.is_empty() {
+            return Ok(());
+        }
+        let batch = Logits::row(logits);
+        if wants_argmax(parameters) {
+            if logits.is_empty() {
+                return Err(SampleError::EmptyVocabulary);
+            }
+            tokens.fill(to_token(argmax(logits)));
+            return Ok(());
+        }
+        check(batch, parameters)?;
+        self.prepare(logits, 0, true, parameters, replay, None)?;
+        for token in tokens {
+            *token = to_token(multinomial(&self.survivors, logits.len(), generator));
+        }
+        Ok(())
+    }
+
+    fn run(
+        &mut self,
+        logits: Logits<'_>,
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+        mut trace: Option<&mut SampleLogitsTrace>,
+    ) -> Result<(), SampleError> {
+        if tokens.len() != logits.rows() {
+            return Err(SampleError::OutputLength { given: tokens.len(), rows: logits.rows() });
+        }
+        if wants_argmax(parameters) {
+            return take_argmax(logits, tokens, trace);
+        }
+        check(logits, parameters)?;
+        // The reference looks at every row before it draws for the first.
+        let before = (logits.rows() > 1).then(|| generator.clone());
+        let alone = logits.rows() == 1;
+        for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
+            let prepared =
+                self.prepare(values, row, alone, parameters, replay, trace.as_deref_mut());
+            if let Err(error) = prepared {
+                if let Some(before) = before {
+                    *generator = before;
+                }
+                return Err(error);
+            }
+            *token = to_token(multinomial(&self.survivors, values.len(), generator));
+        }
+        if planted!(GeneratorExtraStep) {
+            generator.next_u32();
+        }
+        Ok(())
+    }
+
+    /// Everything before the draw, for one row: fills `survivors`.
+    fn prepare(
+        &mut self,
+        logits: &[f32],
+        row: usize,
+        alone: bool,
+        parameters: &SampleParameters,
+        replay: Replay,
+        trace: Option<&mut SampleLogitsTrace>,
+    ) -> Result<(), SampleError> {
+        let &SampleParameters { temperature, mut top_p, top_k, .. } = parameters;
+        if temperature == 0.0 {
+            top_p = 0.0;
+        }
+        self.probs.resize(logits.len(), 0.0);
+        let scaled = if temperature == 1.0 {
+            logits
+        } else {
+            self.scaled.resize(logits.len(), 0.0);
+            scale::divide(logits, temperature, &mut self.scaled);
+            &self.scaled
+        };
+        if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
+            let offence = offence(logits, scaled, row, temperature);
+            return Err(SampleError::InvalidProbabilities(offence));
+        }
+
+        let floor = match usize::try_from(top_k) {
+            Ok(k @ 1..) => {
+                let k = k + usize::from(planted!(TopKOffByOne) && k < logits.len());
+                top_k::threshold(&self.probs, k, &mut self.scratch)
+            }
+            _ => 0.0,
+        };
+        let nucleus = if top_p > 0.0 {
+            top_p::nucleus(&self.probs, floor, top_p, &mut self.top_p)
+        } else {
+            Nucleus::All
+        };
+        if let Some(trace) = trace {
+            trace.scaled_logits.extend_from_slice(scaled);
+            trace.probs.extend_from_slice(&self.probs);
+            trace.top_k_mask.extend(self.probs.iter().map(|p| *p >= floor));
+            let kept_ties = &self.top_p.kept_ties;
+            trace.top_p_mask.extend((0..).zip(&self.probs).map(|(token, &p)| match nucleus {
+                Nucleus::All => true,
+                Nucleus::AtLeast(value) => p >= value,
+                Nucleus::Split { tied } if p == tied => kept_ties.binary_search(&token).is_ok(),
+                Nucleus::Split { tied } => p > tied,
+            }));
+            self.renormalize(floor, nucleus, alone, replay);
+            trace.renormalized.extend_from_slice(&self.probs);
+        } else {
+            self.renormalize(floor, nucleus, alone, replay);
+        }
+        Ok(())
+    }
+
+    fn renormalize(&mut self, floor: f32, nucleus: Nucleus, alone: bool, replay: Replay) {
+        renormalize(
+            &mut self.probs,
+            floor,
+            nucleus,
+            &self.top_p.kept_ties,
+            alone,
+            replay.threads,
+            &mut self.survivors,
+        );
+    }
+}
+
+fn wants_argmax(parameters: &SampleParameters) -> bool {
+    parameters.temperature == 0.0 && parameters.zero_temperature == ZeroTemperature::Argmax
+}
+
+/// What the reference refuses whatever the logits' values are.
+fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), SampleError> {
+    let vocab = logits.vocab();
+    let top_k = parameters.top_k;
+    if usize::try_from(top_k).is_ok_and(|k| k > vocab) {
+        return Err(SampleError::TopKOutOfRange { top_k, vocab });
+    }
+    if vocab == 0 {
+        let first_is_looked_for = parameters.top_p > 0.0 && parameters.temperature != 0.0;
+        return Err(if first_is_looked_for {
+            SampleError::EmptyVocabulary
+        } else {
+            SampleError::NothingToDraw
+        });
+    }
+    if vocab > MOST_TOKENS {
+        return Err(SampleError::TooManyTokens { vocab });
+    }
+    Ok(())
+}
+
+/// What made the softmax NaN.
+fn offence(logits: &[f32], scaled: &[f32], row: usize, temperature: f64) -> Offence {
+    if temperature == 0.0 || temperature.is_nan() {
+        return Offence::Temperature(temperature);
+    }
+    scaled.iter().position(|x| x.is_nan() || *x == f32::INFINITY).map_or(
+        Offence::NoToken { row },
+        |token| Offence::Logit { row, token, value: logits[token], temperature },
+    )
+}
+
+fn take_argmax(
+    logits: Logits<'_>,
+    tokens: &mut [i64],
+    trace: Option<&mut SampleLogitsTrace>,
+) -> Result<(), SampleError> {
+    if logits.vocab() == 0 {
+        return Err(SampleError::EmptyVocabulary);
+    }
+    for (values, token) in logits.each_row().zip(&mut *tokens) {
+        *token = to_token(argmax(values));
+    }
+    if let Some(trace) = trace {
+        let size = logits.values().len();
+        trace.scaled_logits.extend_from_slice(logits.values());
+        trace.top_k_mask.resize(size, true);
+        trace.top_p_mask.resize(size, true);
+        for values in logits.each_row() {
+            let winner = argmax(values);
+            trace.probs.extend((0..values.len()).map(|i| f32::from(u8::from(i == winner))));
+        }
+        trace.renormalized.clone_from(&trace.probs);
+    }
+    Ok(())
+}
+
+/// `torch.argmax`: the first index of the maximum; a NaN counts as the maximum.
+pub(crate) fn argmax(row: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, &x) in row.iter().enumerate() {
+        if x.is_nan() {
+            return index;
+        }
+        if x > row[best] || (planted!(ArgmaxLastWins) && x >= row[best]) {
+            best = index;
+        }
+    }
+    best
+}
+
+pub(crate) fn to_token(index: usize) -> i64 {
+    // A slice has at most isize::MAX elements.
+    i64::try_from(index).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,157 @@
+//! `simple_batch_sampler`: argmax of scaled logits plus uniform noise.
+
+use crate::sample_logits::{argmax, to_token};
+use crate::stages::scale;
+use crate::{Generator, SampleError, SimpleBatchTrace, planted};
+
+/// The parameters of [`simple_batch_sampler`]; the default is the reference's.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct NoiseParameters {
+    /// Upper end of the uniform noise; 0 adds none and leaves the generator alone.
+    pub noise: f64,
+    /// The logits are multiplied by 1 / temp.
+    pub temp: f64,
+    /// A token whose logits are set to -inf first.
+    pub forbid_token: Option<usize>,
+    /// In which order the logits take their noise from the generator.
+    pub order: NoiseOrder,
+}
+
+/// In which order the logits take their noise from the generator.
+///
+/// torch fills a tensor in the order of its memory: a transposed one column by column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum NoiseOrder {
+    /// Row by row.
+    #[default]
+    RowMajor,
+    /// Column by column.
+    ColumnMajor,
+}
+
+impl Default for NoiseParameters {
+    fn default() -> Self {
+        Self { noise: 1.0, temp: 1.0, forbid_token: None, order: NoiseOrder::RowMajor }
+    }
+}
+
+/// Takes the argmax of each row after scaling it and adding noise, in place.
+///
+/// `logits` is `[B, V]`, row-major, with `vocab` = V and B = `tokens.len()`; it holds the scaled,
+/// noised logits afterwards. The noise takes one 32-bit output a logit.
+///
+/// # Errors
+///
+/// As the reference refuses: see [`SampleError`]. Logits and generator are as they were, except
+/// that a refused noise leaves the logits scaled, as in the reference.
+pub fn simple_batch_sampler(
+    logits: &mut [f32],
+    vocab: usize,
+    parameters: &NoiseParameters,
+    generator: &mut Generator,
+    tokens: &mut [i64],
+) -> Result<(), SampleError> {
+    run(logits, vocab, parameters, generator, tokens, None)
+}
+
+/// [`simple_batch_sampler`], keeping every stage.
+///
+/// # Errors
+///
+/// As [`simple_batch_sampler`].
+pub fn trace_simple_batch_sampler(
+    logits: &mut [f32],
+    vocab: usize,
+    parameters: &NoiseParameters,
+    generator: &mut Generator,
+    rows: usize,
+) -> Result<SimpleBatchTrace, SampleError> {
+    let mut trace = SimpleBatchTrace::default();
+    let mut tokens = vec![0; rows];
+    run(logits, vocab, parameters, generator, &mut tokens, Some(&mut trace))?;
+    trace.token = tokens;
+    Ok(trace)
+}
+
+fn run(
+    logits: &mut [f32],
+    vocab: usize,
+    parameters: &NoiseParameters,
+    generator: &mut Generator,
+    tokens: &mut [i64],
+    mut trace: Option<&mut SimpleBatchTrace>,
+) -> Result<(), SampleError> {
+    let &NoiseParameters { noise, temp, forbid_token, order } = parameters;
+    if tokens.len().checked_mul(vocab) != Some(logits.len()) {
+        return Err(SampleError::Shape { values: logits.len(), rows: tokens.len(), vocab });
+    }
+    if temp <= 0.0 || temp.is_nan() {
+        return Err(SampleError::TemperatureNotPositive { temp });
+    }
+    if let Some(token) = forbid_token {
+        if token >= vocab {
+            return Err(SampleError::ForbiddenTokenOutOfRange { token, vocab });
+        }
+        for row in logits.chunks_exact_mut(vocab) {
+            row[token] = f32::NEG_INFINITY;
+        }
+    }
+
+    if temp != 1.0 {
+        if planted!(SimpleDivides) {
+            let undivided = logits.to_vec();
+            scale::divide(&undivided, temp, logits);
+        } else {
+            scale::multiply(logits, 1.0 / temp);
+        }
+    }
+    if let Some(trace) = trace.as_deref_mut() {
+        trace.scaled_logits.extend_from_slice(logits);
+    }
+    if noise != 0.0 {
+        add_noise(logits, vocab, noise, order, generator)?;
+    }
+    if let Some(trace) = trace {
+        trace.noised_logits.extend_from_slice(logits);
+    }
+    if vocab == 0 {
+        return Err(SampleError::EmptyVocabulary);
+    }
+    for (row, token) in logits.chunks_exact(vocab).zip(tokens) {
+        *token = to_token(argmax(row));
+    }
+    if planted!(GeneratorExtraStep) {
+        generator.next_u32();
+    }
+    Ok(())
+}
+
+/// `logits.add_(uniform_(0, noise))`.
+fn add_noise(
+    logits: &mut [f32],
+    vocab: usize,
+    noise: f64,
+    order: NoiseOrder,
+    generator: &mut Generator,
+) -> Result<(), SampleError> {
+    if !(0.0..=f64::from(f32::MAX)).contains(&noise) {
+        return Err(SampleError::NoiseOutOfRange { noise });
+    }
+    #[allow(clippy::cast_possible_truncation)] // torch rounds the bounds to the tensor's type.
+    let range = noise as f32;
+    match order {
+        NoiseOrder::RowMajor => {
+            for x in logits {
+                *x += generator.next_f32() * range;
+            }
+        }
+        NoiseOrder::ColumnMajor => {
+            for column in 0..vocab {
+                for x in logits[column..].iter_mut().step_by(vocab) {
+                    *x += generator.next_f32() * range;
+                }
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,36 @@
+//! Temperature.
+
+use crate::planted;
+use crate::simd::kernel;
+
+/// `logits / temperature`: the divisor is rounded to f32, the division is a division.
+pub(crate) fn divide(logits: &[f32], temperature: f64, out: &mut [f32]) {
+    if planted!(TemperatureByReciprocal) {
+        out.copy_from_slice(logits);
+        return multiply(out, 1.0 / temperature);
+    }
+    #[allow(clippy::cast_possible_truncation)] // torch rounds the scalar to the tensor's type.
+    divide_by(logits, temperature as f32, out);
+}
+
+/// `logits.mul_(factor)`: the factor is rounded to f32.
+pub(crate) fn multiply(logits: &mut [f32], factor: f64) {
+    #[allow(clippy::cast_possible_truncation)] // torch rounds the scalar to the tensor's type.
+    multiply_by(logits, factor as f32);
+}
+
+kernel! {
+    fn divide_by<'a>(logits: &'a [f32], divisor: f32, out: &'a mut [f32]) -> () {
+        for (x, scaled) in logits.iter().zip(out) {
+            *scaled = x / divisor;
+        }
+    }
+}
+
+kernel! {
+    fn multiply_by<'a>(logits: &'a mut [f32], factor: f32) -> () {
+        for x in logits {
+            *x *= factor;
+        }
+    }
+}

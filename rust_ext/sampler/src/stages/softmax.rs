@@ -1,0 +1,37 @@
+//! Softmax.
+
+use crate::Capability;
+use crate::simd::kernel;
+use crate::torch::exp::exp_and_sum;
+
+/// Writes the softmax of `logits` to `probs`.
+///
+/// Returns `false` where the probabilities are NaN: a NaN or +inf among the logits, or nothing
+/// but -inf.
+pub(crate) fn softmax(logits: &[f32], probs: &mut [f32], capability: Capability) -> bool {
+    let sum = exp_and_sum(logits, row_max(logits), probs, capability);
+    multiply_by(probs, 1.0 / sum);
+    !sum.is_nan()
+}
+
+kernel! {
+    fn row_max<'a>(logits: &'a [f32]) -> f32 {
+        // Lanes, since the compiler may not reorder a fold; the order cannot be seen in a maximum.
+        let (blocks, tail) = logits.as_chunks::<32>();
+        let mut lanes = [f32::NEG_INFINITY; 32];
+        for block in blocks {
+            for (lane, x) in lanes.iter_mut().zip(block) {
+                *lane = if *x > *lane { *x } else { *lane };
+            }
+        }
+        lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+    }
+}
+
+kernel! {
+    fn multiply_by<'a>(probs: &'a mut [f32], reciprocal: f32) -> () {
+        for p in probs {
+            *p *= reciprocal;
+        }
+    }
+}

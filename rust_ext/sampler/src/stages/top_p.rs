@@ -1,0 +1,185 @@
+//! Top-p (nucleus).
+//!
+//! A token is dropped where the cumulative sum of those before it, in descending order, exceeds
+//! `top_p`. The sum is kept in f64 and rounded to f32 for each comparison. Its order matters to
+//! the last bit only, so most rows are decided from sums over buckets of like probabilities, with
+//! a bound on how far such a sum can be from the sequential one; where the bound leaves a doubt,
+//! the row is sorted.
+
+use super::top_k::{BLOCK, extend_at_least};
+use crate::planted;
+use crate::torch::sort::{Entry, sort_descending};
+
+/// Rows with no more candidates than this are sorted outright.
+const FEW: usize = 1024;
+/// Buckets hold values alike in exponent and leading fraction bits; probabilities are at most 1,
+/// or a little above by rounding.
+const BUCKET_SHIFT: u32 = 18;
+const BUCKETS: usize = (0x4000_0000 >> BUCKET_SHIFT) + 1;
+
+/// What the nucleus keeps.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Nucleus {
+    /// Every token, zeros included.
+    All,
+    /// Every token with at least this probability.
+    AtLeast(f32),
+    /// Every token with more than `tied`, and those of the tied ones that
+    /// [`Workspace::kept_ties`] lists.
+    Split {
+        /// The probability of the tokens that tie at the cutoff.
+        tied: f32,
+    },
+}
+
+/// Memory that the stage uses again from row to row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Workspace {
+    candidates: Vec<f32>,
+    bucket: Vec<f32>,
+    counts: Vec<u32>,
+    masses: Vec<f64>,
+    entries: Vec<Entry>,
+    /// After [`Nucleus::Split`]: the tied tokens that stay, ascending.
+    pub(crate) kept_ties: Vec<u32>,
+}
+
+/// The cutoff: the smallest kept value, how many tokens stay, and how many of them are larger.
+struct Cutoff {
+    value: f32,
+    kept_ties: usize,
+    ties: usize,
+}
+
+/// Finds the nucleus of a row; `floor` is the top-k threshold below which values count as zero.
+///
+/// Values are finite and not negative; `top_p > 0`.
+pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Workspace) -> Nucleus {
+    #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
+    let top_p = top_p as f32;
+    collect(row, floor, &mut workspace.candidates);
+    let cutoff = if workspace.candidates.len() <= FEW {
+        walk_sorted(&mut workspace.candidates, top_p)
+    } else {
+        walk_buckets(top_p, workspace)
+            .unwrap_or_else(|Doubt| walk_sorted(&mut workspace.candidates, top_p))
+    };
+    match cutoff {
+        None => Nucleus::All,
+        Some(Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
+        Some(Cutoff { value, kept_ties, .. }) => {
+            keep_ties(row, floor, value, kept_ties, workspace);
+            Nucleus::Split { tied: value }
+        }
+    }
+}
+
+fn collect(row: &[f32], floor: f32, candidates: &mut Vec<f32>) {
+    candidates.clear();
+    if floor > 0.0 {
+        for block in row.chunks(BLOCK) {
+            extend_at_least(candidates, block, floor);
+        }
+    } else {
+        candidates.extend(row.iter().copied().filter(|p| *p > 0.0));
+    }
+}
+
+/// Whether the token that brings the cumulative sum to `sum` is the last to stay.
+#[inline]
+fn crosses(sum: f64, top_p: f32) -> bool {
+    #[allow(clippy::cast_possible_truncation)] // torch rounds each output of the sum to f32.
+    let sum = sum as f32;
+    if planted!(TopPInclusive) { sum >= top_p } else { sum > top_p }
+}
+
+/// The definition: sort, add one by one, stop where the sum crosses. `None` where it never does.
+fn walk_sorted(candidates: &mut [f32], top_p: f32) -> Option<Cutoff> {
+    candidates.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mut sum = 0.0;
+    let last = candidates.iter().position(|&p| {
+        sum += f64::from(p);
+        crosses(sum, top_p)
+    })?;
+    // Zeros come after every candidate: what crosses on the last one still drops them.
+    Some(cutoff_at(candidates, last))
+}
+
+/// The cutoff whose last kept token is at `last` of values in descending order.
+fn cutoff_at(sorted: &[f32], last: usize) -> Cutoff {
+    let value = sorted[last];
+    let larger = sorted.partition_point(|&p| p > value);
+    let ties = sorted.partition_point(|&p| p >= value) - larger;
+    Cutoff { value, kept_ties: last + 1 - larger, ties }
+}
+
+/// The sums over buckets cannot tell on which side of `top_p` the sequential sum lies.
+struct Doubt;
+
+fn bucket_of(p: f32) -> usize {
+    ((p.to_bits() >> BUCKET_SHIFT) as usize).min(BUCKETS - 1)
+}
+
+/// As [`walk_sorted`], sorting only the bucket in which the sum crosses.
+fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>, Doubt> {
+    let Workspace { candidates, bucket: inside, counts, masses, .. } = workspace;
+    counts.clear();
+    counts.resize(BUCKETS, 0);
+    masses.clear();
+    masses.resize(BUCKETS, 0.0);
+    for &p in &*candidates {
+        let bucket = bucket_of(p);
+        counts[bucket] += 1;
+        masses[bucket] += f64::from(p);
+    }
+    // Adding n non-negative numbers in f64, in any order, is off by at most (n - 1) * 2^-53 of
+    // the sum (Higham, Accuracy and Stability, 4.2, to first order). The sum is at most 2 here;
+    // two such sums, and the second-order term, are within n * 2^-50.
+    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
+    let doubt = candidates.len() as f64 * (-50_f64).exp2();
+    let decided = |sum: f64| {
+        let crossed = crosses(sum - doubt, top_p);
+        if crossed == crosses(sum + doubt, top_p) { Ok(crossed) } else { Err(Doubt) }
+    };
+
+    let mut sum = 0.0;
+    for bucket in (0..BUCKETS).rev() {
+        if counts[bucket] == 0 {
+            continue;
+        }
+        if !decided(sum + masses[bucket])? {
+            sum += masses[bucket];
+            continue;
+        }
+        inside.clear();
+        inside.extend(candidates.iter().copied().filter(|&p| bucket_of(p) == bucket));
+        inside.sort_unstable_by(|a, b| b.total_cmp(a));
+        for at in 0..inside.len() {
+            sum += f64::from(inside[at]);
+            if decided(sum)? {
+                return Ok(Some(cutoff_at(inside, at)));
+            }
+        }
+        return Err(Doubt);
+    }
+    Ok(None)
+}
+
+/// Lists which of the tokens with probability `tied` come among the first in torch's order.
+fn keep_ties(row: &[f32], floor: f32, tied: f32, kept: usize, workspace: &mut Workspace) {
+    let Workspace { entries, kept_ties, .. } = workspace;
+    entries.clear();
+    // It is the whole row that torch sorts, zeros included: they decide the pivots.
+    entries.extend(
+        (0..).zip(row).map(|(index, &p)| Entry { key: if p < floor { 0.0 } else { p }, index }),
+    );
+    if planted!(TopPStableTies) {
+        entries.sort_by(|a, b| b.key.total_cmp(&a.key));
+    } else {
+        sort_descending(entries);
+    }
+    let first = entries.partition_point(|entry| entry.key > tied);
+    kept_ties.clear();
+    kept_ties.extend(entries[first..first + kept].iter().map(|entry| entry.index));
+    kept_ties.sort_unstable();
+}

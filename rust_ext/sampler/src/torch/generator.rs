@@ -1,0 +1,328 @@
+//! `torch.Generator("cpu")`: MT19937 in torch's own state form.
+
+use crate::simd::kernel;
+use crate::{StateError, planted};
+
+/// Length of `torch.Generator("cpu").get_state()`, in bytes.
+pub const STATE_BYTES: usize = 5056;
+
+/// Words of the MT19937 state (n), and the offset of its recurrence (m).
+const N: usize = 624;
+const M: usize = 397;
+const STATE_WORDS: u32 = 624;
+
+/// Where the fields lie in torch's state, in bytes: `CPUGeneratorImplState` of `ATen`.
+const LEFT_AT: usize = 8;
+const SEEDED_AT: usize = 12;
+const NEXT_AT: usize = 16;
+const WORDS_AT: usize = 24;
+const NORMALS_AT: usize = WORDS_AT + 8 * N;
+
+/// Replays `torch.Generator("cpu")`.
+///
+/// The state can be handed over in the middle of a stream, either way: see [`state`](Self::state)
+/// and [`set_state`](Self::set_state).
+#[derive(Clone, PartialEq, Eq)]
+pub struct Generator {
+    seed: u64,
+    words: [u32; N],
+    /// Outputs left before the next twist, plus one: torch counts down before it looks.
+    left: u32,
+    next: u32,
+    /// torch's cached normal draws: ours to carry, not to read.
+    normals: [u8; STATE_BYTES - NORMALS_AT],
+}
+
+impl std::fmt::Debug for Generator {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Generator")
+            .field("seed", &self.seed)
+            .field("left", &self.left)
+            .field("next", &self.next)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Generator {
+    /// A generator as `torch.Generator("cpu").manual_seed(seed)` leaves it.
+    #[must_use]
+    pub fn new(seed: u64) -> Self {
+        let mut generator =
+            Self { seed, words: [0; N], left: 1, next: 0, normals: [0; STATE_BYTES - NORMALS_AT] };
+        generator.manual_seed(seed);
+        generator
+    }
+
+    /// Seeds anew; the stream depends on the low 32 bits of `seed` only, as torch's does.
+    pub fn manual_seed(&mut self, seed: u64) {
+        self.seed = seed;
+        self.left = 1;
+        self.next = 0;
+        self.normals.fill(0);
+        // init_genrand of Matsumoto and Nishimura's mt19937ar.c.
+        #[allow(clippy::cast_possible_truncation)] // torch seeds with the low 32 bits.
+        let mut word = seed as u32;
+        self.words[0] = word;
+        for (index, slot) in (1_u32..).zip(&mut self.words[1..]) {
+            word = 1_812_433_253_u32.wrapping_mul(word ^ (word >> 30)).wrapping_add(index);
+            *slot = word;
+        }
+    }
+
+    /// The seed last given, all 64 bits of it.
+    #[must_use]
+    pub fn initial_seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// The state in torch's form: what `torch.Generator.set_state` takes.
+    #[must_use]
+    pub fn state(&self) -> [u8; STATE_BYTES] {
+        let mut bytes = [0; STATE_BYTES];
+        bytes[..LEFT_AT].copy_from_slice(&self.seed.to_le_bytes());
+        bytes[LEFT_AT..SEEDED_AT].copy_from_slice(&self.left.to_le_bytes());
+        bytes[SEEDED_AT..NEXT_AT].copy_from_slice(&1_u32.to_le_bytes());
+        bytes[NEXT_AT..WORDS_AT].copy_from_slice(&u64::from(self.next).to_le_bytes());
+        for (slot, &word) in bytes[WORDS_AT..NORMALS_AT].chunks_exact_mut(8).zip(&self.words) {
+            slot.copy_from_slice(&u64::from(word).to_le_bytes());
+        }
+        bytes[NORMALS_AT..].copy_from_slice(&self.normals);
+        bytes
+    }
+
+    /// Takes over a state in torch's form: what `torch.Generator.get_state` gives.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] where the state is not one that torch's generator can be in; the generator
+    /// is then as it was.
+    pub fn set_state(&mut self, state: &[u8]) -> Result<(), StateError> {
+        if state.len() != STATE_BYTES {
+            return Err(StateError::Length { given: state.len() });
+        }
+        let quad = |at: usize| u64::from_le_bytes(std::array::from_fn(|i| state[at + i]));
+        let pair = |at: usize| i32::from_le_bytes(std::array::from_fn(|i| state[at + i]));
+        let (left, next, seeded) = (pair(LEFT_AT), quad(NEXT_AT), pair(SEEDED_AT));
+        let invalid = StateError::Position { left, next, seeded };
+        let (Ok(left), Ok(next)) = (u32::try_from(left), u32::try_from(next)) else {
+            return Err(invalid);
+        };
+        // The last condition is ours: torch would read past the end of its array.
+        let fits = |n: u32| n as usize <= N;
+        if seeded == 0 || left == 0 || !fits(left) || !fits(next) || !fits(next + left - 1) {
+            return Err(invalid);
+        }
+        self.seed = quad(0);
+        self.left = left;
+        self.next = next;
+        for (index, word) in self.words.iter_mut().enumerate() {
+            let at = WORDS_AT + 8 * index;
+            *word = u32::from_le_bytes(std::array::from_fn(|i| state[at + i]));
+        }
+        self.normals.copy_from_slice(&state[NORMALS_AT..]);
+        Ok(())
+    }
+
+    /// The next 32-bit output.
+    #[inline]
+    pub fn next_u32(&mut self) -> u32 {
+        self.twist_if_used_up();
+        let word = self.words[self.next as usize];
+        self.next += 1;
+        self.left -= 1;
+        temper(word)
+    }
+
+    /// The next 64-bit output: two 32-bit outputs, the first one the high half.
+    #[inline]
+    pub fn next_u64(&mut self) -> u64 {
+        let first = u64::from(self.next_u32());
+        let second = u64::from(self.next_u32());
+        if planted!(GeneratorWordOrder) { second << 32 | first } else { first << 32 | second }
+    }
+
+    /// The next uniform of [0, 1) with 53 bits, from one 64-bit output.
+    #[inline]
+    pub fn next_f64(&mut self) -> f64 {
+        let bits = if planted!(DrawUniform24Bits) { 24 } else { 53 };
+        #[allow(clippy::cast_precision_loss)] // At most 53 bits are left: exact.
+        let fraction = (self.next_u64() & ((1 << bits) - 1)) as f64;
+        fraction * (-f64::from(bits)).exp2()
+    }
+
+    /// The next uniform of [0, 1) with 24 bits, from one 32-bit output.
+    #[inline]
+    pub fn next_f32(&mut self) -> f32 {
+        let bits = if planted!(SimpleUniform25Bits) { 25 } else { 24 };
+        #[allow(clippy::cast_precision_loss)] // 24 bits are left: exact.
+        let fraction = (self.next_u32() & ((1 << bits) - 1)) as f32;
+        fraction * (1.0 / 16_777_216.0)
+    }
+
+    /// Passes over `count` uniforms of [`next_f64`](Self::next_f64) without making them.
+    ///
+    /// Returns which of them was the first to be exactly zero, if any: the only value of a
+    /// passed-over uniform that a draw can depend on.
+    pub(crate) fn skip_f64(&mut self, count: usize) -> Option<usize> {
+        let words = 2 * count;
+        let mut done = 0;
+        let mut last = 0;
+        let mut zero = None;
+        while done < words {
+            self.twist_if_used_up();
+            let take = (words - done).min(self.left as usize - 1);
+            let from = self.next as usize;
+            let block = &self.words[from..from + take];
+            // Tempering is linear and invertible: an output is zero exactly where its word is.
+            if zero.is_none() && has_zero(block) {
+                let second_words = (0..take).filter(|at| !(done + at).is_multiple_of(2));
+                zero = second_words
+                    .filter(|&at| block[at] == 0)
+                    .find(|&at| {
+                        let high = temper(if at == 0 { last } else { block[at - 1] });
+                        high & ((1 << 21) - 1) == 0
+                    })
+                    .map(|at| usize::midpoint(done, at));
+            }
+            last = block[take - 1];
+            done += take;
+            #[allow(clippy::cast_possible_truncation)] // At most N.
+            let step = take as u32;
+            self.next += step;
+            self.left -= step;
+        }
+        zero
+    }
+
+    #[inline]
+    fn twist_if_used_up(&mut self) {
+        if self.left == 1 {
+            twist(&mut self.words);
+            // torch sets left to N after it has counted the output that is about to be read.
+            self.left = 1 + STATE_WORDS;
+            self.next = 0;
+        }
+    }
+}
+
+#[inline]
+fn temper(mut y: u32) -> u32 {
+    y ^= y >> 11;
+    y ^= (y << 7) & 0x9D2C_5680;
+    y ^= (y << 15) & 0xEFC6_0000;
+    y ^ (y >> 18)
+}
+
+/// One step of the recurrence: the upper bit of `word`, the lower bits of `following`.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn step(word: u32, following: u32, offset: u32) -> u32 {
+    let y = (word & 0x8000_0000) | (following & 0x7FFF_FFFF);
+    offset ^ (y >> 1) ^ (0x9908_B0DF & (y & 1).wrapping_neg())
+}
+
+kernel! {
+    fn twist<'a>(words: &'a mut [u32; N]) -> () {
+        // Two runs whose sources are disjoint from what they write, so that both vectorise.
+        for k in 0..N - M {
+            words[k] = step(words[k], words[k + 1], words[k + M]);
+        }
+        for k in N - M..N - 1 {
+            words[k] = step(words[k], words[k + 1], words[k + M - N]);
+        }
+        words[N - 1] = step(words[N - 1], words[0], words[M - 1]);
+    }
+}
+
+kernel! {
+    fn has_zero<'a>(words: &'a [u32]) -> bool {
+        // A count has no early exit, and so vectorises.
+        words.iter().filter(|word| **word == 0).count() > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The first outputs of `mt19937ar.c` for seed 5489, as its authors publish them.
+    #[test]
+    fn value_stability() {
+        let mut generator = Generator::new(5489);
+        let outputs: Vec<u32> = (0..5).map(|_| generator.next_u32()).collect();
+        assert_eq!(
+            outputs,
+            [3_499_211_612, 581_869_302, 3_890_346_734, 3_586_334_585, 545_404_204]
+        );
+        let mut generator = Generator::new(5489);
+        let ten_thousandth = (0..10_000).map(|_| generator.next_u32()).last();
+        // The C++ standard's required value for std::mt19937.
+        assert_eq!(ten_thousandth, Some(4_123_659_995));
+    }
+
+    #[test]
+    fn skipping_is_reading() {
+        for start in [0, 1, 2, 311, 312, 622, 623, 624, 625] {
+            for count in [0, 1, 2, 155, 311, 312, 313, 624, 1000, 8193] {
+                let mut read = Generator::new(7);
+                for _ in 0..start {
+                    read.next_u32();
+                }
+                let mut skipped = read.clone();
+                for _ in 0..count {
+                    read.next_u64();
+                }
+                assert_eq!(skipped.skip_f64(count), None);
+                assert_eq!(read.next_u64(), skipped.next_u64(), "start {start} count {count}");
+                assert!(read == skipped);
+            }
+        }
+    }
+
+    #[test]
+    fn a_zero_uniform_is_found_wherever_it_lies() {
+        // In a state of zeros but for one word, every uniform is zero until that word shows.
+        for start in 0..3 {
+            let mut state = Generator::new(0).state();
+            state[LEFT_AT..SEEDED_AT].copy_from_slice(&STATE_WORDS.to_le_bytes());
+            state[NEXT_AT..WORDS_AT].copy_from_slice(&1_u64.to_le_bytes());
+            for index in 0..N {
+                let word = u32::from(index % 7 != 3 && index != 10 && index != 11);
+                let at = WORDS_AT + 8 * index;
+                state[at..at + 4].copy_from_slice(&word.to_le_bytes());
+            }
+            let mut generator = Generator::new(0);
+            assert_eq!(generator.set_state(&state), Ok(()));
+            for _ in 0..start {
+                generator.next_u32();
+            }
+            let mut reader = generator.clone();
+            let expected = (0..2000).position(|_| reader.next_f64() == 0.0);
+            assert_eq!(generator.skip_f64(2000), expected, "start {start}");
+            assert!(generator == reader || expected.is_some());
+        }
+    }
+
+    #[test]
+    fn the_state_survives_a_round_trip_and_rejects_nonsense() {
+        let mut generator = Generator::new(u64::MAX - 3);
+        for _ in 0..1000 {
+            generator.next_u32();
+        }
+        let mut copy = Generator::new(0);
+        assert_eq!(copy.set_state(&generator.state()), Ok(()));
+        assert!(copy == generator);
+
+        let good = generator.state();
+        assert_eq!(copy.set_state(&good[1..]), Err(StateError::Length { given: STATE_BYTES - 1 }));
+        for (left, next, seeded) in [(0, 0, 1), (625, 0, 1), (1, 625, 1), (1, 0, 0), (600, 100, 1)]
+        {
+            let mut bad = good;
+            bad[LEFT_AT..SEEDED_AT].copy_from_slice(&i32::to_le_bytes(left));
+            bad[SEEDED_AT..NEXT_AT].copy_from_slice(&i32::to_le_bytes(seeded));
+            bad[NEXT_AT..WORDS_AT].copy_from_slice(&u64::to_le_bytes(next));
+            assert_eq!(copy.set_state(&bad), Err(StateError::Position { left, next, seeded }));
+            assert!(copy == generator, "a refused state changes nothing");
+        }
+    }
+}

@@ -1,0 +1,8 @@
+//! What replays torch: its arithmetic, its sort and its generator.
+
+pub(crate) mod capability;
+pub(crate) mod exp;
+pub(crate) mod exponential;
+pub(crate) mod generator;
+pub(crate) mod sort;
+pub(crate) mod sums;

@@ -1,0 +1,38 @@
+//! Python binding of `torch-exact-sampler`: converts, forwards, maps errors.
+//!
+//! Signatures, shapes and errors are documented in `rust_ext.pyi`.
+
+mod build;
+mod errors;
+mod generator;
+mod input;
+mod presets;
+mod sample_logits;
+mod simple_batch_sampler;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+mod rust_ext {
+    #[pymodule_export]
+    use crate::build::build_info;
+    #[cfg(feature = "planted-faults")]
+    #[pymodule_export]
+    use crate::build::{plant_fault, planted_faults};
+    #[pymodule_export]
+    use crate::generator::Generator;
+    #[pymodule_export]
+    use crate::presets::Preset;
+    #[pymodule_export]
+    use crate::sample_logits::{SampleLogitsTrace, draw, sample_logits, trace_sample_logits};
+    #[pymodule_export]
+    use crate::simple_batch_sampler::{
+        SimpleBatchTrace, simple_batch_sampler, trace_simple_batch_sampler,
+    };
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::presets::add(module)
+    }
+}
