@@ -49,7 +49,7 @@ class SampleLogitsTrace:
 
     @property
     def scaled_logits(self) -> npt.NDArray[np.float32]:
-        """f32 [B, V], logits / temperature."""
+        """f32 [B, V] or [V], logits / temperature."""
 
     @property
     def probs(self) -> npt.NDArray[np.float32]:

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::num::NonZeroUsize;
 
 use numpy::{
-    PyArray2, PyArrayDescrMethods, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
+    PyArrayDescrMethods, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArray,
     PyUntypedArrayMethods,
 };
 use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
@@ -35,9 +35,11 @@ pub(crate) fn float32<'a, 'py>(
 
 /// `logits` for reading, row-major: borrowed where they are so already.
 pub(crate) fn row_major<'a>(logits: &'a PyReadonlyArrayDyn<'_, f32>) -> Cow<'a, [f32]> {
-    logits
-        .as_slice()
-        .map_or_else(|_| Cow::Owned(logits.as_array().iter().copied().collect()), Cow::Borrowed)
+    match logits.as_slice() {
+        // `as_slice` gives a transposed array, too, in the order of its memory.
+        Ok(values) if logits.is_c_contiguous() => Cow::Borrowed(values),
+        _ => Cow::Owned(logits.as_array().iter().copied().collect()),
+    }
 }
 
 pub(crate) fn replay(capability: Option<&str>, threads: usize) -> PyResult<Replay> {
@@ -60,12 +62,20 @@ pub(crate) fn zero_temperature(name: &str) -> PyResult<ZeroTemperature> {
     }
 }
 
-/// Values as a two-dimensional array.
-pub(crate) fn matrix<T: numpy::Element>(
+/// Values as an array of the logits' shape.
+pub(crate) fn shaped<T: numpy::Element>(
     py: Python<'_>,
     values: Vec<T>,
-    columns: usize,
-) -> PyResult<Py<PyArray2<T>>> {
-    let rows = values.len().checked_div(columns).unwrap_or(0);
-    Ok(numpy::PyArray1::from_vec(py, values).reshape([rows, columns])?.unbind())
+    shape: &[usize],
+) -> PyResult<Py<PyArrayDyn<T>>> {
+    Ok(numpy::PyArray1::from_vec(py, values).reshape(shape)?.unbind())
+}
+
+/// The shape of one token a row: the logits' with a last dimension of one.
+pub(crate) fn token_shape(logits: &[usize]) -> Vec<usize> {
+    let mut shape = logits.to_vec();
+    if let Some(last) = shape.last_mut() {
+        *last = 1;
+    }
+    shape
 }

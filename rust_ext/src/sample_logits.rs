@@ -2,16 +2,14 @@
 
 use std::cell::RefCell;
 
-use numpy::{
-    PyArray1, PyArray2, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods,
-};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{self as sampler, Logits, SampleError, SampleParameters, Sampler};
 
 use crate::errors::sample_error;
 use crate::generator::Generator;
-use crate::input::{float32, matrix, replay, row_major, zero_temperature};
+use crate::input::{float32, replay, row_major, shaped, token_shape, zero_temperature};
 
 thread_local! {
     /// The workspace of this thread's calls.
@@ -21,12 +19,12 @@ thread_local! {
 /// Every stage of one call, in order.
 #[pyclass(module = "rust_ext", frozen, get_all)]
 pub(crate) struct SampleLogitsTrace {
-    scaled_logits: Py<PyArray2<f32>>,
-    probs: Py<PyArray2<f32>>,
-    top_k_mask: Py<PyArray2<bool>>,
-    top_p_mask: Py<PyArray2<bool>>,
-    renormalized: Py<PyArray2<f32>>,
-    token: Py<PyArray2<i64>>,
+    scaled_logits: Py<PyArrayDyn<f32>>,
+    probs: Py<PyArrayDyn<f32>>,
+    top_k_mask: Py<PyArrayDyn<bool>>,
+    top_p_mask: Py<PyArrayDyn<bool>>,
+    renormalized: Py<PyArrayDyn<f32>>,
+    token: Py<PyArrayDyn<i64>>,
 }
 
 /// Rows and vocabulary of logits of this shape, or the exception that the reference raises.
@@ -69,7 +67,6 @@ pub(crate) fn sample_logits<'py>(
     let replay = replay(capability, threads)?;
     let array = float32(logits)?;
     let (rows, vocab) = batch_shape(array.shape(), &parameters)?;
-    let shape = if array.ndim() == 1 { vec![1] } else { vec![rows, 1] };
     let values: PyReadonlyArrayDyn<'_, f32> = array.cast::<PyArrayDyn<f32>>()?.try_readonly()?;
     let values = row_major(&values);
     let tokens = PyArray1::zeros(py, rows, false);
@@ -86,7 +83,7 @@ pub(crate) fn sample_logits<'py>(
         })
         .map_err(sample_error)?;
     }
-    Ok(tokens.reshape(shape)?.into_any())
+    Ok(tokens.reshape(token_shape(array.shape()))?.into_any())
 }
 
 #[allow(clippy::too_many_arguments)] // The signature is the reference's.
@@ -117,13 +114,14 @@ pub(crate) fn trace_sample_logits<'py>(
             sampler::trace_sample_logits(logits, &parameters, replay, generator)
         })
         .map_err(sample_error)?;
+    let shape = array.shape();
     Ok(SampleLogitsTrace {
-        scaled_logits: matrix(py, trace.scaled_logits, vocab)?,
-        probs: matrix(py, trace.probs, vocab)?,
-        top_k_mask: matrix(py, trace.top_k_mask, vocab)?,
-        top_p_mask: matrix(py, trace.top_p_mask, vocab)?,
-        renormalized: matrix(py, trace.renormalized, vocab)?,
-        token: matrix(py, trace.token, 1)?,
+        scaled_logits: shaped(py, trace.scaled_logits, shape)?,
+        probs: shaped(py, trace.probs, shape)?,
+        top_k_mask: shaped(py, trace.top_k_mask, shape)?,
+        top_p_mask: shaped(py, trace.top_p_mask, shape)?,
+        renormalized: shaped(py, trace.renormalized, shape)?,
+        token: shaped(py, trace.token, &token_shape(shape))?,
     })
 }
 

@@ -1,20 +1,20 @@
 //! `simple_batch_sampler` and its traced form.
 
-use numpy::{PyArray1, PyArray2, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
 use torch_exact_sampler::{self as sampler, NoiseOrder, NoiseParameters, SampleError};
 
 use crate::errors::sample_error;
 use crate::generator::Generator;
-use crate::input::{float32, matrix};
+use crate::input::{float32, shaped, token_shape};
 
 /// Every stage of one call, in order.
 #[pyclass(module = "rust_ext", frozen, get_all)]
 pub(crate) struct SimpleBatchTrace {
-    scaled_logits: Py<PyArray2<f32>>,
-    noised_logits: Py<PyArray2<f32>>,
-    token: Py<PyArray2<i64>>,
+    scaled_logits: Py<PyArrayDyn<f32>>,
+    noised_logits: Py<PyArrayDyn<f32>>,
+    token: Py<PyArrayDyn<i64>>,
 }
 
 /// Runs `call` on the logits, row-major, with rows, vocabulary and the order of their memory.
@@ -90,10 +90,7 @@ pub(crate) fn simple_batch_sampler<'py>(
         sampler::simple_batch_sampler(values, vocab, &parameters, generator, &mut tokens)?;
         Ok(tokens)
     })?;
-    let mut shape = float32(logits)?.shape().to_vec();
-    if let Some(last) = shape.last_mut() {
-        *last = 1;
-    }
+    let shape = token_shape(float32(logits)?.shape());
     Ok(PyArray1::from_vec(py, tokens).reshape(shape)?.into_any())
 }
 
@@ -109,14 +106,14 @@ pub(crate) fn trace_simple_batch_sampler<'py>(
 ) -> PyResult<SimpleBatchTrace> {
     let forbid_token = token_index(forbid_token)?;
     let generator = &mut generator.0;
-    let (trace, vocab) = in_place(py, logits, move |values, rows, vocab, order| {
+    let trace = in_place(py, logits, move |values, rows, vocab, order| {
         let parameters = NoiseParameters { noise, temp, forbid_token, order };
         sampler::trace_simple_batch_sampler(values, vocab, &parameters, generator, rows)
-            .map(|trace| (trace, vocab))
     })?;
+    let shape = float32(logits)?.shape();
     Ok(SimpleBatchTrace {
-        scaled_logits: matrix(py, trace.scaled_logits, vocab)?,
-        noised_logits: matrix(py, trace.noised_logits, vocab)?,
-        token: matrix(py, trace.token, 1)?,
+        scaled_logits: shaped(py, trace.scaled_logits, shape)?,
+        noised_logits: shaped(py, trace.noised_logits, shape)?,
+        token: shaped(py, trace.token, &token_shape(shape))?,
     })
 }

@@ -1,5 +1,6 @@
 //! The stages of `sample_logits`, each for one row.
 
+pub(crate) mod keep;
 pub(crate) mod renormalize;
 pub(crate) mod scale;
 pub(crate) mod softmax;

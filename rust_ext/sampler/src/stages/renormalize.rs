@@ -2,7 +2,9 @@
 
 use std::num::NonZeroUsize;
 
+use super::keep::{BLOCK, SMALLEST, any_at_least, extend_kept};
 use super::top_p::Nucleus;
+use crate::simd::kernel;
 use crate::torch::exponential::Survivor;
 use crate::torch::sums::row_sum;
 
@@ -19,24 +21,58 @@ pub(crate) fn renormalize(
     threads: NonZeroUsize,
     survivors: &mut Vec<Survivor>,
 ) {
-    let mut kept_ties = kept_ties.iter().peekable();
-    survivors.clear();
-    let (least, tied) = match nucleus {
-        Nucleus::All => (floor, None),
-        Nucleus::AtLeast(value) => (floor.max(value), None),
-        Nucleus::Split { tied } => (tied, Some(tied)),
+    let least = match nucleus {
+        Nucleus::All => floor,
+        Nucleus::AtLeast(value) => floor.max(value),
+        Nucleus::Split { tied } => tied,
     };
-    for (token, p) in (0..).zip(&mut *probs) {
-        let dropped = *p < least || (tied == Some(*p) && kept_ties.next_if_eq(&&token).is_none());
-        if dropped {
-            *p = 0.0;
-        } else if *p > 0.0 {
-            survivors.push(Survivor { token, probability: *p });
-        }
+    survivors.clear();
+    // A zero survives no mask: it cannot be drawn.
+    keep_at_least(probs, least.max(SMALLEST), survivors);
+    if let Nucleus::Split { tied } = nucleus {
+        let mut kept_ties = kept_ties.iter().peekable();
+        survivors.retain(|&Survivor { token, probability }| {
+            let kept = probability != tied || kept_ties.next_if_eq(&&token).is_some();
+            if !kept {
+                probs[token as usize] = 0.0;
+            }
+            kept
+        });
     }
     let sum = row_sum(probs, alone, threads);
     for survivor in survivors {
         survivor.probability /= sum;
         probs[survivor.token as usize] = survivor.probability;
+    }
+}
+
+kernel! {
+    /// Zeroes what is less than `least`, and lists the rest.
+    fn keep_at_least<'a>(
+        probs: &'a mut [f32],
+        least: f32,
+        survivors: &'a mut Vec<Survivor>,
+    ) -> () {
+        let (blocks, tail) = probs.as_chunks_mut::<BLOCK>();
+        let mut first = 0;
+        for block in blocks {
+            if any_at_least(block, least) {
+                extend_kept(survivors, block, least, |at| Survivor {
+                    token: first + at as u32,
+                    probability: block[at],
+                });
+                *block = block.map(|p| if p >= least { p } else { 0.0 });
+            } else {
+                *block = [0.0; BLOCK];
+            }
+            first += BLOCK as u32;
+        }
+        for (token, p) in (first..).zip(tail) {
+            if *p >= least {
+                survivors.push(Survivor { token, probability: *p });
+            } else {
+                *p = 0.0;
+            }
+        }
     }
 }

@@ -1,9 +1,7 @@
 //! Top-k.
 
+use super::keep::{BLOCK, extend_at_least};
 use crate::simd::kernel;
-
-/// Elements whose maximum stands for them in the first look.
-pub(crate) const BLOCK: usize = 16;
 
 /// The `k`-th largest value of a row; `1 <= k <= row.len()`, and no value is NaN.
 ///
@@ -18,11 +16,7 @@ pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Vec<f32>) -> f32 {
         block_maxima(row, scratch);
         let floor = kth_largest(scratch, k);
         scratch.clear();
-        let tail = row.len() - row.len() % BLOCK;
-        for block in row[..tail].as_chunks::<BLOCK>().0 {
-            extend_at_least(scratch, block, floor);
-        }
-        extend_at_least(scratch, &row[tail..], floor);
+        extend_at_least(scratch, row, floor);
     } else {
         scratch.extend_from_slice(row);
     }
@@ -31,14 +25,6 @@ pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Vec<f32>) -> f32 {
 
 fn kth_largest(values: &mut [f32], k: usize) -> f32 {
     *values.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
-}
-
-/// Appends the values of a short block that are at least `floor`; most blocks have none.
-pub(crate) fn extend_at_least(values: &mut Vec<f32>, block: &[f32], floor: f32) {
-    // A count has no early exit, and so vectorises.
-    if block.iter().filter(|p| **p >= floor).count() > 0 {
-        values.extend(block.iter().copied().filter(|p| *p >= floor));
-    }
 }
 
 kernel! {

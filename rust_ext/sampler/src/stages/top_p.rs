@@ -6,7 +6,7 @@
 //! a bound on how far such a sum can be from the sequential one; where the bound leaves a doubt,
 //! the row is sorted.
 
-use super::top_k::{BLOCK, extend_at_least};
+use super::keep::{SMALLEST, extend_at_least};
 use crate::planted;
 use crate::torch::sort::{Entry, sort_descending};
 
@@ -37,7 +37,6 @@ pub(crate) enum Nucleus {
 pub(crate) struct Workspace {
     candidates: Vec<f32>,
     bucket: Vec<f32>,
-    counts: Vec<u32>,
     masses: Vec<f64>,
     entries: Vec<Entry>,
     /// After [`Nucleus::Split`]: the tied tokens that stay, ascending.
@@ -57,13 +56,13 @@ struct Cutoff {
 pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Workspace) -> Nucleus {
     #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
     let top_p = top_p as f32;
-    collect(row, floor, &mut workspace.candidates);
-    let cutoff = if workspace.candidates.len() <= FEW {
-        walk_sorted(&mut workspace.candidates, top_p)
-    } else {
-        walk_buckets(top_p, workspace)
-            .unwrap_or_else(|Doubt| walk_sorted(&mut workspace.candidates, top_p))
-    };
+    let least = floor.max(SMALLEST);
+    // In a row whose sum is one, whatever is less than this adds up to less than what the nucleus
+    // leaves out, so that the cutoff is not among it. If it should be, all are looked at.
+    #[allow(clippy::cast_precision_loss)] // A guess.
+    let likely = (1.0 - top_p) / row.len() as f32;
+    let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
+        .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
     match cutoff {
         None => Nucleus::All,
         Some(Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
@@ -74,15 +73,16 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     }
 }
 
-fn collect(row: &[f32], floor: f32, candidates: &mut Vec<f32>) {
-    candidates.clear();
-    if floor > 0.0 {
-        for block in row.chunks(BLOCK) {
-            extend_at_least(candidates, block, floor);
-        }
-    } else {
-        candidates.extend(row.iter().copied().filter(|p| *p > 0.0));
+/// Finds the cutoff among the values that are at least `least`. `None` where their sum does not
+/// cross.
+fn find_cutoff(row: &[f32], least: f32, top_p: f32, workspace: &mut Workspace) -> Option<Cutoff> {
+    workspace.candidates.clear();
+    extend_at_least(&mut workspace.candidates, row, least);
+    if workspace.candidates.len() <= FEW {
+        return walk_sorted(&mut workspace.candidates, top_p);
     }
+    walk_buckets(top_p, workspace)
+        .unwrap_or_else(|Doubt| walk_sorted(&mut workspace.candidates, top_p))
 }
 
 /// Whether the token that brings the cumulative sum to `sum` is the last to stay.
@@ -122,15 +122,11 @@ fn bucket_of(p: f32) -> usize {
 
 /// As [`walk_sorted`], sorting only the bucket in which the sum crosses.
 fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>, Doubt> {
-    let Workspace { candidates, bucket: inside, counts, masses, .. } = workspace;
-    counts.clear();
-    counts.resize(BUCKETS, 0);
+    let Workspace { candidates, bucket: inside, masses, .. } = workspace;
     masses.clear();
     masses.resize(BUCKETS, 0.0);
     for &p in &*candidates {
-        let bucket = bucket_of(p);
-        counts[bucket] += 1;
-        masses[bucket] += f64::from(p);
+        masses[bucket_of(p)] += f64::from(p);
     }
     // Adding n non-negative numbers in f64, in any order, is off by at most (n - 1) * 2^-53 of
     // the sum (Higham, Accuracy and Stability, 4.2, to first order). The sum is at most 2 here;
@@ -144,7 +140,7 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
 
     let mut sum = 0.0;
     for bucket in (0..BUCKETS).rev() {
-        if counts[bucket] == 0 {
+        if masses[bucket] == 0.0 {
             continue;
         }
         if !decided(sum + masses[bucket])? {

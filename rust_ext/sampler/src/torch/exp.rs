@@ -58,27 +58,22 @@ fn accumulate<const LANES: usize>(
     fold: impl Fn(&mut [f32; LANES]) -> f32,
     exp: impl Fn(f32) -> f32,
 ) -> f32 {
-    let (in_blocks, in_tail) = logits.as_chunks::<LANES>();
-    let (out_blocks, out_tail) = out.as_chunks_mut::<LANES>();
-    for (x, e) in in_tail.iter().zip(&mut *out_tail) {
+    // A loop of its own: with the lanes, an exponential needs more registers than AVX2 has.
+    for (x, e) in logits.iter().zip(&mut *out) {
         *e = exp(*x);
     }
-    let mut blocks = in_blocks.iter().zip(out_blocks);
-    let Some((x, e)) = blocks.next() else {
-        return out_tail.iter().copied().reduce(|sum, e| sum + e).unwrap_or(0.0);
+    let (blocks, tail) = out.as_chunks::<LANES>();
+    let Some((first, blocks)) = blocks.split_first() else {
+        return tail.iter().copied().reduce(|sum, e| sum + e).unwrap_or(0.0);
     };
-    for lane in 0..LANES {
-        e[lane] = exp(x[lane]);
-    }
-    let mut sums = *e;
-    for (x, e) in blocks {
-        for lane in 0..LANES {
-            e[lane] = exp(x[lane]);
-            sums[lane] += e[lane];
+    let mut sums = *first;
+    for block in blocks {
+        for (sum, e) in sums.iter_mut().zip(block) {
+            *sum += e;
         }
     }
-    for (sum, e) in sums.iter_mut().zip(out_tail) {
-        *sum += *e;
+    for (sum, e) in sums.iter_mut().zip(tail) {
+        *sum += e;
     }
     fold(&mut sums)
 }

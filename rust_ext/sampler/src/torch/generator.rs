@@ -26,6 +26,8 @@ const NORMALS_AT: usize = WORDS_AT + 8 * N;
 pub struct Generator {
     seed: u64,
     words: [u32; N],
+    /// Whether one of the words is zero.
+    has_zero: bool,
     /// Outputs left before the next twist, plus one: torch counts down before it looks.
     left: u32,
     next: u32,
@@ -47,8 +49,14 @@ impl Generator {
     /// A generator as `torch.Generator("cpu").manual_seed(seed)` leaves it.
     #[must_use]
     pub fn new(seed: u64) -> Self {
-        let mut generator =
-            Self { seed, words: [0; N], left: 1, next: 0, normals: [0; STATE_BYTES - NORMALS_AT] };
+        let mut generator = Self {
+            seed,
+            words: [0; N],
+            has_zero: true,
+            left: 1,
+            next: 0,
+            normals: [0; STATE_BYTES - NORMALS_AT],
+        };
         generator.manual_seed(seed);
         generator
     }
@@ -67,6 +75,7 @@ impl Generator {
             word = 1_812_433_253_u32.wrapping_mul(word ^ (word >> 30)).wrapping_add(index);
             *slot = word;
         }
+        self.has_zero = self.words.contains(&0);
     }
 
     /// The seed last given, all 64 bits of it.
@@ -119,6 +128,7 @@ impl Generator {
             let at = WORDS_AT + 8 * index;
             *word = u32::from_le_bytes(std::array::from_fn(|i| state[at + i]));
         }
+        self.has_zero = self.words.contains(&0);
         self.normals.copy_from_slice(&state[NORMALS_AT..]);
         Ok(())
     }
@@ -159,37 +169,30 @@ impl Generator {
         fraction * (1.0 / 16_777_216.0)
     }
 
-    /// Passes over `count` uniforms of [`next_f64`](Self::next_f64) without making them.
+    /// Passes over `count` uniforms of [`next_f64`](Self::next_f64), making few of them.
     ///
     /// Returns which of them was the first to be exactly zero, if any: the only value of a
     /// passed-over uniform that a draw can depend on.
+    #[inline]
     pub(crate) fn skip_f64(&mut self, count: usize) -> Option<usize> {
-        let words = 2 * count;
-        let mut done = 0;
-        let mut last = 0;
         let mut zero = None;
-        while done < words {
-            self.twist_if_used_up();
-            let take = (words - done).min(self.left as usize - 1);
-            let from = self.next as usize;
-            let block = &self.words[from..from + take];
-            // Tempering is linear and invertible: an output is zero exactly where its word is.
-            if zero.is_none() && has_zero(block) {
-                let second_words = (0..take).filter(|at| !(done + at).is_multiple_of(2));
-                zero = second_words
-                    .filter(|&at| block[at] == 0)
-                    .find(|&at| {
-                        let high = temper(if at == 0 { last } else { block[at - 1] });
-                        high & ((1 << 21) - 1) == 0
-                    })
-                    .map(|at| usize::midpoint(done, at));
+        let mut done = 0;
+        while done < count {
+            let whole = (self.left as usize - 1) / 2;
+            if whole == 0 || self.has_zero {
+                if self.next_f64() == 0.0 {
+                    zero.get_or_insert(done);
+                }
+                done += 1;
+                continue;
             }
-            last = block[take - 1];
-            done += take;
+            // Tempering is linear and invertible: an output is zero exactly where its word is.
+            let step = whole.min(count - done);
+            done += step;
             #[allow(clippy::cast_possible_truncation)] // At most N.
-            let step = take as u32;
-            self.next += step;
-            self.left -= step;
+            let words = 2 * step as u32;
+            self.next += words;
+            self.left -= words;
         }
         zero
     }
@@ -197,7 +200,7 @@ impl Generator {
     #[inline]
     fn twist_if_used_up(&mut self) {
         if self.left == 1 {
-            twist(&mut self.words);
+            self.has_zero = twist(&mut self.words);
             // torch sets left to N after it has counted the output that is about to be read.
             self.left = 1 + STATE_WORDS;
             self.next = 0;
@@ -222,23 +225,31 @@ fn step(word: u32, following: u32, offset: u32) -> u32 {
 }
 
 kernel! {
-    fn twist<'a>(words: &'a mut [u32; N]) -> () {
-        // Two runs whose sources are disjoint from what they write, so that both vectorise.
-        for k in 0..N - M {
-            words[k] = step(words[k], words[k + 1], words[k + M]);
-        }
-        for k in N - M..N - 1 {
-            words[k] = step(words[k], words[k + 1], words[k + M - N]);
-        }
+    /// Makes the next state; returns whether one of its words is zero.
+    fn twist<'a>(words: &'a mut [u32; N]) -> bool {
+        // No run reads as an offset what it writes, so that each vectorises.
+        let (lower, upper) = words.split_at_mut(M);
+        let mut least = run(lower, upper);
+        let (lower, upper) = words.split_at_mut(N - M);
+        least = least.min(run(upper, lower));
+        let (lower, upper) = words.split_at_mut(2 * (N - M));
+        least = least.min(run(upper, &lower[N - M..]));
         words[N - 1] = step(words[N - 1], words[0], words[M - 1]);
+        least.min(words[N - 1]) == 0
     }
 }
 
-kernel! {
-    fn has_zero<'a>(words: &'a [u32]) -> bool {
-        // A count has no early exit, and so vectorises.
-        words.iter().filter(|word| **word == 0).count() > 0
+/// Replaces words by the next ones, each from itself, its neighbour and its offset; the last word
+/// is a neighbour only. Returns the least that it made.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn run(words: &mut [u32], offsets: &[u32]) -> u32 {
+    let mut least = u32::MAX;
+    for (k, offset) in (0..words.len() - 1).zip(offsets) {
+        words[k] = step(words[k], words[k + 1], *offset);
+        least = least.min(words[k]);
     }
+    least
 }
 
 #[cfg(test)]

@@ -1,0 +1,50 @@
+"""The promise: every case, every stage, every capability, not one bit."""
+
+import pytest
+
+from sampler_parity.case import EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.run import CAPABILITIES
+from sampler_parity.run_file import Run, Shard
+
+
+def live(run: Run, capability: str) -> Shard:
+    [shard] = [s for s in run.shards if s.capability == capability and s.source == "torch"]
+    return shard
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_no_bit_differs(gate_run: Run, capability: str) -> None:
+    divergences = [
+        (shard.source, found)
+        for shard in gate_run.shards
+        if shard.capability == capability
+        for found in shard.divergences[:5]
+    ]
+    assert divergences == []
+    assert all(shard.divergent == 0 for shard in gate_run.shards)
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_everything_planned_was_compared(gate_run: Run, capability: str) -> None:
+    shard = live(gate_run, capability)
+    assert shard.planned == shard.compared + shard.waived
+    assert shard.planned >= 20_000
+    if not shard.waived:
+        stages = {*SAMPLE_LOGITS_STAGES, *SIMPLE_BATCH_STAGES, *EFFECTS, "error"}
+        assert {cell.family for cell in shard.cells} == set(FAMILIES)
+        assert {cell.stage for cell in shard.cells if cell.compared} == stages
+        assert set(shard.threads) == {"1", "2"}
+
+
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_recorded_traces_were_compared(gate_run: Run, capability: str) -> None:
+    [shard] = [
+        s for s in gate_run.shards if s.capability == capability and s.source == "recorded"
+    ]
+    assert shard.planned == shard.compared > 90
+    assert set(shard.threads) == {"1", "2", "4"}
+
+
+def test_the_gate_holds(gate_run: Run) -> None:
+    assert (gate_run.status, gate_run.reasons) == ("holds", ())

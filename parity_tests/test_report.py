@@ -1,0 +1,447 @@
+"""The report says what the run found: never more, and never in a way that can be misread."""
+
+import re
+from dataclasses import dataclass, field
+from html.parser import HTMLParser
+from itertools import pairwise
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sampler_parity.case import EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
+from sampler_parity.report import render, write_report
+from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
+from sampler_parity.report.view import STAGES as DESCRIBED
+from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
+from sampler_parity.verdict import Divergence, Verdict
+
+VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
+SUCCESS = "is torch, bit for bit"
+HOLDS = "The gate holds"
+STAGES = ("scaled_logits", "probs", "top_k_mask", "top_p_mask", "renormalized", "token")
+ALL = ("error", *STAGES, "input", "generator")
+
+
+@dataclass
+class Page(HTMLParser):
+    """A parsed page.
+
+    Attributes:
+        tags: every tag with its attributes, in order.
+        unclosed: what is open.
+        wrong: tags that close what is not open.
+    """
+
+    tags: list[tuple[str, dict[str, str | None]]] = field(default_factory=list)
+    unclosed: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    pieces: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.unclosed.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        if self.unclosed and self.unclosed[-1] == tag:
+            self.unclosed.pop()
+        else:
+            self.wrong.append(tag)
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.unclosed:
+            self.pieces.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self.pieces).split())
+
+    @property
+    def classes_of_verdict(self) -> str | None:
+        return next(attrs["class"] for _, attrs in self.tags if attrs.get("id") == "verdict")
+
+
+def parse(html: str) -> Page:
+    page = Page()
+    page.feed(html)
+    page.close()
+    assert page.unclosed == []
+    assert page.wrong == []
+    return page
+
+
+def cells(family: str, compared: int, stages: tuple[str, ...] = ALL) -> tuple[Cell, ...]:
+    return tuple(
+        Cell(family=family, stage=stage, compared=compared, differing=0, first=0)
+        for stage in stages
+    )
+
+
+def make_shard(
+    capability: str = "avx2", *, compared: int = 1_234, waived: int = 0, waiver: str = ""
+) -> Shard:
+    made = cells("normal", compared) if compared else ()
+    return Shard(
+        implementation="rust_ext",
+        capability=capability,
+        source="recorded" if capability == "avx512" else "torch",
+        planned=compared + waived,
+        compared=compared,
+        waived=waived,
+        waiver=waiver,
+        stages=compared * len(made),
+        elements=compared * 40_960,
+        tokens=compared * 3,
+        divergent=0,
+        threads={"1": compared - compared // 4, "2": compared // 4} if compared else {},
+        cells=made,
+        divergences=(),
+    )
+
+
+def make_run(*shards: Shard) -> Run:
+    return Run(
+        schema=SCHEMA,
+        status="holds",
+        reasons=(),
+        started="2026-11-23T12:54:00+00:00",
+        seconds=191.7,
+        command="sampler-parity run --profile quick --seed 7",
+        profile="quick",
+        seed=7,
+        shards=shards or tuple(make_shard(name) for name in ("default", "avx2", "avx512")),
+        provenance={
+            "versions": {"python": "3.11.7", "torch": "2.15.0"},
+            "machine": {"processor": "a processor, 2 logical cores"},
+        },
+        findings=("A generator was handed over mid-stream 1,000 times, and no token differs.",),
+    )
+
+
+def found(
+    case: str,
+    stage: str = "probs",
+    *,
+    verdict: Verdict = Verdict.UNCLASSIFIED,
+    ulps: int | None = 3,
+    family: str = "normal",
+    also: tuple[str, ...] = ("renormalized", "token"),
+) -> FoundDivergence:
+    return FoundDivergence(
+        case=case,
+        family=family,
+        parameters={"sampler": "sample_logits", "top_p": "0.95", "top_k": "20"},
+        divergence=Divergence(
+            verdict=verdict,
+            stage=stage,
+            index=(0, 17),
+            reference="0.1 (0x3dcccccd)",
+            candidate="0.10000002 (0x3dccccd0)",
+            ulps=ulps,
+            differing=812,
+            total=4_096,
+            also=also,
+        ),
+        evidence=f"evidence/avx2-000-{case.replace('@', '-')}.safetensors",
+        replay=f"sampler-parity explain {case} --capability avx2",
+    )
+
+
+def diverging(*divergences: FoundDivergence, divergent: int | None = None) -> Run:
+    """Make a run in which two of three shards are equal, and one is not."""
+    number = len(divergences) if divergent is None else divergent
+    plain = make_shard("avx2", compared=20_000)
+    made: dict[tuple[str, str], Cell] = {}
+    for one in divergences:
+        stages = (one.divergence.stage, *one.divergence.also)
+        for cell in cells(one.family, plain.compared):
+            old = made.setdefault((cell.family, cell.stage), cell)
+            made[cell.family, cell.stage] = msgspec.structs.replace(
+                old,
+                differing=old.differing + (cell.stage in stages),
+                first=old.first + (cell.stage == stages[0]),
+            )
+    key = (divergences[0].family, divergences[0].divergence.stage)
+    more = number - len(divergences)
+    made[key] = msgspec.structs.replace(
+        made[key], differing=made[key].differing + more, first=made[key].first + more
+    )
+    shard = msgspec.structs.replace(
+        plain, divergent=number, cells=tuple(made.values()), divergences=divergences
+    )
+    return msgspec.structs.replace(
+        make_run(make_shard("default"), shard, make_shard("avx512")),
+        status="diverges",
+        reasons=("rust_ext differs from the reference at capability avx2 (torch)",),
+    )
+
+
+def article(html: str, case: str) -> str:
+    match = re.search(rf"<article (?:(?!</article>).)*{case}.*?</article>", html, re.DOTALL)
+    assert match is not None
+    return match[0]
+
+
+def test_an_equal_run_says_so_with_its_counts() -> None:
+    page = parse(render(make_run()))
+    assert f"rust_ext {SUCCESS}: 3,702 cases at 3 capabilities, 0 differ." in page.text
+    assert HOLDS in page.text
+    assert page.classes_of_verdict == "holds"
+    assert "There are none: no compared case differs at any stage." in page.text
+    assert "= 3,702" in page.text, "the matrix adds up the capabilities"
+    assert "151,633,920" in page.text, "numbers compared"
+    assert "1,000 times" in page.text, "findings"
+    assert "23 November 2026, 12:54:00 UTC" in page.text
+    assert "3 min 12 s" in page.text
+
+
+def test_planned_is_compared_plus_waived_and_the_waiver_is_given() -> None:
+    run = make_run(make_shard(), make_shard("avx512", waived=12, waiver="No such `CPU` here."))
+    page = parse(render(run))
+    assert page.classes_of_verdict == "holds"
+    assert "12 cases waived: No such CPU here." in page.text
+    totals = build(run).numbers.totals
+    assert (totals.planned, totals.compared, totals.waived) == (2_480, 2_468, 12)
+
+
+def test_a_diverging_run_names_the_first_stage_both_values_and_the_replay() -> None:
+    html = render(diverging(found("normal-3@7"), found("normal-9@7", "token", ulps=None, also=())))
+    page = parse(html)
+    assert "rust_ext differs from torch in 2 of 22,468 cases" in page.text
+    assert "the first divergent stage is most often probs." in page.text
+    assert page.classes_of_verdict == "diverges"
+    assert SUCCESS not in page.text
+    assert HOLDS not in page.text
+    text = parse(article(html, "normal-3@7")).text
+    assert (
+        "At index [0, 17] of probs torch has 0.1 (0x3dcccccd), rust_ext has "
+        "0.10000002 (0x3dccccd0), 3 ulp apart; 812 of 4,096 numbers differ."
+    ) in text
+    assert "Also different later: renormalized, token." in text
+    assert "sampler-parity explain normal-3@7 --capability avx2" in text
+    assert 'href="evidence/avx2-000-normal-3-7.safetensors"' in html
+
+
+def test_the_matrix_tells_the_first_divergent_stage_from_what_follows() -> None:
+    html = render(diverging(found("normal-3@7")))
+    matrix = html[html.index('id="matrix-1"') :]
+    assert re.search(r'class="first">.*?1 / 22,468.*?first in 1<', matrix)
+    assert re.search(r'class="later">.*?1 / 22,468.*?follows<', matrix)
+    assert "<details>" in matrix, "each capability on its own"
+    noised = build(diverging(found("normal-3@7"))).matrices[0].overall
+    assert noised.rows[0].tallies[noised.stages.index("noised_logits")].kind == "absent"
+
+
+def test_every_stage_and_verdict_is_described_in_the_order_of_comparison() -> None:
+    assert set(VERDICTS) == set(Verdict)
+    for stages in (SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES):
+        order = [stage for stage in DESCRIBED if stage in {"error", *stages, *EFFECTS}]
+        assert order == ["error", *stages, *EFFECTS]
+
+
+def test_divergences_are_ordered_worst_first() -> None:
+    run = diverging(
+        found("token-1@7", "token", ulps=None),
+        found("near-1@7", ulps=1),
+        found("far-1@7", ulps=900),
+        found("nan-1@7", ulps=None),
+        found("raise-1@7", "error", verdict=Verdict.ERROR, ulps=None),
+    )
+    shown = [one.case for one in build(run).divergences.articles]
+    assert shown == ["raise-1@7", "nan-1@7", "far-1@7", "near-1@7", "token-1@7"]
+
+
+@pytest.mark.parametrize("status", ["holds", "diverges", "unjudged"])
+@pytest.mark.parametrize("shards", [(), (make_shard(compared=0),)], ids=["no-shard", "no-case"])
+def test_a_run_that_compared_nothing_never_claims_success(
+    status: str, shards: tuple[Shard, ...]
+) -> None:
+    run = msgspec.convert(
+        {**msgspec.to_builtins(make_run()), "shards": msgspec.to_builtins(shards)}
+        | {"status": status},
+        Run,
+    )
+    page = parse(render(run))
+    assert page.classes_of_verdict != "holds"
+    assert SUCCESS not in page.text
+    assert HOLDS not in page.text
+    assert "no compared case differs" not in page.text
+
+
+def test_an_unjudged_run_never_claims_success() -> None:
+    run = msgspec.structs.replace(
+        make_run(), status="unjudged", reasons=("capability deselected: avx512",)
+    )
+    page = parse(render(run))
+    assert page.classes_of_verdict == "unjudged"
+    assert "The gate could not be judged." in page.text
+    assert "capability deselected: avx512" in page.text
+    assert SUCCESS not in page.text
+    assert HOLDS not in page.text
+
+
+BROKEN = {
+    "lost cases": {"planned": 5_000},
+    "no waiver": {"planned": 1_240, "waived": 6},
+    "hidden divergence": {
+        "cells": (Cell(family="a", stage="probs", compared=1, differing=1, first=1),)
+    },
+    "divergent": {"divergent": 1},
+    "listed": {"divergences": (found("normal-3@7"),)},
+}
+
+
+@pytest.mark.parametrize("changes", BROKEN.values(), ids=BROKEN.keys())
+def test_a_run_that_contradicts_itself_never_claims_success(changes: dict[str, object]) -> None:
+    run = make_run(make_shard(), msgspec.structs.replace(make_shard(), **changes))
+    assert contradictions(run)
+    page = parse(render(run))
+    assert page.classes_of_verdict == "unjudged"
+    assert HOLDS not in page.text
+    assert contradictions(make_run()) == ()
+
+
+def test_an_implementation_that_was_not_compared_is_not_covered_by_one_that_was() -> None:
+    other = msgspec.structs.replace(make_shard(compared=0), implementation="other")
+    page = parse(render(make_run(make_shard(), other)))
+    assert page.classes_of_verdict == "unjudged"
+    assert "other: nothing was compared." in page.text
+
+
+def test_several_implementations_each_have_their_sentence() -> None:
+    run = diverging(found("normal-3@7"))
+    other = msgspec.structs.replace(make_shard(), implementation="other")
+    page = parse(render(msgspec.structs.replace(run, shards=(*run.shards, other))))
+    assert "rust_ext differs from torch in 1 of 22,468 cases" in page.text
+    assert f"other {SUCCESS}: 1,234 cases at 1 capability, 0 differ." in page.text
+    assert page.classes_of_verdict == "diverges"
+
+
+def test_text_from_a_run_is_only_text() -> None:
+    hostile = "<script>alert(1)</script>\"'&{{ 7 * 7 }}"
+    one = found("normal-3@7", family=hostile, also=(hostile,))
+    one = msgspec.structs.replace(
+        one,
+        case=hostile,
+        parameters={hostile: hostile},
+        replay=hostile,
+        divergence=msgspec.structs.replace(one.divergence, reference=hostile, candidate=hostile),
+    )
+    run = diverging(one)
+    run = msgspec.structs.replace(
+        run,
+        reasons=(hostile,),
+        command=hostile,
+        started=hostile,
+        profile=hostile,
+        provenance={hostile: {hostile: hostile}},
+        findings=(hostile,),
+        shards=tuple(
+            msgspec.structs.replace(
+                shard,
+                implementation=hostile,
+                capability=hostile,
+                planned=shard.planned + 1,
+                waived=1,
+                waiver=hostile,
+                threads={hostile: 1},
+            )
+            for shard in run.shards
+        ),
+    )
+    html = render(run)
+    page = parse(html)
+    assert "<script" not in html
+    assert "{{ 7 * 7 }}" in page.text
+    assert {tag for tag, _ in page.tags}.isdisjoint({"script", "iframe", "img", "object", "link"})
+    allowed = re.compile(r"aria-[a-z]+|class|id|href|lang|role|tabindex|scope|colspan|datetime"
+                         r"|charset|name|content|http-equiv")  # fmt: skip
+    assert all(allowed.fullmatch(name) for _, attributes in page.tags for name in attributes)
+
+
+@pytest.mark.parametrize(
+    "evidence", ["javascript:alert(1)", "//elsewhere/x", "/etc/passwd", "../x", "a\\b", "", None]
+)
+def test_an_evidence_link_never_leaves_the_run(evidence: str | None) -> None:
+    one = msgspec.structs.replace(found("normal-3@7"), evidence=evidence)
+    page = parse(render(diverging(one)))
+    links = [attrs["href"] or "" for tag, attrs in page.tags if tag == "a"]
+    assert all(link.startswith("#") or link == "javascript%3Aalert%281%29" for link in links)
+
+
+@pytest.mark.parametrize(
+    "run", [make_run(), diverging(found("normal-3@7"))], ids=["equal", "diverging"]
+)
+def test_the_page_is_self_contained_and_its_links_lead_somewhere(run: Run) -> None:
+    html = render(run)
+    page = parse(html)
+    ids = [attrs["id"] for _, attrs in page.tags if "id" in attrs]
+    assert len(ids) == len(set(ids))
+    for tag, attrs in page.tags:
+        assert tag not in {"script", "link", "img", "iframe"}
+        assert "src" not in attrs
+        assert not any(name.startswith("on") for name in attrs)
+        href = attrs.get("href")
+        if href is not None:
+            assert href.startswith("evidence/") or (href[0] == "#" and href[1:] in ids)
+        labelled = attrs.get("aria-labelledby")
+        assert labelled is None or labelled in ids
+    assert not re.search(r"https?:|url\(|@import", html)
+
+
+def test_the_page_can_be_heard() -> None:
+    page = parse(render(diverging(found("normal-3@7"))))
+    names = [tag for tag, _ in page.tags]
+    assert {"header", "nav", "main", "footer"} <= set(names)
+    assert names.count("table") == names.count("caption")
+    assert all(attrs.get("scope") in {"row", "col"} for tag, attrs in page.tags if tag == "th")
+    assert ("html", {"lang": "en"}) in page.tags
+    levels = [int(tag[1]) for tag in names if re.fullmatch(r"h[1-6]", tag)]
+    assert levels.count(1) == 1
+    assert all(after <= before + 1 for before, after in pairwise(levels))
+
+
+def test_ten_thousand_divergences_stay_readable() -> None:
+    many = tuple(
+        found(f"normal-{n}@7", ("probs", "token", "renormalized")[n % 3], ulps=n, also=())
+        for n in range(10_000)
+    )
+    run = diverging(*many, divergent=12_345)
+    html = render(run)
+    page = parse(html)
+    assert len(html.encode()) < 3_000_000
+    assert html.count("<article") == DETAILED == 50
+    rest = build(run).divergences
+    assert rest.uncounted == 12_345 - DETAILED
+    assert {(row.stage, row.verdict) for row in rest.rest} >= {
+        ("probs", ""),
+        ("token", "unclassified"),
+    }
+    assert "the other 12,295 are counted" in page.text
+    assert "counted only" in page.text
+
+
+def test_a_value_of_any_length_is_cut() -> None:
+    one = found("normal-3@7")
+    long = msgspec.structs.replace(one.divergence, candidate="x" * 5_000_000)
+    html = render(diverging(msgspec.structs.replace(one, divergence=long)))
+    assert len(html) < 100_000
+    assert "4,999,000 more characters" in html
+
+
+def test_the_same_run_gives_the_same_page() -> None:
+    run = diverging(found("normal-3@7"), found("normal-9@7", "token", ulps=None))
+    again = msgspec.json.decode(msgspec.json.encode(run), type=Run)
+    assert render(run) == render(run) == render(again)
+
+
+def test_the_page_is_written_beside_its_run(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "run"
+    path = write_report(make_run(), folder)
+    assert path == folder / "index.html"
+    assert path.read_text(encoding="utf-8") == render(make_run())
+    assert list(folder.iterdir()) == [path]

@@ -1,0 +1,45 @@
+"""The recorded logits, loaded once."""
+
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.manifest import FixtureError, verify
+
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+
+
+def check_fixtures(folder: Path = FIXTURES) -> None:
+    """Check every fixture against the manifest.
+
+    Raises:
+        CannotJudgeError: a fixture is missing or not what was recorded.
+    """
+    try:
+        verify(folder)
+    except FixtureError as error:
+        raise CannotJudgeError(str(error)) from error
+
+
+@cache
+def real_logits(folder: Path = FIXTURES) -> npt.NDArray[np.float32]:
+    """Load the language model's logits, f32 [N, 49152]; do not modify them.
+
+    Raises:
+        CannotJudgeError: they cannot be read.
+    """
+    path = folder / "smollm2" / "logits.safetensors"
+    try:
+        logits: npt.NDArray[np.float32] = load_file(path)["logits"]
+    except (OSError, SafetensorError, KeyError) as error:
+        raise CannotJudgeError(
+            f"the recorded logits {path} cannot be read ({error}): "
+            "restore them with `git checkout -- fixtures`"
+        ) from error
+    logits.flags.writeable = False
+    return logits

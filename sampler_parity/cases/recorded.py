@@ -1,0 +1,112 @@
+"""The golden traces: the reference's outcomes, recorded at every capability."""
+
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from sampler_parity.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.cases.draws import Logits, round_bf16
+from sampler_parity.cases.fixtures import FIXTURES, real_logits
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.outcome import Outcome
+from sampler_parity.record import LogitsSource, SampleLogitsCase, SimpleBatchCase
+
+_CASES = list[SampleLogitsCase | SimpleBatchCase]
+
+
+def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[Case, "Recorded"]]:
+    """Load every recorded case with its outcome at ``capability``.
+
+    Raises:
+        CannotJudgeError: the recordings cannot be read.
+    """
+    golden = folder / "golden"
+    try:
+        cases = msgspec.json.decode((golden / "cases.json").read_bytes(), type=_CASES)
+        inputs = load_file(golden / "cases.safetensors")
+        tensors = load_file(golden / f"{capability}.safetensors")
+    except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+        raise CannotJudgeError(
+            f"the recorded traces cannot be read ({error}): "
+            "restore them with `git checkout -- fixtures`"
+        ) from error
+    if not cases:
+        raise CannotJudgeError(f"{golden / 'cases.json'} lists no case")
+    for entry in cases:
+        parameters: SampleLogits | SimpleBatch
+        if isinstance(entry, SampleLogitsCase):
+            parameters = SampleLogits(float(entry.temperature), float(entry.top_p), entry.top_k)
+        else:
+            parameters = SimpleBatch(entry.noise, entry.temp)
+        case = Case(
+            id=f"recorded:{entry.id}",
+            family="recorded",
+            logits=_logits(entry.logits, inputs, folder),
+            parameters=parameters,
+            seed=entry.seed,
+            draws=entry.draws,
+            threads=entry.threads,
+        )
+        prefix = f"{entry.id}."
+        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        yield case, Recorded(case, found)
+
+
+class Recorded:
+    """The reference's outcome of one case as it was recorded."""
+
+    def __init__(self, case: Case, tensors: dict[str, npt.NDArray[Any]]) -> None:
+        """Take the recorded tensors of ``case`` by stage."""
+        self._case = case
+        self._tensors = tensors
+
+    def outcome(self, candidate: Outcome) -> Outcome:
+        """Give the recorded outcome.
+
+        Of a large stage only the digest was recorded: where the candidate's has the same, its
+        values are the recorded ones.
+        """
+        case = self._case
+        stages = {
+            stage: self._stage(stage, candidate.stages.get(stage))
+            for stage in case.parameters.stages[:-1]
+        }
+        if isinstance(case.parameters, SimpleBatch):
+            after: npt.NDArray[Any] = self._stage("logits_after", candidate.input)
+        else:
+            after = case.logits
+        tokens = self._tensors["token"]
+        return Outcome(
+            stages=stages,
+            tokens=[tokens[:, draw] for draw in range(case.draws)],
+            input=after,
+            generator=self._tensors["state"].tobytes(),
+        )
+
+    def _stage(self, stage: str, candidate: npt.NDArray[Any] | None) -> npt.NDArray[Any]:
+        if stage in self._tensors:
+            values = self._tensors[stage]
+            return values.astype(np.bool_) if stage.endswith("_mask") else values
+        digest = self._tensors[f"{stage}.sha256"].tobytes()
+        if candidate is not None and hashlib.sha256(candidate.tobytes()).digest() == digest:
+            return candidate
+        # Nothing else is known of it: any array of another shape differs.
+        return np.empty(0, np.float32)
+
+
+def _logits(
+    source: LogitsSource, inputs: dict[str, npt.NDArray[np.float32]], folder: Path
+) -> Logits:
+    if isinstance(source.tensor, str):
+        return inputs[source.tensor]
+    if isinstance(source.rows, msgspec.UnsetType) or isinstance(source.vocab, msgspec.UnsetType):
+        raise CannotJudgeError("a recorded case names neither a tensor nor rows")
+    values = np.ascontiguousarray(real_logits(folder)[list(source.rows), : source.vocab])
+    return round_bf16(values) if source.bf16 is True else values

@@ -1,0 +1,201 @@
+"""The command line: ``sampler-parity``."""
+
+import enum
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.explain import explain as explain_case
+from sampler_parity.implementation import BUILT_IN
+from sampler_parity.manifest import FixtureError
+from sampler_parity.record import RecordError, record_golden, record_logits
+from sampler_parity.report import write_report
+from sampler_parity.run import CAPABILITIES, Request, run_gate
+from sampler_parity.run_file import Run, read_run
+
+EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
+
+LATEST = Path("reports/latest")
+
+app = typer.Typer(
+    help="Proves that a Rust token sampler is its torch reference, bit for bit.\n\n"
+    "Exit status: 0 the gate holds, 1 a divergence, 2 it could not be judged.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False)
+log = Console(stderr=True, highlight=False)
+
+
+class Profile(enum.StrEnum):
+    """How many cases a run has."""
+
+    quick = "quick"
+    full = "full"
+
+
+class Listable(enum.StrEnum):
+    """What ``list`` lists."""
+
+    cases = "cases"
+    implementations = "implementations"
+
+
+class Recordable(enum.StrEnum):
+    """What ``record`` records."""
+
+    logits = "logits"
+    golden = "golden"
+    everything = "all"
+
+
+@app.command()
+def run(
+    profile: Annotated[Profile, typer.Option(help="How many cases.")] = Profile.quick,
+    implementation: Annotated[
+        list[str] | None, typer.Option(help="A built-in name or module:object; repeatable.")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Every case is generated from it.")] = 0,
+    folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
+    jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time.")] = None,
+    capability: Annotated[
+        list[str] | None, typer.Option(help="Only this one: for debugging, never a pass.")
+    ] = None,
+    family: Annotated[
+        list[str] | None, typer.Option(help="Only these cases: for debugging, never a pass.")
+    ] = None,
+) -> None:
+    """Feed every case to the reference and the candidates, compare, store, report."""
+    request = Request(
+        profile=profile.value,
+        seed=seed,
+        implementations=tuple(implementation or ("rust_ext",)),
+        capabilities=tuple(capability or CAPABILITIES),
+        families=tuple(family or FAMILIES),
+        jobs=jobs,
+        folder=folder,
+    )
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
+        tasks = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        result = run_gate(request, progress)
+    path = write_report(result, folder)
+    _summarise(result)
+    out.print(f"report: {path}", soft_wrap=True)
+    raise typer.Exit(EXIT_STATUS[result.status])
+
+
+@app.command()
+def report(folder: Annotated[Path, typer.Argument(help="A stored run's folder.")]) -> None:
+    """Write the HTML report again from a stored run."""
+    out.print(f"report: {write_report(read_run(folder), folder)}", soft_wrap=True)
+
+
+@app.command()
+def explain(
+    case: Annotated[str, typer.Argument(help="A case's id, FAMILY-INDEX@SEED.")],
+    capability: Annotated[str, typer.Option(help="torch's dispatch level.")] = "avx2",
+    implementation: Annotated[str, typer.Option(help="The candidate.")] = "rust_ext",
+) -> None:
+    """Show one case stage by stage, both sides, with the first divergence."""
+    equal = explain_case(case, capability, implementation, out)
+    raise typer.Exit(0 if equal else 1)
+
+
+@app.command("list")
+def list_(what: Annotated[Listable, typer.Argument()]) -> None:
+    """List the families of cases, or the implementations."""
+    table = Table(box=None, pad_edge=False)
+    if what is Listable.cases:
+        table.add_column("family")
+        table.add_column("cases")
+        for name, family in FAMILIES.items():
+            table.add_row(name, (family.__doc__ or "").strip())
+    else:
+        table.add_column("implementation")
+        table.add_column("module:object")
+        for name, target in BUILT_IN.items():
+            table.add_row(name, target)
+    out.print(table)
+
+
+@app.command()
+def record(
+    what: Annotated[Recordable, typer.Argument()] = Recordable.everything,
+    folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
+) -> None:
+    """Record the fixtures anew: a language model's logits (extra `record`), torch's traces."""
+    try:
+        if what in (Recordable.logits, Recordable.everything):
+            out.print(record_logits(folder), soft_wrap=True)
+        if what in (Recordable.golden, Recordable.everything):
+            for path in record_golden(folder):
+                out.print(path, soft_wrap=True)
+    except (RecordError, FixtureError) as error:
+        raise CannotJudgeError(str(error)) from error
+
+
+def _summarise(result: Run) -> None:
+    table = Table(box=None, pad_edge=False)
+    for name in ("implementation", "capability", "against"):
+        table.add_column(name)
+    for name in ("cases compared", "tokens", "differ"):
+        table.add_column(name, justify="right")
+    for shard in result.shards:
+        table.add_row(
+            shard.implementation,
+            shard.capability,
+            "torch" if shard.source == "torch" else "recorded torch",
+            f"{shard.compared:,} of {shard.planned:,}",
+            f"{shard.tokens:,}",
+            f"{shard.divergent:,}",
+            style="red" if shard.divergent else None,
+        )
+    out.print(table)
+    for shard in result.shards:
+        if shard.waiver:
+            out.print(f"waived: {shard.waiver}", soft_wrap=True)
+        for found in shard.divergences[:3]:
+            first = found.divergence
+            out.print(
+                f"{found.case} at {shard.capability}: first divergent stage {first.stage} "
+                f"({first.verdict}), index {list(first.index)}: "
+                f"reference {first.reference}, candidate {first.candidate}\n  {found.replay}",
+                soft_wrap=True,
+            )
+    sentence = {
+        "holds": "the gate holds: no bit, token, error or effect differs",
+        "diverges": "the gate found a divergence",
+        "unjudged": "the gate could not be judged",
+    }[result.status]
+    out.print(f"{sentence} ({result.seconds:.0f} s)")
+    for reason in result.reasons:
+        out.print(f"  {reason}", soft_wrap=True)
+
+
+def main() -> None:
+    """Run the command line; exit status 2 with one sentence where nothing can be judged."""
+    try:
+        app()
+    except CannotJudgeError as error:
+        log.print(f"sampler-parity: {error}", soft_wrap=True)
+        sys.exit(2)
+
+
+if __name__ == "__main__":
+    main()

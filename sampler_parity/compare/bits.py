@@ -1,0 +1,77 @@
+"""Arrays bit for bit."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+_SIGN = np.int64(0x8000_0000)
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Where and how two arrays differ first.
+
+    Attributes:
+        index: position of the first difference, empty if the arrays differ in shape or dtype.
+        reference: the reference's element there (or its shape and dtype), in words.
+        candidate: the candidate's.
+        ulps: see :func:`ulps_between`.
+        differing: number of differing elements.
+        total: number of elements compared.
+    """
+
+    index: tuple[int, ...]
+    reference: str
+    candidate: str
+    ulps: int | None
+    differing: int
+    total: int
+
+
+def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Difference | None:
+    """Compare bit patterns: a NaN equals the NaN with the same payload only, -0.0 is not 0.0."""
+    if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
+        kinds = [f"{array.dtype} {list(array.shape)}" for array in (reference, candidate)]
+        size = max(reference.size, 1)
+        return Difference((), kinds[0], kinds[1], None, size, size)
+    unequal = _patterns(reference) != _patterns(candidate)
+    if not unequal.any():
+        return None
+    at = np.unravel_index(int(np.argmax(unequal)), reference.shape)
+    index = tuple(int(i) for i in at)
+    return Difference(
+        index,
+        _words(reference[index]),
+        _words(candidate[index]),
+        ulps_between(reference[index], candidate[index]),
+        int(unequal.sum()),
+        reference.size,
+    )
+
+
+def ulps_between(a: Any, b: Any) -> int | None:
+    """Count the f32 values from ``a`` to ``b``; ``None`` for NaN, infinity or another type."""
+    if not (isinstance(a, np.float32) and isinstance(b, np.float32)):
+        return None
+    if not (np.isfinite(a) and np.isfinite(b)):
+        return None
+    return abs(_ordinal(a) - _ordinal(b))
+
+
+def _ordinal(x: np.float32) -> int:
+    bits = int(x.view(np.uint32))
+    return bits if bits < int(_SIGN) else int(_SIGN) - bits
+
+
+def _patterns(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    if array.dtype == np.float32:
+        return np.ascontiguousarray(array).view(np.uint32)
+    return array
+
+
+def _words(value: Any) -> str:
+    if isinstance(value, np.float32):
+        return f"{value!s} (0x{int(value.view(np.uint32)):08x})"
+    return str(value)

@@ -1,0 +1,103 @@
+"""Two outcomes of one case: what was compared, and the first divergent stage."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from sampler_parity.case import Case
+from sampler_parity.compare.bits import Difference, difference
+from sampler_parity.outcome import Failure, Outcome
+from sampler_parity.verdict import Divergence, Verdict
+
+VALUE_STAGES = frozenset(
+    {"scaled_logits", "probs", "top_k_mask", "top_p_mask", "renormalized", "noised_logits"}
+)
+
+
+@dataclass(slots=True)
+class Comparison:
+    """What was compared, in order, and what differed.
+
+    Attributes:
+        compared: every stage, ``error`` and effect that was compared.
+        elements: how many elements that was.
+        differences: those that differ, in the same order.
+    """
+
+    compared: list[str] = field(default_factory=list)
+    elements: int = 0
+    differences: dict[str, Difference] = field(default_factory=dict)
+
+    def divergence(self) -> Divergence | None:
+        """The first divergent stage with its verdict; ``None`` where everything is equal."""
+        if not self.differences:
+            return None
+        stage, *also = self.differences
+        first = self.differences[stage]
+        return Divergence(
+            verdict=_verdict(stage),
+            stage=stage,
+            index=first.index,
+            reference=first.reference,
+            candidate=first.candidate,
+            ulps=first.ulps,
+            differing=first.differing,
+            total=first.total,
+            also=tuple(also),
+        )
+
+    def _add(self, stage: str, found: Difference | None, elements: int) -> None:
+        self.compared.append(stage)
+        self.elements += elements
+        if found is not None:
+            self.differences[stage] = found
+
+
+def compare(case: Case, reference: Outcome, candidate: Outcome) -> Comparison:
+    """Walk every stage in order, bits first to last, then the effects.
+
+    A case whose first call fails has no stages: its error is compared instead, by class. The
+    effects are compared either way.
+    """
+    comparison = Comparison()
+    comparison._add("error", _failure_difference(reference.failure, candidate.failure), 1)
+    for stage in case.parameters.stages[:-1] if reference.tokens else ():
+        ours, theirs = reference.stages[stage], candidate.stages.get(stage)
+        if theirs is None:
+            missing = Difference((), f"{ours.dtype} {list(ours.shape)}", "nothing", None, 1, 1)
+            comparison._add(stage, missing, ours.size)
+        else:
+            comparison._add(stage, difference(ours, theirs), ours.size)
+    if reference.tokens:
+        ours = np.stack(reference.tokens, axis=-1)
+        theirs = np.stack(candidate.tokens, axis=-1) if candidate.tokens else np.empty(0, np.int64)
+        comparison._add("token", difference(ours, theirs), ours.size)
+    comparison._add("input", difference(reference.input, candidate.input), reference.input.size)
+    states = [np.frombuffer(outcome.generator, np.uint8) for outcome in (reference, candidate)]
+    comparison._add("generator", difference(states[0], states[1]), 1)
+    return comparison
+
+
+def _failure_difference(reference: Failure | None, candidate: Failure | None) -> Difference | None:
+    sides = [
+        "returns" if failure is None else f"raises {failure.kind} at call {failure.draw}"
+        for failure in (reference, candidate)
+    ]
+    if sides[0] == sides[1]:
+        return None
+    texts = [
+        side if failure is None else f"{side}: {failure.message}"
+        for side, failure in zip(sides, (reference, candidate), strict=True)
+    ]
+    return Difference((), texts[0], texts[1], None, 1, 1)
+
+
+def _verdict(stage: str) -> Verdict:
+    if stage in VALUE_STAGES:
+        return Verdict.UNCLASSIFIED
+    return {
+        "error": Verdict.ERROR,
+        "token": Verdict.GENERATOR,
+        "input": Verdict.EFFECT,
+        "generator": Verdict.GENERATOR,
+    }[stage]

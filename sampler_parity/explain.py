@@ -1,0 +1,132 @@
+"""One case, stage by stage, in words."""
+
+import os
+import subprocess
+import sys
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from sampler_parity.case import Case
+from sampler_parity.cases.plan import case_of
+from sampler_parity.cases.recorded import recorded_cases
+from sampler_parity.compare import Comparison, compare
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.implementation import load_implementation
+from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.outcome import Outcome
+
+
+def explain(case_id: str, capability: str, implementation: str, out: Console) -> bool:
+    """Run a case on both sides, print every stage, and say whether all of it is equal.
+
+    A recorded case (``recorded:ID``) is compared with its recording; any other one with torch, in
+    a process of its own where this one's torch is at another capability.
+
+    Raises:
+        CannotJudgeError: the case is unknown, or torch cannot reach the capability here.
+    """
+    if not case_id.startswith("recorded:"):
+        here = torch.backends.cpu.get_cpu_capability().lower()
+        if here != capability:
+            return _in_another_process(case_id, capability, implementation)
+        case = case_of(case_id)
+        candidate = load_implementation(implementation).run(case, capability)
+        reference = PythonRef().run(case, capability)
+    else:
+        for case, recorded in recorded_cases(capability):
+            if case.id == case_id:
+                candidate = load_implementation(implementation).run(case, capability)
+                reference = recorded.outcome(candidate)
+                break
+        else:
+            raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden")
+    comparison = compare(case, reference, candidate)
+    _print(case, capability, implementation, reference, comparison, out)
+    return not comparison.differences
+
+
+_FORCED = "SAMPLER_PARITY_EXPLAINING"
+
+
+def _in_another_process(case_id: str, capability: str, implementation: str) -> bool:
+    if os.environ.get(_FORCED) == capability:
+        raise CannotJudgeError(
+            f"torch cannot reach capability {capability} on this processor: "
+            "explain the case at a lower one, or a recorded case"
+        )
+    command = [sys.executable, "-m", "sampler_parity.cli", "explain", case_id]
+    command += ["--capability", capability, "--implementation", implementation]
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, _FORCED: capability}
+    status = subprocess.run(command, env=environment, check=False).returncode
+    if status not in (0, 1):
+        sys.exit(status)
+    return status == 0
+
+
+def _print(
+    case: Case,
+    capability: str,
+    implementation: str,
+    reference: Outcome,
+    comparison: Comparison,
+    out: Console,
+) -> None:
+    words = ", ".join(f"{name} {value}" for name, value in case.describe().items())
+    out.print(f"{case.id} at {capability}, python_ref against {implementation}", soft_wrap=True)
+    out.print(words, soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("stage", "elements", "differ", "reference"):
+        table.add_column(name, overflow="fold")
+    for stage in comparison.compared:
+        found = comparison.differences.get(stage)
+        elements, summary = _summary(stage, reference)
+        table.add_row(
+            stage,
+            f"{elements:,}",
+            f"{found.differing:,}" if found else "=",
+            summary,
+            style="red" if found else None,
+        )
+    out.print(table)
+    divergence = comparison.divergence()
+    if divergence is None:
+        out.print("every stage, token and effect is equal, bit for bit")
+        return
+    distance = "" if divergence.ulps is None else f", {divergence.ulps:,} ulp apart"
+    out.print(
+        f"first divergent stage: {divergence.stage} ({divergence.verdict}), "
+        f"{divergence.differing:,} of {divergence.total:,} elements differ\n"
+        f"  at index {list(divergence.index)}: reference {divergence.reference}, "
+        f"candidate {divergence.candidate}{distance}",
+        soft_wrap=True,
+    )
+    if divergence.also:
+        out.print(f"  different later as well: {', '.join(divergence.also)}", soft_wrap=True)
+
+
+def _summary(stage: str, reference: Outcome) -> tuple[int, str]:
+    if stage == "error":
+        failure = reference.failure
+        return 1, "none" if failure is None else f"{failure.kind}: {failure.message}"
+    if stage == "generator":
+        return 1, f"{len(reference.generator):,} bytes of state"
+    if stage == "token":
+        tokens = np.stack(reference.tokens, axis=-1)
+        return tokens.size, f"first row {_head(tokens[0])}"
+    values = reference.input if stage == "input" else reference.stages[stage]
+    if values.dtype == np.bool_:
+        return values.size, f"{int(values.sum()):,} kept"
+    finite = values[np.isfinite(values)]
+    if not finite.size:
+        return values.size, "nothing finite"
+    return values.size, f"from {finite.min():.6g} to {finite.max():.6g}"
+
+
+def _head(values: npt.NDArray[Any], count: int = 8) -> str:
+    words = ", ".join(str(value) for value in values[:count])
+    return f"[{words}, ...]" if values.size > count else f"[{words}]"

@@ -1,0 +1,87 @@
+"""The port."""
+
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sampler_parity.case import Case, SampleLogits
+from sampler_parity.extension import load_extension
+from sampler_parity.outcome import Failure, Outcome
+
+SAMPLER_ERRORS = (
+    RuntimeError,
+    IndexError,
+    AssertionError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+
+
+class RustExt:
+    """``rust_ext``: the port behind its Python binding."""
+
+    name = "rust_ext"
+
+    def __init__(self, extension: ModuleType | None = None) -> None:
+        """Use ``extension``, or the installed one after checking that it is fresh."""
+        self._extension: Any = load_extension() if extension is None else extension
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        """Run the case at ``capability``, whatever this machine's is."""
+        generator = self._extension.Generator(case.seed)
+        if case.advance:
+            unused = np.zeros(case.advance, np.float32)
+            self._extension.simple_batch_sampler(unused, generator=generator)
+        logits = case.logits.copy()
+        outcome = Outcome()
+        for draw in range(case.draws):
+            try:
+                token = self._call(
+                    case, capability, logits, generator, outcome if draw == 0 else None
+                )
+            except SAMPLER_ERRORS as error:
+                outcome.failure = Failure(type(error).__name__, str(error), draw)
+                break
+            outcome.tokens.append(token.reshape(-1))
+        outcome.input = logits
+        outcome.generator = generator.get_state()
+        return outcome
+
+    def _call(
+        self,
+        case: Case,
+        capability: str,
+        logits: npt.NDArray[np.float32],
+        generator: Any,
+        traced: Outcome | None,
+    ) -> npt.NDArray[np.int64]:
+        parameters = case.parameters
+        arguments: dict[str, Any]
+        if isinstance(parameters, SampleLogits):
+            arguments = {
+                "temperature": parameters.temperature,
+                "top_p": parameters.top_p,
+                "top_k": parameters.top_k,
+                "zero_temperature": parameters.zero_temperature,
+                "capability": capability,
+                "threads": case.threads,
+            }
+        else:
+            arguments = {
+                "noise": parameters.noise,
+                "temp": parameters.temp,
+                "forbid_token": parameters.forbid_token,
+            }
+        if traced is None:
+            call = getattr(self._extension, parameters.sampler)
+            token: npt.NDArray[np.int64] = call(logits, generator=generator, **arguments)
+            return token
+        call = getattr(self._extension, f"trace_{parameters.sampler}")
+        trace = call(logits, generator=generator, **arguments)
+        for stage in parameters.stages[:-1]:
+            traced.stages[stage] = getattr(trace, stage)
+        token = trace.token
+        return token

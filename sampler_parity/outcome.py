@@ -1,0 +1,41 @@
+"""What an implementation made of a case."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception, with the call it ended.
+
+    Attributes:
+        kind: the exception's class, by name.
+        message: its text; never compared.
+        draw: index of the call that raised.
+    """
+
+    kind: str
+    message: str
+    draw: int
+
+
+@dataclass(slots=True)
+class Outcome:
+    """The result of a case's calls, and what they left behind.
+
+    Attributes:
+        stages: the first call's stages by name, without the token.
+        tokens: i64 [B], one array a call.
+        failure: the exception that ended the calls, if one did.
+        input: f32, the logits after the last call.
+        generator: the generator's state after the last call, in torch's form (5,056 bytes).
+    """
+
+    stages: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
+    tokens: list[npt.NDArray[np.int64]] = field(default_factory=list)
+    failure: Failure | None = None
+    input: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
+    generator: bytes = b""

@@ -1,0 +1,65 @@
+"""What a run ran on."""
+
+import hashlib
+import importlib
+import importlib.metadata
+import platform
+import subprocess
+from pathlib import Path
+
+from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.extension import REPOSITORY
+from sampler_parity.manifest import load_manifest
+
+PACKAGES = ("sampler-parity", "torch", "numpy", "safetensors", "msgspec")
+
+
+def provenance(implementations: tuple[str, ...]) -> dict[str, dict[str, str]]:
+    """Collect versions, processor, build, commit and fixture hashes, heading by heading."""
+    found = {
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            "C library": " ".join(platform.libc_ver()),
+        },
+        "machine": {
+            "system": f"{platform.system()} {platform.machine()}",
+            "processor": _processor(),
+        },
+        "sources": {"commit": _commit()},
+        "fixtures": _fixtures(),
+    }
+    if "rust_ext" in implementations:
+        build = importlib.import_module("rust_ext").build_info()
+        found["extension"] = {name: str(value) for name, value in build.items()}
+    return found
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or "unknown"
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0]}, {len(names)} logical cores" if names else "unknown"
+
+
+def _commit() -> str:
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(REPOSITORY), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = " with uncommitted changes" if git("status", "--porcelain") else ""
+        return git("rev-parse", "HEAD") + changed
+    except (OSError, subprocess.CalledProcessError):
+        return "not a git checkout"
+
+
+def _fixtures() -> dict[str, str]:
+    """Hash each file's tensors: the order inside a file is not part of its content."""
+    hashes = {}
+    for entry in load_manifest(FIXTURES).files:
+        content = entry.sha256 or "".join(tensor.sha256 for tensor in entry.tensors)
+        hashes[entry.path] = hashlib.sha256(content.encode()).hexdigest()
+    return hashes

@@ -1,0 +1,156 @@
+"""A stored run: everything the report is written from."""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.manifest import write_atomically
+from sampler_parity.verdict import Divergence
+
+SCHEMA = 1
+RUN_NAME = "run.json"
+
+Status = Literal["holds", "diverges", "unjudged"]
+"""Exit status 0, 1 and 2, in that order."""
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of one family.
+
+    Attributes:
+        family: the kind of logits.
+        stage: a stage, ``error`` or effect.
+        compared: cases in which it was compared.
+        differing: cases in which it differs.
+        first: cases of which it is the first divergent stage.
+    """
+
+    family: str
+    stage: str
+    compared: int
+    differing: int
+    first: int
+
+
+class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
+    """A divergent case.
+
+    Attributes:
+        case: the case's id.
+        family: the kind of logits.
+        parameters: the case in words, from :meth:`sampler_parity.case.Case.describe`.
+        divergence: the first divergent stage.
+        evidence: safetensors file of both sides' stages, relative to the run; ``None`` past the
+            number of files a run keeps.
+        replay: the command that runs this case again.
+    """
+
+    case: str
+    family: str
+    parameters: dict[str, str]
+    divergence: Divergence
+    evidence: str | None
+    replay: str
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One implementation at one capability.
+
+    Attributes:
+        implementation: its name.
+        capability: torch's dispatch level.
+        source: ``torch`` where the reference ran live, ``recorded`` where its recorded traces
+            were compared.
+        planned: cases planned.
+        compared: cases compared.
+        waived: cases not compared, for ``waiver``.
+        waiver: why, in one sentence; empty if none was waived.
+        stages: stage comparisons made, errors and effects included.
+        elements: numbers compared.
+        tokens: tokens compared.
+        divergent: cases that differ somewhere.
+        threads: torch's thread counts, with the cases of each.
+        cells: stages x families.
+        divergences: the first of the divergent cases.
+    """
+
+    implementation: str
+    capability: str
+    source: Literal["torch", "recorded"]
+    planned: int
+    compared: int
+    waived: int
+    waiver: str
+    stages: int
+    elements: int
+    tokens: int
+    divergent: int
+    threads: dict[str, int]
+    cells: tuple[Cell, ...]
+    divergences: tuple[FoundDivergence, ...]
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of the gate.
+
+    Attributes:
+        schema: version of this form.
+        status: what the gate concluded.
+        reasons: why, one sentence each; empty when the gate holds.
+        started: time of day, ISO 8601, UTC.
+        seconds: how long it took.
+        command: the command that makes the same run.
+        profile: ``quick`` or ``full``.
+        seed: the run's seed, from which every case is generated.
+        shards: what was compared.
+        provenance: what it ran on, heading by heading: name and value.
+        findings: other checks of the run with what they measured, one sentence each.
+    """
+
+    schema: int
+    status: Status
+    reasons: tuple[str, ...]
+    started: str
+    seconds: float
+    command: str
+    profile: str
+    seed: int
+    shards: tuple[Shard, ...]
+    provenance: dict[str, dict[str, str]]
+    findings: tuple[str, ...] = ()
+
+
+def write_run(folder: Path, run: Run) -> Path:
+    """Write ``run.json`` atomically."""
+    path = folder / RUN_NAME
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(run), indent=1))
+    return path
+
+
+def read_run(folder: Path) -> Run:
+    """Read ``run.json`` of a run's folder.
+
+    Raises:
+        CannotJudgeError: there is none, it is damaged, or of another schema.
+    """
+    path = folder / RUN_NAME
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotJudgeError(f"there is no run in {folder}: {error}") from error
+    try:
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            raise CannotJudgeError(
+                f"{path} has schema {schema}, and this version reads {SCHEMA}: "
+                "read it with the version that wrote it"
+            )
+        return msgspec.json.decode(content, type=Run)
+    except msgspec.MsgspecError as error:
+        raise CannotJudgeError(f"{path} is damaged ({error}): make the run again") from error
+
+
+class _Schema(msgspec.Struct):
+    schema: int
