@@ -12,7 +12,8 @@ SEED = 20_240_601
 DRAWS = 100_000
 
 
-def test_a_hundred_thousand_semantic_draws(one_thread: None) -> None:
+@pytest.mark.usefixtures("one_thread")
+def test_a_hundred_thousand_semantic_draws() -> None:
     """Successive reference calls on one row of real logits, against one ``draw``."""
     preset = python_ref.SEMANTIC
     # The row with the most tokens in its nucleus: the draws have the most to choose from.

@@ -117,18 +117,14 @@ def test_simple_batch_sampler_without_tokens() -> None:
     with pytest.raises(IndexError):
         python_ref.sampler_simple_batch(torch.empty(2, 0))
     with pytest.raises(IndexError, match="V = 0"):
-        rust_ext.simple_batch_sampler(
-            np.empty((2, 0), np.float32), generator=rust_ext.Generator(1)
-        )
+        rust_ext.simple_batch_sampler(np.empty((2, 0), np.float32), generator=rust_ext.Generator(1))
 
 
 @pytest.mark.parametrize("token", [4, 100, -1])
 def test_forbidden_token_out_of_range(token: int) -> None:
     values = np.array([ROW], np.float32)
     with pytest.raises(IndexError, match=f"forbid_token = {token}"):
-        rust_ext.simple_batch_sampler(
-            values, generator=rust_ext.Generator(1), forbid_token=token
-        )
+        rust_ext.simple_batch_sampler(values, generator=rust_ext.Generator(1), forbid_token=token)
     assert values.tolist() == [ROW]
 
 

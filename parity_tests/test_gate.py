@@ -39,9 +39,7 @@ def test_everything_planned_was_compared(gate_run: Run, capability: str) -> None
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_recorded_traces_were_compared(gate_run: Run, capability: str) -> None:
-    [shard] = [
-        s for s in gate_run.shards if s.capability == capability and s.source == "recorded"
-    ]
+    [shard] = [s for s in gate_run.shards if s.capability == capability and s.source == "recorded"]
     assert shard.planned == shard.compared > 90
     assert set(shard.threads) == {"1", "2", "4"}
 

@@ -52,9 +52,7 @@ def test_the_noise_follows_the_memory(layout: Layout) -> None:
 
     mine, reference = layout(base()), torch.from_numpy(layout(base()))
     rust_ext.simple_batch_sampler(mine, 0.5, 0.7, generator=rust_ext.Generator(1))
-    python_ref.sampler_simple_batch(
-        reference, 0.5, 0.7, generator=torch.Generator().manual_seed(1)
-    )
+    python_ref.sampler_simple_batch(reference, 0.5, 0.7, generator=torch.Generator().manual_seed(1))
     np.testing.assert_array_equal(
         np.ascontiguousarray(mine).view(np.uint32),
         np.ascontiguousarray(reference.numpy()).view(np.uint32),

@@ -16,8 +16,8 @@ def test_rust_has_the_same() -> None:
     assert len(python_ref.PRESETS) == len(rust_ext.PRESETS)
     for ours, theirs in zip(python_ref.PRESETS, rust_ext.PRESETS, strict=True):
         assert asdict(ours) == {name: getattr(theirs, name) for name in asdict(ours)}
-    assert rust_ext.GLOBAL == rust_ext.PRESETS[0]
-    assert rust_ext.SEMANTIC == rust_ext.PRESETS[1]
+    assert rust_ext.PRESETS[0] == rust_ext.GLOBAL
+    assert rust_ext.PRESETS[1] == rust_ext.SEMANTIC
 
 
 def test_the_harness_compares_with_them() -> None:

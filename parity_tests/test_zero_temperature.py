@@ -23,9 +23,7 @@ def test_argmax_on_both_sides() -> None:
     reference = python_ref.trace_sample_logits(
         torch.from_numpy(LOGITS), 0.0, generator=generator, zero_temperature="argmax"
     )
-    ours = rust_ext.trace_sample_logits(
-        LOGITS, 0.0, generator=port, zero_temperature="argmax"
-    )
+    ours = rust_ext.trace_sample_logits(LOGITS, 0.0, generator=port, zero_temperature="argmax")
     assert reference.token.tolist() == ours.token.tolist() == [[1], [0]]
     for stage in ("scaled_logits", "probs", "top_k_mask", "top_p_mask", "renormalized"):
         expected, actual = getattr(reference, stage).numpy(), getattr(ours, stage)

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 ZeroTemperature = Literal["raise", "argmax"]
@@ -80,7 +79,7 @@ def trace_sample_logits(
     return SampleLogitsTrace(**stages, token=token)
 
 
-def _run(
+def _run(  # noqa: C901  (the seven steps, and keeping each, read best in one piece)
     logits: Tensor,
     temperature: float,
     top_p: float,
@@ -98,7 +97,7 @@ def _run(
     if trace is not None:
         trace["scaled_logits"] = logits.clone()
 
-    probs = F.softmax(logits, dim=-1)
+    probs = torch.nn.functional.softmax(logits, dim=-1)
     if trace is not None:
         trace["probs"] = probs.clone()
         trace["top_k_mask"] = torch.ones_like(probs, dtype=torch.bool)

@@ -7,13 +7,13 @@ variable ``ATEN_CPU_CAPABILITY`` honoured; read once).
 one row with more than 32,768 tokens.
 """
 
-from typing import Any, Literal, final
+from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
 
-Capability = Literal["default", "avx2", "avx512"]
-ZeroTemperature = Literal["raise", "argmax"]
+Capability: TypeAlias = Literal["default", "avx2", "avx512"]
+ZeroTemperature: TypeAlias = Literal["raise", "argmax"]
 
 @final
 class Generator:
@@ -171,17 +171,10 @@ def draw(
     threads: int = 1,
     zero_temperature: ZeroTemperature = "raise",
 ) -> npt.NDArray[np.int64]:
-    """Draw ``n`` tokens of one row: what as many calls of ``sample_logits`` on [1, V] give.
+    """Draw ``n`` tokens of the row ``logits`` (f32 [V]) into i64 [n].
 
-    Args:
-        logits: f32 [V].
-        n: number of draws.
-
-    Returns:
-        i64 [n].
-
-    Raises:
-        ValueError: logits are not [V]. Otherwise as ``sample_logits``.
+    They are what as many calls of ``sample_logits`` on [1, V] give; the other arguments and the
+    errors are its own, and a ``ValueError`` says that the logits are not [V].
     """
 
 def simple_batch_sampler(

@@ -1,7 +1,7 @@
 """A case: logits, parameters and a seed, the same for every implementation."""
 
 from dataclasses import asdict, dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +29,7 @@ class SampleLogits:
     temperature: float = 1.0
     top_p: float = 0.85
     top_k: int = 0
-    zero_temperature: str = "raise"
+    zero_temperature: Literal["raise", "argmax"] = "raise"
 
 
 @dataclass(frozen=True, slots=True)

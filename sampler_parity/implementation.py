@@ -1,7 +1,7 @@
 """What can run a case."""
 
 import importlib
-from typing import Protocol, cast, runtime_checkable
+from typing import Protocol, runtime_checkable
 
 from sampler_parity.case import Case
 from sampler_parity.errors import CannotJudgeError
@@ -31,7 +31,7 @@ class Implementation(Protocol):
 
 
 def load_implementation(name: str) -> Implementation:
-    """Load a built-in implementation, or ``module:object`` (an instance, or a class without arguments).
+    """Load a built-in implementation, or ``module:object`` (an instance, or a class to call).
 
     Raises:
         CannotJudgeError: there is no such implementation.
@@ -49,4 +49,4 @@ def load_implementation(name: str) -> Implementation:
     instance = found() if isinstance(found, type) else found
     if not isinstance(instance, Implementation):
         raise CannotJudgeError(f"implementation {name!r} has no `name` and `run(case, capability)`")
-    return cast("Implementation", instance)
+    return instance

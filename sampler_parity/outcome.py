@@ -6,6 +6,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+SAMPLER_ERRORS = (
+    RuntimeError,
+    IndexError,
+    AssertionError,
+    NotImplementedError,
+    TypeError,
+    ValueError,
+)
+"""What a sampler raises of its own accord: an outcome of the case."""
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:

@@ -563,7 +563,7 @@ _LOGITS: Mapping[str, Callable[[np.random.Generator, tuple[int, int]], _F32]] = 
     "steep": _gauss(20.0),
     "bf16": lambda rng, shape: _bf16(_gauss(4.0)(rng, shape)),
     "coarse": lambda rng, shape: np.round(_gauss(1.5)(rng, shape)),
-    "flat": lambda rng, shape: np.full(shape, 0.5, np.float32),
+    "flat": lambda _, shape: np.full(shape, 0.5, np.float32),
     "masked": _masked,
     "lone": _lone,
     "huge": lambda rng, shape: rng.uniform(-3e38, 3e38, shape).astype(np.float32),
@@ -802,11 +802,11 @@ def _main(arguments: list[str]) -> int:
             try:
                 _golden_worker(capability, Path(logits), Path(staging))
             except RecordError as error:
-                print(error, file=sys.stderr)
+                sys.stderr.write(f"{error}\n")
                 return 1
             return 0
         case _:
-            print("internal to `sampler-parity record golden`", file=sys.stderr)
+            sys.stderr.write("internal to `sampler-parity record golden`\n")
             return 2
 
 

@@ -66,9 +66,7 @@ class Tally:
                 )
         return comparison
 
-    def shard(
-        self, planned: int, source: Literal["torch", "recorded"], waiver: str = ""
-    ) -> Shard:
+    def shard(self, planned: int, source: Literal["torch", "recorded"], waiver: str = "") -> Shard:
         """Give the counts."""
         names = dict.fromkeys((family, stage) for family, stage, _ in self._cells)
         return Shard(

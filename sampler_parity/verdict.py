@@ -10,10 +10,10 @@ class Verdict(StrEnum):
 
     exact: every stage, token, error and effect is equal, bit for bit.
     error: one side raises and the other does not, or they raise different classes.
-    generator: the distribution the token is drawn from is equal bit for bit, the token is not; or
-        everything is equal but the tokens of later calls, or the generator's state afterwards.
+    generator: every stage up to the distribution that ``sample_logits`` draws from is equal, bit
+        for bit, and a token is not; or everything is equal but the generator's state afterwards.
     effect: everything is equal but what the call left in its input.
-    unclassified: a stage's values differ.
+    unclassified: a stage's values differ, or a token that no draw decides (an argmax).
     """
 
     EXACT = "exact"

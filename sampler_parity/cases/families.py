@@ -1,6 +1,7 @@
 """Families of logits: each a function from a seeded generator to a case's logits and parameters."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import numpy as np
 
@@ -22,7 +23,10 @@ from sampler_parity.cases.fixtures import real_logits
 
 Family = Callable[[np.random.Generator, int], Draft]
 
-PRESETS = {"global": (SampleLogits(1.0, 0.95, 20), 4096), "semantic": (SampleLogits(1.0, 0.95, 80), 8193)}
+PRESETS = {
+    "global": (SampleLogits(1.0, 0.95, 20), 4096),
+    "semantic": (SampleLogits(1.0, 0.95, 80), 8193),
+}
 """What the TTS stages are meant to pass; ``python_ref`` and ``rust_ext`` are tested against it."""
 
 
@@ -149,7 +153,7 @@ def boundary_logits(rng: np.random.Generator, index: int) -> Draft:
 
 def crossing_logits(rng: np.random.Generator, index: int) -> Draft:
     """top_p at one of the reference's own cumulative sums, and one ulp to either side."""
-    import torch  # noqa: PLC0415  (only this family needs it; cases are also listed without it)
+    import torch
 
     vocab = int(rng.integers(2, 3000))
     values = gaussian(rng, 1, vocab, pick(rng, (0.3, 1.0, 3.0)))
@@ -171,12 +175,12 @@ def odd_parameters(rng: np.random.Generator, index: int) -> Draft:
     temperatures = (1.0, -1.0, -0.5, np.inf, 1e-3, 0.0, np.nan, 1e-30, 1e30)
     top_ps = (0.95, -1.0, np.nan, 1.0, 1.5, np.inf, 1e-10, 0.0, -0.0)
     top_k = int(rng.integers(-2, 2 * vocab + 2)) if rng.random() < 0.3 else int(pick(rng, TOP_KS))
-    zero = "argmax" if rng.random() < 0.3 else "raise"
+    zero: Literal["argmax", "raise"] = "argmax" if rng.random() < 0.3 else "raise"
     return Draft(values, SampleLogits(pick(rng, temperatures), pick(rng, top_ps), top_k, zero))
 
 
 def odd_logits(rng: np.random.Generator, index: int) -> Draft:
-    """NaN with a payload, +inf, rows of -inf, -0.0: what makes the reference raise, and what not."""
+    """NaN with a payload, +inf, rows of -inf, -0.0: what the reference refuses, and what not."""
     rows, vocab = shape(rng, index)
     values = gaussian(rng, rows, vocab, 2.0)
     payloads = np.array([0x7FC0_1234, 0xFFC0_0001, 0x7FA0_0000], np.uint32).view(np.float32)

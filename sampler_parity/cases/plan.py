@@ -48,7 +48,9 @@ def case_of(case_id: str) -> Case:
     return _generate(family, int(index), int(seed))
 
 
-def plan(profile: Profile, seed: int, families: tuple[str, ...] = tuple(FAMILIES)) -> Iterator[Case]:
+def plan(
+    profile: Profile, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
+) -> Iterator[Case]:
     """Generate the run's cases, family by family."""
     for family in families:
         for index in range(profile.count(family)):

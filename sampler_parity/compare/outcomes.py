@@ -9,21 +9,19 @@ from sampler_parity.compare.bits import Difference, difference
 from sampler_parity.outcome import Failure, Outcome
 from sampler_parity.verdict import Divergence, Verdict
 
-VALUE_STAGES = frozenset(
-    {"scaled_logits", "probs", "top_k_mask", "top_p_mask", "renormalized", "noised_logits"}
-)
-
 
 @dataclass(slots=True)
 class Comparison:
     """What was compared, in order, and what differed.
 
     Attributes:
+        sampler: the sampler's name.
         compared: every stage, ``error`` and effect that was compared.
         elements: how many elements that was.
         differences: those that differ, in the same order.
     """
 
+    sampler: str
     compared: list[str] = field(default_factory=list)
     elements: int = 0
     differences: dict[str, Difference] = field(default_factory=dict)
@@ -35,7 +33,7 @@ class Comparison:
         stage, *also = self.differences
         first = self.differences[stage]
         return Divergence(
-            verdict=_verdict(stage),
+            verdict=_verdict(self.sampler, stage),
             stage=stage,
             index=first.index,
             reference=first.reference,
@@ -46,7 +44,8 @@ class Comparison:
             also=tuple(also),
         )
 
-    def _add(self, stage: str, found: Difference | None, elements: int) -> None:
+    def add(self, stage: str, found: Difference | None, elements: int) -> None:
+        """Count a stage of ``elements`` numbers, and keep what was found to differ."""
         self.compared.append(stage)
         self.elements += elements
         if found is not None:
@@ -59,22 +58,22 @@ def compare(case: Case, reference: Outcome, candidate: Outcome) -> Comparison:
     A case whose first call fails has no stages: its error is compared instead, by class. The
     effects are compared either way.
     """
-    comparison = Comparison()
-    comparison._add("error", _failure_difference(reference.failure, candidate.failure), 1)
+    comparison = Comparison(case.parameters.sampler)
+    comparison.add("error", _failure_difference(reference.failure, candidate.failure), 1)
     for stage in case.parameters.stages[:-1] if reference.tokens else ():
         ours, theirs = reference.stages[stage], candidate.stages.get(stage)
         if theirs is None:
             missing = Difference((), f"{ours.dtype} {list(ours.shape)}", "nothing", None, 1, 1)
-            comparison._add(stage, missing, ours.size)
+            comparison.add(stage, missing, ours.size)
         else:
-            comparison._add(stage, difference(ours, theirs), ours.size)
+            comparison.add(stage, difference(ours, theirs), ours.size)
     if reference.tokens:
         ours = np.stack(reference.tokens, axis=-1)
         theirs = np.stack(candidate.tokens, axis=-1) if candidate.tokens else np.empty(0, np.int64)
-        comparison._add("token", difference(ours, theirs), ours.size)
-    comparison._add("input", difference(reference.input, candidate.input), reference.input.size)
+        comparison.add("token", difference(ours, theirs), ours.size)
+    comparison.add("input", difference(reference.input, candidate.input), reference.input.size)
     states = [np.frombuffer(outcome.generator, np.uint8) for outcome in (reference, candidate)]
-    comparison._add("generator", difference(states[0], states[1]), 1)
+    comparison.add("generator", difference(states[0], states[1]), 1)
     return comparison
 
 
@@ -92,12 +91,11 @@ def _failure_difference(reference: Failure | None, candidate: Failure | None) ->
     return Difference((), texts[0], texts[1], None, 1, 1)
 
 
-def _verdict(stage: str) -> Verdict:
-    if stage in VALUE_STAGES:
-        return Verdict.UNCLASSIFIED
+def _verdict(sampler: str, stage: str) -> Verdict:
+    if stage == "token" and sampler == "sample_logits":
+        return Verdict.GENERATOR
     return {
         "error": Verdict.ERROR,
-        "token": Verdict.GENERATOR,
         "input": Verdict.EFFECT,
         "generator": Verdict.GENERATOR,
-    }[stage]
+    }.get(stage, Verdict.UNCLASSIFIED)

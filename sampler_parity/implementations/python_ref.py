@@ -1,13 +1,13 @@
 """The reference."""
 
+from typing import Any
+
 import torch
 
 import python_ref
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.outcome import Failure, Outcome
-
-STATE_ERRORS = (RuntimeError, IndexError, AssertionError, NotImplementedError, TypeError, ValueError)
+from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
 class PythonRef:
@@ -33,7 +33,7 @@ class PythonRef:
         for draw in range(case.draws):
             try:
                 token = self._call(case, logits, generator, outcome if draw == 0 else None)
-            except STATE_ERRORS as error:
+            except SAMPLER_ERRORS as error:
                 outcome.failure = Failure(type(error).__name__, str(error), draw)
                 break
             outcome.tokens.append(token.numpy().reshape(-1))
@@ -48,13 +48,11 @@ class PythonRef:
         if isinstance(parameters, SampleLogits):
             arguments = (parameters.temperature, parameters.top_p, parameters.top_k)
             zero_temperature = parameters.zero_temperature
-            if zero_temperature not in ("raise", "argmax"):
-                raise ValueError(zero_temperature)
             if traced is None:
                 return python_ref.sample_logits(
                     logits, *arguments, generator=generator, zero_temperature=zero_temperature
                 )
-            trace = python_ref.trace_sample_logits(
+            trace: Any = python_ref.trace_sample_logits(
                 logits, *arguments, generator=generator, zero_temperature=zero_temperature
             )
         else:
@@ -66,4 +64,5 @@ class PythonRef:
             trace = python_ref.trace_sampler_simple_batch(logits, noise, temp, generator=generator)
         for stage in parameters.stages[:-1]:
             traced.stages[stage] = getattr(trace, stage).numpy()
-        return trace.token
+        token: torch.Tensor = trace.token
+        return token

@@ -8,16 +8,7 @@ import numpy.typing as npt
 
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.extension import load_extension
-from sampler_parity.outcome import Failure, Outcome
-
-SAMPLER_ERRORS = (
-    RuntimeError,
-    IndexError,
-    AssertionError,
-    NotImplementedError,
-    TypeError,
-    ValueError,
-)
+from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
 class RustExt:
@@ -83,5 +74,5 @@ class RustExt:
         trace = call(logits, generator=generator, **arguments)
         for stage in parameters.stages[:-1]:
             traced.stages[stage] = getattr(trace, stage)
-        token = trace.token
-        return token
+        traced_token: npt.NDArray[np.int64] = trace.token
+        return traced_token

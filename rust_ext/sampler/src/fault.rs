@@ -55,7 +55,7 @@ impl Fault {
         (Self::SimpleDivides, "simple-divides", "scaled_logits"),
         (Self::SimpleUniform25Bits, "simple-uniform-25-bits", "noised_logits"),
         (Self::ArgmaxLastWins, "argmax-last-wins", "token"),
-        (Self::GeneratorExtraStep, "generator-extra-step", "generator"),
+        (Self::GeneratorExtraStep, "generator-extra-step", "token"),
     ];
 
     /// Switches this fault on, and every other one off.

@@ -14,7 +14,7 @@ kernel! {
         let (blocks, tail) = row.as_chunks::<BLOCK>();
         for block in blocks {
             if any_at_least(block, floor) {
-                extend_kept(values, block, floor, |at| block[at]);
+                extend_kept(values, block.iter().map(|p| (*p, *p >= floor)));
             }
         }
         values.extend(tail.iter().copied().filter(|p| *p >= floor));
@@ -25,28 +25,43 @@ kernel! {
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
 pub(crate) fn any_at_least(block: &[f32; BLOCK], floor: f32) -> bool {
-    // `Iterator::any` has an early exit, and so does not vectorise.
+    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
     block.iter().fold(false, |any, p| any | (*p >= floor))
 }
 
-/// Appends an item for each value of a block that is at least `floor`, without a branch on each:
-/// where values are kept often, branches on them cannot be predicted.
+/// Appends those items of a block that are marked, without a branch on each: where many are kept
+/// and many are not, branches cannot be predicted.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-pub(crate) fn extend_kept<T: Copy>(
-    items: &mut Vec<T>,
-    block: &[f32; BLOCK],
-    floor: f32,
-    item: impl Fn(usize) -> T,
+pub(crate) fn extend_kept<T: Copy + Default>(
+    kept: &mut Vec<T>,
+    block: impl Iterator<Item = (T, bool)>,
 ) {
-    let length = items.len();
-    items.resize(length + BLOCK, item(0));
-    let mut count = 0;
-    if let Some(room) = items.last_chunk_mut::<BLOCK>() {
-        for (at, p) in block.iter().enumerate() {
-            room[count] = item(at);
-            count += usize::from(*p >= floor);
+    let mut length = kept.len();
+    kept.resize(length + BLOCK, T::default());
+    for (item, marked) in block.take(BLOCK) {
+        kept[length] = item;
+        length += usize::from(marked);
+    }
+    kept.truncate(length);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_a_filter() {
+        let mut generator = crate::Generator::new(2);
+        for length in [0, 1, 15, 16, 17, 100, 1024] {
+            let row: Vec<f32> = (0..length).map(|_| generator.next_f32()).collect();
+            for floor in [0.0, 0.2, 0.5, 0.99, 1.0] {
+                let mut values = vec![7.0];
+                extend_at_least(&mut values, &row, floor);
+                let expected: Vec<f32> = row.iter().copied().filter(|p| *p >= floor).collect();
+                assert_eq!(values[0], 7.0);
+                assert_eq!(values[1..], expected, "{length} {floor}");
+            }
         }
     }
-    items.truncate(length + count);
 }

@@ -54,20 +54,20 @@ kernel! {
         survivors: &'a mut Vec<Survivor>,
     ) -> () {
         let (blocks, tail) = probs.as_chunks_mut::<BLOCK>();
-        let mut first = 0;
-        for block in blocks {
+        #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
+        let in_blocks = (blocks.len() * BLOCK) as u32;
+        for (first, block) in (0..).step_by(BLOCK).zip(blocks) {
             if any_at_least(block, least) {
-                extend_kept(survivors, block, least, |at| Survivor {
-                    token: first + at as u32,
-                    probability: block[at],
+                let listed = (first..).zip(&*block).map(|(token, &probability)| {
+                    (Survivor { token, probability }, probability >= least)
                 });
+                extend_kept(survivors, listed);
                 *block = block.map(|p| if p >= least { p } else { 0.0 });
             } else {
                 *block = [0.0; BLOCK];
             }
-            first += BLOCK as u32;
         }
-        for (token, p) in (first..).zip(tail) {
+        for (token, p) in (in_blocks..).zip(tail) {
             if *p >= least {
                 survivors.push(Survivor { token, probability: *p });
             } else {

@@ -11,7 +11,7 @@ use crate::planted;
 use crate::torch::sort::{Entry, sort_descending};
 
 /// Rows with no more candidates than this are sorted outright.
-const FEW: usize = 1024;
+const FEW: usize = 256;
 /// Buckets hold values alike in exponent and leading fraction bits; probabilities are at most 1,
 /// or a little above by rounding.
 const BUCKET_SHIFT: u32 = 18;
@@ -178,4 +178,64 @@ fn keep_ties(row: &[f32], floor: f32, tied: f32, kept: usize, workspace: &mut Wo
     kept_ties.clear();
     kept_ties.extend(entries[first..first + kept].iter().map(|entry| entry.index));
     kept_ties.sort_unstable();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Generator;
+
+    /// The reference's mask, written out: what is kept of the row.
+    fn kept_by_definition(row: &[f32], floor: f32, top_p: f32) -> Vec<bool> {
+        let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
+        let mut entries: Vec<Entry> =
+            (0..).zip(masked).map(|(index, key)| Entry { key, index }).collect();
+        sort_descending(&mut entries);
+        let mut kept = vec![false; row.len()];
+        let mut sum = 0.0;
+        for Entry { key, index } in entries {
+            kept[index as usize] = true;
+            sum += f64::from(key);
+            if crosses(sum, top_p) {
+                break;
+            }
+        }
+        kept
+    }
+
+    fn row(length: usize, levels: f32, total: f32, generator: &mut Generator) -> Vec<f32> {
+        let row: Vec<f32> =
+            (0..length).map(|_| (generator.next_f32().powi(8) * levels).floor()).collect();
+        let sum: f32 = row.iter().sum();
+        row.iter().map(|p| p / sum.max(1.0) * total).collect()
+    }
+
+    #[test]
+    fn is_the_definition() {
+        let mut generator = Generator::new(3);
+        let mut workspace = Workspace::default();
+        for length in [1, 15, 16, 100, FEW, 1000, 5000] {
+            // Few levels tie; a total other than one is what top-k leaves, and foils the guess.
+            for (levels, total) in [(4.0, 1.0), (1e3, 1.0), (1e7, 1.0), (1e7, 0.5), (1e7, 1.01)] {
+                let row = row(length, levels, total, &mut generator);
+                for floor in [0.0, row[0], 1e-4] {
+                    for top_p in [1e-4, 0.3, 0.5, 0.85, 0.999, 1.0, 2.0] {
+                        let nucleus = nucleus(&row, floor, f64::from(top_p), &mut workspace);
+                        let kept: Vec<bool> = (0..)
+                            .zip(&row)
+                            .map(|(token, &p)| match nucleus {
+                                Nucleus::All => true,
+                                Nucleus::AtLeast(value) => p >= value,
+                                Nucleus::Split { tied } => {
+                                    p > tied || p == tied && workspace.kept_ties.contains(&token)
+                                }
+                            })
+                            .collect();
+                        let expected = kept_by_definition(&row, floor, top_p);
+                        assert!(kept == expected, "{length} {levels} {total} {floor} {top_p}");
+                    }
+                }
+            }
+        }
+    }
 }

@@ -1,12 +1,12 @@
-//! The exponentials of torch's softmax, fused with its sum, for arguments that are not positive.
+//! The exponentials of torch's softmax and their sum, for arguments that are not positive.
 
 use super::capability::Capability;
 use crate::planted;
 use crate::simd::kernel;
 
-/// Replaces `values[i]` by `exp(values[i] - max)` and returns their sum, in torch's order.
+/// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
 ///
-/// No `values[i] - max` may be positive; NaN gives NaN.
+/// No `logits[i] - max` may be positive; NaN gives NaN.
 pub(crate) fn exp_and_sum(
     logits: &[f32],
     max: f32,

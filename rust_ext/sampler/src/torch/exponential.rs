@@ -4,7 +4,7 @@ use super::generator::Generator;
 use crate::planted;
 
 /// A token that can be drawn, and its renormalised probability.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub(crate) struct Survivor {
     pub(crate) token: u32,
     pub(crate) probability: f32,

