@@ -13,7 +13,6 @@ from rich.table import Table
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.explain import explain as explain_case
 from sampler_parity.implementation import BUILT_IN
 from sampler_parity.manifest import FixtureError
 from sampler_parity.record import RecordError, record_golden, record_logits
@@ -113,6 +112,9 @@ def explain(
     implementation: Annotated[str, typer.Option(help="The candidate.")] = "rust_ext",
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""
+    # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
+    from sampler_parity.explain import explain as explain_case
+
     equal = explain_case(case, capability, implementation, out)
     raise typer.Exit(0 if equal else 1)
 

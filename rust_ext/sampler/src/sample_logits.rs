@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 
+use crate::simd::kernel;
 use crate::stages::renormalize::renormalize;
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
@@ -350,16 +351,19 @@ fn take_argmax(
 
 /// `torch.argmax`: the first index of the maximum; a NaN counts as the maximum.
 pub(crate) fn argmax(row: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, &x) in row.iter().enumerate() {
-        if x.is_nan() {
-            return index;
-        }
-        if x > row[best] || (planted!(ArgmaxLastWins) && x >= row[best]) {
-            best = index;
-        }
+    let wins: fn(f32, f32) -> bool =
+        if has_nan(row) { |x, _| x.is_nan() } else { |x, max| x == max };
+    let max = softmax::row_max(row);
+    let mut winners = (0..row.len()).filter(|&index| wins(row[index], max));
+    let winner = if planted!(ArgmaxLastWins) { winners.next_back() } else { winners.next() };
+    winner.unwrap_or(0)
+}
+
+kernel! {
+    fn has_nan<'a>(row: &'a [f32]) -> bool {
+        #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
+        row.iter().fold(false, |any, x| any | x.is_nan())
     }
-    best
 }
 
 pub(crate) fn to_token(index: usize) -> i64 {

@@ -140,11 +140,7 @@ fn add_noise(
     #[allow(clippy::cast_possible_truncation)] // torch rounds the bounds to the tensor's type.
     let range = noise as f32;
     match order {
-        NoiseOrder::RowMajor => {
-            for x in logits {
-                *x += generator.next_f32() * range;
-            }
-        }
+        NoiseOrder::RowMajor => generator.add_uniforms(logits, range),
         NoiseOrder::ColumnMajor => {
             for column in 0..vocab {
                 for x in logits[column..].iter_mut().step_by(vocab) {

@@ -15,7 +15,8 @@ pub(crate) fn softmax(logits: &[f32], probs: &mut [f32], capability: Capability)
 }
 
 kernel! {
-    fn row_max<'a>(logits: &'a [f32]) -> f32 {
+    /// The largest value that is not NaN.
+    pub(crate) fn row_max<'a>(logits: &'a [f32]) -> f32 {
         // Lanes, since the compiler may not reorder a fold; the order cannot be seen in a maximum.
         let (blocks, tail) = logits.as_chunks::<32>();
         let mut lanes = [f32::NEG_INFINITY; 32];

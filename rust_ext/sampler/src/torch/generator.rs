@@ -163,10 +163,19 @@ impl Generator {
     /// The next uniform of [0, 1) with 24 bits, from one 32-bit output.
     #[inline]
     pub fn next_f32(&mut self) -> f32 {
-        let bits = if planted!(SimpleUniform25Bits) { 25 } else { 24 };
-        #[allow(clippy::cast_precision_loss)] // 24 bits are left: exact.
-        let fraction = (self.next_u32() & ((1 << bits) - 1)) as f32;
-        fraction * (1.0 / 16_777_216.0)
+        uniform_f32(self.next_u32(), f32_bits())
+    }
+
+    /// Adds `range` times the next [`next_f32`](Self::next_f32) to each value in turn.
+    pub(crate) fn add_uniforms(&mut self, mut values: &mut [f32], range: f32) {
+        while !values.is_empty() {
+            self.twist_if_used_up();
+            let step = values.len().min(self.left as usize - 1);
+            let (now, later) = values.split_at_mut(step);
+            add_from_words(now, &self.words[self.next as usize..], f32_bits(), range);
+            values = later;
+            self.advance(step);
+        }
     }
 
     /// Passes over `count` uniforms of [`next_f64`](Self::next_f64), making few of them.
@@ -189,12 +198,18 @@ impl Generator {
             // Tempering is linear and invertible: an output is zero exactly where its word is.
             let step = whole.min(count - done);
             done += step;
-            #[allow(clippy::cast_possible_truncation)] // At most N.
-            let words = 2 * step as u32;
-            self.next += words;
-            self.left -= words;
+            self.advance(2 * step);
         }
         zero
+    }
+
+    /// Passes over words of the present state.
+    #[inline]
+    fn advance(&mut self, words: usize) {
+        #[allow(clippy::cast_possible_truncation)] // At most N.
+        let words = words as u32;
+        self.next += words;
+        self.left -= words;
     }
 
     #[inline]
@@ -214,6 +229,28 @@ fn temper(mut y: u32) -> u32 {
     y ^= (y << 7) & 0x9D2C_5680;
     y ^= (y << 15) & 0xEFC6_0000;
     y ^ (y >> 18)
+}
+
+/// How many bits torch's float uniform has.
+#[inline]
+fn f32_bits() -> u32 {
+    if planted!(SimpleUniform25Bits) { 25 } else { 24 }
+}
+
+/// The uniform of [0, 1) in the low bits of an output.
+#[inline]
+fn uniform_f32(output: u32, bits: u32) -> f32 {
+    #[allow(clippy::cast_precision_loss)] // 24 bits are left: exact.
+    let fraction = (output & ((1 << bits) - 1)) as f32;
+    fraction * (1.0 / 16_777_216.0)
+}
+
+kernel! {
+    fn add_from_words<'a>(values: &'a mut [f32], words: &'a [u32], bits: u32, range: f32) -> () {
+        for (x, word) in values.iter_mut().zip(words) {
+            *x += uniform_f32(temper(*word), bits) * range;
+        }
+    }
 }
 
 /// One step of the recurrence: the upper bit of `word`, the lower bits of `following`.
