@@ -1,0 +1,84 @@
+//! A sampler that has seen a row length allocates nothing on the next one.
+
+#![allow(clippy::unwrap_used)] // A test fails by panicking.
+
+use std::num::NonZeroUsize;
+
+use torch_exact_sampler::{
+    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler,
+    simple_batch_sampler,
+};
+
+const VOCAB: usize = 40_000;
+const ROWS: usize = 2;
+
+fn logits(levels: f32) -> Vec<f32> {
+    let mut generator = Generator::new(1);
+    (0..ROWS * VOCAB).map(|_| (generator.next_f32() * levels).floor() * 8.0 / levels).collect()
+}
+
+fn allocations(logits: &[f32], parameters: SampleParameters, rows: usize) -> u64 {
+    let threads = NonZeroUsize::new(2).unwrap();
+    let logits = Logits::new(&logits[..rows * VOCAB], rows, VOCAB).unwrap();
+    let mut sampler = Sampler::new();
+    let mut tokens = [0; ROWS];
+    let mut calls = 0;
+    for capability in Capability::ALL {
+        let replay = Replay { capability, threads };
+        let mut generator = Generator::new(1);
+        let mut call = || {
+            sampler
+                .sample(logits, &parameters, replay, &mut generator, &mut tokens[..rows])
+                .unwrap();
+        };
+        call();
+        calls += allocation_counter::measure(call).count_total;
+    }
+    calls
+}
+
+#[test]
+fn steady_state_allocates_nothing() {
+    // Many levels, and few: the latter tie at the nucleus' edge, where the sort is replayed.
+    for levels in [1e6, 20.0] {
+        let logits = logits(levels);
+        for (temperature, top_p, top_k) in
+            [(1.0, 0.95, 80), (0.8, 0.95, 0), (1.0, 0.0, 0), (1.3, 0.5, 30_000)]
+        {
+            let parameters = SampleParameters { temperature, top_p, top_k, ..Default::default() };
+            for rows in 1..=ROWS {
+                assert_eq!(allocations(&logits, parameters, rows), 0, "{levels} {parameters:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_first_call_does_allocate() {
+    let logits = logits(1e6);
+    let counted = allocation_counter::measure(|| {
+        let replay = Replay { capability: Capability::Avx2, threads: NonZeroUsize::MIN };
+        let mut tokens = [0];
+        Sampler::new()
+            .sample(
+                Logits::row(&logits),
+                &SampleParameters::default(),
+                replay,
+                &mut Generator::new(1),
+                &mut tokens,
+            )
+            .unwrap();
+    });
+    assert!(counted.count_total > 0, "otherwise the test above would prove nothing");
+}
+
+#[test]
+fn the_simple_sampler_allocates_nothing() {
+    let mut logits = logits(1e6);
+    let (mut generator, mut tokens) = (Generator::new(1), [0; ROWS]);
+    let counted = allocation_counter::measure(|| {
+        let parameters = NoiseParameters { temp: 0.7, ..NoiseParameters::default() };
+        simple_batch_sampler(&mut logits, VOCAB, &parameters, &mut generator, &mut tokens).unwrap();
+    });
+    assert_eq!(counted.count_total, 0);
+}
