@@ -1,6 +1,9 @@
 """Nothing is judged without a fresh extension, whole fixtures and every capability."""
 
+import shutil
+import tempfile
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,7 @@ from sampler_parity.run_file import Run
 
 CANNOT_JUDGE = 2
 _deselected = pytest.StashKey[set[str]]()
+_run = pytest.StashKey[Future[Run]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -59,9 +63,20 @@ def pytest_terminal_summary(
         )
 
 
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the gate's run, which is other processes' work, beside the other tests."""
+    needed = any("gate_run" in getattr(item, "fixturenames", ()) for item in session.items)
+    if needed and not session.config.option.collectonly:
+        folder = Path(tempfile.mkdtemp(prefix="parity-run-"))
+        pool = ThreadPoolExecutor(max_workers=1)
+        session.config.stash[_run] = pool.submit(run_gate, Request(jobs=1, folder=folder))
+        session.config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
+        session.config.add_cleanup(lambda: pool.shutdown(cancel_futures=True))
+
+
 @pytest.fixture(scope="session")
-def gate_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
-    return run_gate(Request(folder=tmp_path_factory.mktemp("run")))
+def gate_run(pytestconfig: pytest.Config) -> Run:
+    return pytestconfig.stash[_run].result()
 
 
 @pytest.fixture

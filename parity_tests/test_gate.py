@@ -1,11 +1,13 @@
 """The promise: every case, every stage, every capability, not one bit."""
 
+from pathlib import Path
+
 import pytest
 
 from sampler_parity.case import EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.run import CAPABILITIES
-from sampler_parity.run_file import Run, Shard
+from sampler_parity.run_file import Run, Shard, read_run, write_run
 
 
 def live(run: Run, capability: str) -> Shard:
@@ -46,3 +48,8 @@ def test_recorded_traces_were_compared(gate_run: Run, capability: str) -> None:
 
 def test_the_gate_holds(gate_run: Run) -> None:
     assert (gate_run.status, gate_run.reasons) == ("holds", ())
+
+
+def test_the_run_survives_storing(gate_run: Run, tmp_path: Path) -> None:
+    write_run(tmp_path, gate_run)
+    assert read_run(tmp_path) == gate_run

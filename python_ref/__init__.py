@@ -6,7 +6,14 @@ because the order and the operations decide the bits.
 """
 
 from python_ref.presets import GLOBAL, PRESETS, SEMANTIC, Preset
-from python_ref.sample_logits import SampleLogitsTrace, sample_logits, trace_sample_logits
+from python_ref.sample_logits import (
+    SampleLogitsTrace,
+    renormalize,
+    sample_logits,
+    top_k_dropped,
+    top_p_dropped,
+    trace_sample_logits,
+)
 from python_ref.simple_batch import (
     SimpleBatchTrace,
     sampler_simple_batch,
@@ -20,8 +27,11 @@ __all__ = [
     "Preset",
     "SampleLogitsTrace",
     "SimpleBatchTrace",
+    "renormalize",
     "sample_logits",
     "sampler_simple_batch",
+    "top_k_dropped",
+    "top_p_dropped",
     "trace_sample_logits",
     "trace_sampler_simple_batch",
 ]

@@ -79,6 +79,26 @@ def trace_sample_logits(
     return SampleLogitsTrace(**stages, token=token)
 
 
+def top_k_dropped(probs: Tensor, top_k: int) -> Tensor:
+    """Mark, bool [B, V], what is below the ``top_k``-th largest probability of its row."""
+    return probs < torch.topk(probs, top_k)[0][..., -1, None]
+
+
+def top_p_dropped(probs: Tensor, top_p: float) -> Tensor:
+    """Mark, bool [B, V], what comes after the cumulative sum has exceeded ``top_p``."""
+    sorted_probs, sorted_indices = torch.sort(probs, descending=True)
+    cumulative_probs = torch.cumsum(sorted_probs, dim=-1)
+    sorted_dropped = cumulative_probs > top_p
+    sorted_dropped[..., 1:] = sorted_dropped[..., :-1].clone()
+    sorted_dropped[..., 0] = False
+    return sorted_dropped.scatter(dim=1, index=sorted_indices, src=sorted_dropped)
+
+
+def renormalize(probs: Tensor) -> Tensor:
+    """Divide each row by its sum."""
+    return probs / probs.sum(dim=-1, keepdim=True)
+
+
 def _run(  # noqa: C901  (the seven steps, and keeping each, read best in one piece)
     logits: Tensor,
     temperature: float,
@@ -104,23 +124,18 @@ def _run(  # noqa: C901  (the seven steps, and keeping each, read best in one pi
         trace["top_p_mask"] = torch.ones_like(probs, dtype=torch.bool)
 
     if top_k > 0:
-        dropped = probs < torch.topk(probs, top_k)[0][..., -1, None]
+        dropped = top_k_dropped(probs, top_k)
         probs[dropped] = 0
         if trace is not None:
             trace["top_k_mask"] = ~dropped
 
     if top_p > 0:
-        sorted_probs, sorted_indices = torch.sort(probs, descending=True)
-        cumulative_probs = torch.cumsum(sorted_probs, dim=-1)
-        sorted_dropped = cumulative_probs > top_p
-        sorted_dropped[..., 1:] = sorted_dropped[..., :-1].clone()
-        sorted_dropped[..., 0] = False
-        dropped = sorted_dropped.scatter(dim=1, index=sorted_indices, src=sorted_dropped)
+        dropped = top_p_dropped(probs, top_p)
         probs[dropped] = 0
         if trace is not None:
             trace["top_p_mask"] = ~dropped
 
-    probs = probs / probs.sum(dim=-1, keepdim=True)
+    probs = renormalize(probs)
     if trace is not None:
         trace["renormalized"] = probs.clone()
     return torch.multinomial(probs, 1, generator=generator)

@@ -175,8 +175,8 @@ def _summarise(result: Run) -> None:
         for found in shard.divergences[:3]:
             first = found.divergence
             out.print(
-                f"{found.case} at {shard.capability}: first divergent stage {first.stage} "
-                f"({first.verdict}), index {list(first.index)}: "
+                f"{found.case} at {shard.capability}: {first.verdict} at {first.stage}, "
+                f"first divergent stage {first.first}, index {list(first.index)}: "
                 f"reference {first.reference}, candidate {first.candidate}\n  {found.replay}",
                 soft_wrap=True,
             )

@@ -15,10 +15,12 @@ from sampler_parity.case import Case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.compare import Comparison, compare
+from sampler_parity.compare.causes import judge
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import load_implementation
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.outcome import Outcome
+from sampler_parity.verdict import Divergence
 
 
 def explain(case_id: str, capability: str, implementation: str, out: Console) -> bool:
@@ -46,8 +48,10 @@ def explain(case_id: str, capability: str, implementation: str, out: Console) ->
         else:
             raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden")
     comparison = compare(case, reference, candidate)
+    divergence = judge(case, reference, candidate, comparison)
     _print(case, capability, implementation, reference, comparison, out)
-    return not comparison.differences
+    _conclude(divergence, out)
+    return divergence is None
 
 
 _FORCED = "SAMPLER_PARITY_EXPLAINING"
@@ -93,20 +97,26 @@ def _print(
             style="red" if found else None,
         )
     out.print(table)
-    divergence = comparison.divergence()
+
+
+def _conclude(divergence: Divergence | None, out: Console) -> None:
     if divergence is None:
         out.print("every stage, token and effect is equal, bit for bit")
         return
     distance = "" if divergence.ulps is None else f", {divergence.ulps:,} ulp apart"
     out.print(
-        f"first divergent stage: {divergence.stage} ({divergence.verdict}), "
+        f"{divergence.verdict} at {divergence.stage}, first divergent stage {divergence.first}; "
         f"{divergence.differing:,} of {divergence.total:,} elements differ\n"
         f"  at index {list(divergence.index)}: reference {divergence.reference}, "
         f"candidate {divergence.candidate}{distance}",
         soft_wrap=True,
     )
-    if divergence.also:
-        out.print(f"  different later as well: {', '.join(divergence.also)}", soft_wrap=True)
+    for cause in divergence.causes:
+        out.print(f"  cause: {cause.stage}, {cause.verdict}: {cause.words}", soft_wrap=True)
+    causes = {cause.stage for cause in divergence.causes}
+    consequences = [stage for stage in divergence.also if stage not in causes]
+    if consequences:
+        out.print(f"  consequences: {', '.join(consequences)}", soft_wrap=True)
 
 
 def _summary(stage: str, reference: Outcome) -> tuple[int, str]:

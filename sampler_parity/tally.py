@@ -11,6 +11,7 @@ from safetensors.numpy import save
 
 from sampler_parity.case import Case
 from sampler_parity.compare import Comparison, compare
+from sampler_parity.compare.causes import judge
 from sampler_parity.manifest import write_atomically
 from sampler_parity.outcome import Outcome
 from sampler_parity.run_file import Cell, FoundDivergence, Shard
@@ -49,7 +50,7 @@ class Tally:
             self._cells[case.family, stage, "compared"] += 1
         for stage in comparison.differences:
             self._cells[case.family, stage, "differing"] += 1
-        divergence = comparison.divergence()
+        divergence = judge(case, reference, candidate, comparison)
         if divergence is not None:
             self.divergent += 1
             self._cells[case.family, divergence.stage, "first"] += 1

@@ -10,36 +10,76 @@ class Verdict(StrEnum):
 
     exact: every stage, token, error and effect is equal, bit for bit.
     error: one side raises and the other does not, or they raise different classes.
-    generator: every stage up to the distribution that ``sample_logits`` draws from is equal, bit
-        for bit, and a token is not; or everything is equal but the generator's state afterwards.
-    effect: everything is equal but what the call left in its input.
-    unclassified: a stage's values differ, or a token that no draw decides (an argmax).
+    rounding: both sides are within their derived error bounds of the exact value, or a token's
+        cumulative sum is within them of ``top_p``; see :mod:`sampler_parity.oracle`.
+    tie_order: both sides keep as many tokens of each probability, and not the same ones; or take
+        another of several largest values.
+    generator: from the candidate's own distribution, the reference draws other tokens; or its
+        noise is not the candidate's; or everything is equal but the generator's state afterwards.
+    effect: everything is equal but what the calls left in their input.
+    semantic: none of these: the candidate computes something else.
     """
 
     EXACT = "exact"
     ERROR = "error"
-    GENERATOR = "generator"
+    ROUNDING = "rounding"
+    TIE_ORDER = "tie_order"
     EFFECT = "effect"
-    UNCLASSIFIED = "unclassified"
+    GENERATOR = "generator"
+    SEMANTIC = "semantic"
+
+
+SEVERITY = {
+    verdict: rank
+    for rank, verdict in enumerate(
+        (
+            Verdict.EXACT,
+            Verdict.ROUNDING,
+            Verdict.TIE_ORDER,
+            Verdict.EFFECT,
+            Verdict.GENERATOR,
+            Verdict.SEMANTIC,
+            Verdict.ERROR,
+        )
+    )
+}
+"""From harmless to grave: a case with several causes has the gravest one's verdict."""
+
+
+class Cause(msgspec.Struct, frozen=True, kw_only=True):
+    """A stage at which the candidate departs from the reference of its own accord.
+
+    Attributes:
+        stage: the stage, ``error`` or effect.
+        verdict: of which kind.
+        words: what shows it.
+    """
+
+    stage: str
+    verdict: Verdict
+    words: str
 
 
 class Divergence(msgspec.Struct, frozen=True, kw_only=True):
-    """The first divergent stage of a case, with its evidence.
+    """Where a case diverges, with the evidence.
 
     Attributes:
-        verdict: the kind.
-        stage: the first stage, ``error`` or effect that differs.
+        verdict: the kind of the gravest cause.
+        stage: that cause's stage, ``error`` or effect.
+        first: the first stage at which any bit differs.
         index: where in the stage the first difference is; empty where that has no meaning.
         reference: the reference's value there, in words.
         candidate: the candidate's value there, in words.
         ulps: distance of the two f32 values in units of the last place, if both are finite.
         differing: how many elements of the stage differ.
         total: how many elements the stage has.
-        also: later stages that differ as well; consequences, or causes of their own.
+        also: the other stages that differ.
+        causes: every stage that departs of its own accord; the others are consequences.
     """
 
     verdict: Verdict
     stage: str
+    first: str
     index: tuple[int, ...] = ()
     reference: str
     candidate: str
@@ -47,3 +87,4 @@ class Divergence(msgspec.Struct, frozen=True, kw_only=True):
     differing: int
     total: int
     also: tuple[str, ...] = ()
+    causes: tuple[Cause, ...] = ()

@@ -97,17 +97,17 @@ def test_equal_outcomes_are_equal(case: Case) -> None:
     ("case", "what", "stage", "verdict", "index"),
     [
         *(
-            (SAMPLE, stage, stage, Verdict.UNCLASSIFIED, (1, 2))
+            (SAMPLE, stage, stage, Verdict.SEMANTIC, (1, 2))
             for stage in SAMPLE.parameters.stages[:-1]
         ),
         (SAMPLE, "token", "token", Verdict.GENERATOR, (1, 1)),
         (SAMPLE, "fewer draws", "token", Verdict.GENERATOR, ()),
-        (SAMPLE, "missing stage", "scaled_logits", Verdict.UNCLASSIFIED, ()),
+        (SAMPLE, "missing stage", "scaled_logits", Verdict.SEMANTIC, ()),
         (SAMPLE, "input", "input", Verdict.EFFECT, (0, 1)),
         (SAMPLE, "generator", "generator", Verdict.GENERATOR, (5055,)),
         (SAMPLE, "error", "error", Verdict.ERROR, ()),
-        (SIMPLE, "noised_logits", "noised_logits", Verdict.UNCLASSIFIED, (1, 2)),
-        (SIMPLE, "token", "token", Verdict.UNCLASSIFIED, (1, 1)),
+        (SIMPLE, "noised_logits", "noised_logits", Verdict.SEMANTIC, (1, 2)),
+        (SIMPLE, "token", "token", Verdict.SEMANTIC, (1, 1)),
     ],
 )
 def test_a_planted_difference_is_named(

@@ -16,7 +16,7 @@ from sampler_parity.cli import main
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import SOURCES, load_extension
 from sampler_parity.run import CAPABILITIES, Request, judge, run_gate
-from sampler_parity.run_file import Run, Shard, read_run, write_run
+from sampler_parity.run_file import Shard, read_run
 
 CANNOT_JUDGE = 2
 HERE = torch.backends.cpu.get_cpu_capability().lower()
@@ -248,8 +248,3 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(CannotJudgeError, match=sentence):
         read_run(tmp_path)
-
-
-def test_a_run_survives_storing(gate_run: Run, tmp_path: Path) -> None:
-    write_run(tmp_path, gate_run)
-    assert read_run(tmp_path) == gate_run

@@ -14,31 +14,38 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cli import main
 from sampler_parity.compare import compare
+from sampler_parity.compare.causes import judge
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.outcome import Outcome
 from sampler_parity.run import CAPABILITIES
 from sampler_parity.run_file import read_run
+from sampler_parity.verdict import SEVERITY, Divergence, Verdict
 
 FAMILIES = ("gaussian", "bf16", "flat", "top-p-tie", "boundary")
 CASES = 200
+HERE = torch.backends.cpu.get_cpu_capability().lower()
 STAGES = ("scaled_logits", "noised_logits", *SAMPLE_LOGITS_STAGES[1:], "input", "generator")
-NAMES = (
-    "temperature-by-reciprocal",
-    "exponential-coefficient-bit",
-    "exponential-table-bit",
-    "softmax-lanes",
-    "top-k-off-by-one",
-    "top-p-inclusive",
-    "top-p-stable-ties",
-    "renormalize-sequential",
-    "draw-uniform-24-bits",
-    "generator-word-order",
-    "simple-divides",
-    "simple-uniform-25-bits",
-    "argmax-last-wins",
-    "generator-extra-step",
-)
+VERDICTS = {
+    "temperature-by-reciprocal": Verdict.ROUNDING,
+    "exponential-coefficient-bit": Verdict.ROUNDING,
+    "exponential-table-bit": Verdict.ROUNDING,
+    "softmax-lanes": Verdict.ROUNDING,
+    "top-k-off-by-one": Verdict.SEMANTIC,
+    "top-p-inclusive": Verdict.SEMANTIC,
+    "top-p-stable-ties": Verdict.TIE_ORDER,
+    "renormalize-sequential": Verdict.ROUNDING,
+    "draw-uniform-24-bits": Verdict.GENERATOR,
+    "generator-word-order": Verdict.GENERATOR,
+    "simple-divides": Verdict.ROUNDING,
+    "simple-uniform-25-bits": Verdict.GENERATOR,
+    "argmax-last-wins": Verdict.TIE_ORDER,
+    "generator-extra-step": Verdict.GENERATOR,
+}
+"""Every fault, and the verdict it must get; the extension declares the stage."""
+
+AT_DEFAULT = {"exponential-table-bit"}
+"""Faults of what only capability default computes."""
 
 
 @pytest.fixture(scope="session")
@@ -61,48 +68,57 @@ def live() -> list[tuple[Case, Outcome]]:
     """Cases of one call on a fresh generator, so that no fault of an earlier call shows."""
     generated = (case_of(f"{family}-{i}@1") for family in FAMILIES for i in range(CASES))
     cases = [case for case in generated if case.draws == 1 and not case.advance]
-    capability = torch.backends.cpu.get_cpu_capability().lower()
-    return [(case, PythonRef().run(case, capability)) for case in cases]
+    return [(case, PythonRef().run(case, HERE)) for case in cases]
 
 
-def first_stages(extension: ModuleType, live: list[tuple[Case, Outcome]]) -> set[str]:
-    """The first divergent stage of every divergent case, live and (one call each) recorded."""
+def live_divergences(extension: ModuleType, live: list[tuple[Case, Outcome]]) -> list[Divergence]:
     port = RustExt(extension)
-    capability = torch.backends.cpu.get_cpu_capability().lower()
-    compared = [(case, reference, port.run(case, capability)) for case, reference in live]
-    for level in CAPABILITIES:
-        for case, recorded in recorded_cases(level):
-            outcome = port.run(case, level)
-            compared.append((case, recorded.outcome(outcome), outcome))
-    found = [compare(*sides).divergence() for sides in compared]
-    return {divergence.stage for divergence in found if divergence is not None}
+    compared = [(case, reference, port.run(case, HERE)) for case, reference in live]
+    found = [judge(*sides, compare(*sides)) for sides in compared]
+    return [divergence for divergence in found if divergence is not None]
+
+
+def recorded_divergences(extension: ModuleType) -> list[Divergence]:
+    """Those from the traces recorded at every capability, by bits alone."""
+    port = RustExt(extension)
+    found = []
+    for capability in CAPABILITIES:
+        for case, recorded in recorded_cases(capability):
+            outcome = port.run(case, capability)
+            found.append(compare(case, recorded.outcome(outcome), outcome).divergence())
+    return [divergence for divergence in found if divergence is not None]
 
 
 def test_every_fault_is_listed(faulty_extension: Path) -> None:
     extension = faulty.load(faulty_extension)
-    assert tuple(name for name, _ in extension.planted_faults()) == NAMES
+    assert tuple(name for name, _ in extension.planted_faults()) == tuple(VERDICTS)
 
 
 def test_without_a_fault_nothing_differs(
     faulty_extension: Path, live: list[tuple[Case, Outcome]]
 ) -> None:
+    extension = faulty.load(faulty_extension)
     assert len(live) > 50
-    assert first_stages(faulty.load(faulty_extension), live) == set()
+    assert live_divergences(extension, live) + recorded_divergences(extension) == []
 
 
-@pytest.mark.parametrize("fault", NAMES)
-def test_the_stage_is_named(
+@pytest.mark.parametrize("fault", VERDICTS)
+def test_the_stage_and_the_verdict_are_named(
     fault: str, faulty_extension: Path, live: list[tuple[Case, Outcome]]
 ) -> None:
     extension = faulty.load(faulty_extension)
     declared = dict(extension.planted_faults())[fault]
     extension.plant_fault(fault)
     try:
-        first = first_stages(extension, live)
+        judged, recorded = live_divergences(extension, live), recorded_divergences(extension)
     finally:
         extension.plant_fault(None)
+    first = {divergence.first for divergence in judged + recorded}
     assert first, "the fault was not seen at all"
     assert min(first, key=STAGES.index) == declared
+    if fault not in AT_DEFAULT or HERE == "default":
+        worst = max((divergence.verdict for divergence in judged), key=SEVERITY.__getitem__)
+        assert worst == VERDICTS[fault]
 
 
 def test_one_flipped_bit_on_the_command_line(
@@ -123,7 +139,7 @@ def test_one_flipped_bit_on_the_command_line(
         main()
     assert caught.value.code == 1
     printed = capsys.readouterr().out
-    assert "first divergent stage probs" in printed
+    assert "rounding at probs, first divergent stage probs" in printed
     assert "sampler-parity explain gaussian-" in printed
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "probs" in page

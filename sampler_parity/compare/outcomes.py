@@ -7,7 +7,7 @@ import numpy as np
 from sampler_parity.case import Case
 from sampler_parity.compare.bits import Difference, difference
 from sampler_parity.outcome import Failure, Outcome
-from sampler_parity.verdict import Divergence, Verdict
+from sampler_parity.verdict import Cause, Divergence, Verdict
 
 
 @dataclass(slots=True)
@@ -27,21 +27,35 @@ class Comparison:
     differences: dict[str, Difference] = field(default_factory=dict)
 
     def divergence(self) -> Divergence | None:
-        """The first divergent stage with its verdict; ``None`` where everything is equal."""
+        """Give the first divergent stage, by its bits; ``None`` where everything is equal.
+
+        How grave a differing value is takes an oracle to say, see
+        :func:`sampler_parity.compare.causes.judge`; here it counts as ``semantic``.
+        """
         if not self.differences:
             return None
-        stage, *also = self.differences
-        first = self.differences[stage]
+        first = next(iter(self.differences))
+        return self.divergence_at(first, _verdict(self.sampler, first))
+
+    def divergence_at(
+        self, stage: str, verdict: Verdict, causes: tuple[Cause, ...] = ()
+    ) -> Divergence:
+        """Give the divergence with its values at ``stage``, or at the first that differs."""
+        first = next(iter(self.differences))
+        at = stage if stage in self.differences else first
+        found = self.differences[at]
         return Divergence(
-            verdict=_verdict(self.sampler, stage),
+            verdict=verdict,
             stage=stage,
-            index=first.index,
-            reference=first.reference,
-            candidate=first.candidate,
-            ulps=first.ulps,
-            differing=first.differing,
-            total=first.total,
-            also=tuple(also),
+            first=first,
+            index=found.index,
+            reference=found.reference,
+            candidate=found.candidate,
+            ulps=found.ulps,
+            differing=found.differing,
+            total=found.total,
+            also=tuple(other for other in self.differences if other != at),
+            causes=causes,
         )
 
     def add(self, stage: str, found: Difference | None, elements: int) -> None:
@@ -98,4 +112,4 @@ def _verdict(sampler: str, stage: str) -> Verdict:
         "error": Verdict.ERROR,
         "input": Verdict.EFFECT,
         "generator": Verdict.GENERATOR,
-    }.get(stage, Verdict.UNCLASSIFIED)
+    }.get(stage, Verdict.SEMANTIC)

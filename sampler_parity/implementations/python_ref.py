@@ -1,13 +1,83 @@
 """The reference."""
 
+from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 import python_ref
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
+
+
+def start_generator(case: Case) -> torch.Generator:
+    """Give the generator as the case's first call finds it."""
+    generator = torch.Generator("cpu").manual_seed(case.seed)
+    if case.advance:
+        torch.empty(case.advance).uniform_(generator=generator)
+    return generator
+
+
+def reference_stage(
+    stage: str,
+    case: Case,
+    stages: Mapping[str, npt.NDArray[Any]],
+    generator: torch.Generator | None = None,
+) -> npt.NDArray[Any]:
+    """Compute one stage of a case's first call from the given values of earlier stages.
+
+    ``generator`` goes on from where it is; without one, the case's own is started.
+    """
+    parameters = case.parameters
+    generator = start_generator(case) if generator is None else generator
+    values = {name: torch.from_numpy(np.array(value)) for name, value in stages.items()}
+    logits = torch.from_numpy(case.logits.copy())
+    if isinstance(parameters, SampleLogits):
+        return _sample_logits_stage(stage, parameters, logits, values, generator).numpy()
+    if parameters.forbid_token is not None:
+        logits[..., parameters.forbid_token] = -torch.inf
+    if stage != "scaled_logits":
+        logits = values["noised_logits" if stage == "token" else "scaled_logits"]
+    noise = parameters.noise if stage == "noised_logits" else 0.0
+    temp = parameters.temp if stage == "scaled_logits" else 1.0
+    trace = python_ref.trace_sampler_simple_batch(logits, noise, temp, generator=generator)
+    found: torch.Tensor = getattr(trace, stage)
+    return found.numpy()
+
+
+def _sample_logits_stage(
+    stage: str,
+    parameters: SampleLogits,
+    logits: torch.Tensor,
+    values: Mapping[str, torch.Tensor],
+    generator: torch.Generator,
+) -> torch.Tensor:
+    found: torch.Tensor
+    if parameters.temperature == 0 and parameters.zero_temperature == "argmax":
+        trace = python_ref.trace_sample_logits(logits, 0.0, zero_temperature="argmax")
+        found = getattr(trace, stage)
+    elif stage == "scaled_logits":
+        found = logits / parameters.temperature if parameters.temperature != 1.0 else logits
+    elif stage == "probs":
+        found = torch.nn.functional.softmax(values["scaled_logits"], dim=-1)
+    elif stage == "top_k_mask":
+        found = torch.ones_like(values["probs"], dtype=torch.bool)
+        if parameters.top_k > 0:
+            found = ~python_ref.top_k_dropped(values["probs"], parameters.top_k)
+    elif stage == "top_p_mask":
+        found = torch.ones_like(values["probs"], dtype=torch.bool)
+        if parameters.top_p > 0:
+            kept = values["probs"].masked_fill(~values["top_k_mask"], 0)
+            found = ~python_ref.top_p_dropped(kept, parameters.top_p)
+    elif stage == "renormalized":
+        kept = values["top_k_mask"] & values["top_p_mask"]
+        found = python_ref.renormalize(values["probs"].masked_fill(~kept, 0))
+    else:
+        found = torch.multinomial(values["renormalized"], 1, generator=generator)
+    return found
 
 
 class PythonRef:
@@ -25,9 +95,7 @@ class PythonRef:
             )
         if torch.get_num_threads() != case.threads:
             torch.set_num_threads(case.threads)
-        generator = torch.Generator("cpu").manual_seed(case.seed)
-        if case.advance:
-            torch.empty(case.advance).uniform_(generator=generator)
+        generator = start_generator(case)
         logits = torch.from_numpy(case.logits.copy())
         outcome = Outcome()
         for draw in range(case.draws):

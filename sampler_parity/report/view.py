@@ -34,7 +34,9 @@ VERDICTS = {
     Verdict.ERROR: "one side raises and the other does not, or they raise differently",
     Verdict.GENERATOR: "every earlier stage is equal, a token or the generator's state is not",
     Verdict.EFFECT: "every earlier stage is equal, what the call leaves in its input is not",
-    Verdict.UNCLASSIFIED: "a computed value differs",
+    Verdict.ROUNDING: "both sides are within rounding of the exact value",
+    Verdict.TIE_ORDER: "of tokens with equal probability, others are kept",
+    Verdict.SEMANTIC: "the candidate computes something else",
 }
 """Each verdict in one line."""
 
@@ -739,12 +741,20 @@ def _sentences(name: str, divergence: Divergence) -> tuple[Sentence, ...]:
             Piece(value, code=True),
             Piece(f"{ulps}{count}."),
         )
+    causes = tuple(
+        (
+            Piece("Cause at "),
+            Piece(cause.stage, code=True),
+            Piece(f", {cause.verdict.value}: {_cut(cause.words)}."),
+        )
+        for cause in divergence.causes
+    )
     if not divergence.also:
-        return first, (Piece("Nothing compared after it differs."),)
-    later: list[Piece] = [Piece("Also different later: ")]
+        return first, *causes, (Piece("Nothing else that was compared differs."),)
+    others: list[Piece] = [Piece("Also different: ")]
     for place, also in enumerate(divergence.also):
-        later += [*([Piece(", ")] if place else []), Piece(also, code=True)]
-    return first, (*later, Piece("."))
+        others += [*([Piece(", ")] if place else []), Piece(also, code=True)]
+    return first, *causes, (*others, Piece("."))
 
 
 def _anchor(names: Iterable[str], taken: set[str]) -> str:

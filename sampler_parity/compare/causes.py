@@ -1,0 +1,220 @@
+"""Where a divergence comes from: every stage of the candidate on its own.
+
+Each stage of the candidate is held against the reference's own operation on the candidate's own
+input to that stage. Where those agree, the stage only hands on what an earlier one did; where they
+do not, it is a cause, and the oracle says of which kind.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sampler_parity import oracle
+from sampler_parity.case import Case, SampleLogits
+from sampler_parity.compare.bits import difference
+from sampler_parity.compare.outcomes import Comparison
+from sampler_parity.implementations.python_ref import reference_stage, start_generator
+from sampler_parity.outcome import Outcome
+from sampler_parity.verdict import SEVERITY, Cause, Divergence, Verdict
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    verdict: Verdict
+    words: str
+
+
+def judge(
+    case: Case, reference: Outcome, candidate: Outcome, comparison: Comparison
+) -> Divergence | None:
+    """Give the divergence with its causes; ``None`` where everything is equal, bit for bit.
+
+    The verdict and the stage are those of the gravest cause, the earliest of several.
+    """
+    plain = comparison.divergence()
+    if plain is None:
+        return None
+    causes = tuple(_causes(case, reference, candidate, comparison))
+    if not causes:
+        # Torch at another capability gave the reference: the stage that differs is the cause.
+        causes = (Cause(stage=plain.stage, verdict=plain.verdict, words="no stage explains it"),)
+    gravest = max(causes, key=lambda cause: SEVERITY[cause.verdict])
+    return comparison.divergence_at(gravest.stage, gravest.verdict, causes)
+
+
+def _causes(
+    case: Case, reference: Outcome, candidate: Outcome, comparison: Comparison
+) -> Iterator[Cause]:
+    if "error" in comparison.differences:
+        yield Cause(stage="error", verdict=Verdict.ERROR, words="the sides do not raise alike")
+        return
+    if not reference.tokens:
+        stages: tuple[str, ...] = ()
+    else:
+        stages = case.parameters.stages
+    for stage in stages:
+        if stage == "token":
+            judgement = _token(case, candidate, comparison)
+        elif any(earlier not in candidate.stages for earlier in stages[: stages.index(stage) + 1]):
+            judgement = _Judgement(Verdict.SEMANTIC, "the candidate has no such stage")
+            yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
+            return
+        else:
+            judgement = _stage(case, stage, candidate)
+        if judgement is not None:
+            yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
+    told = {"noised_logits", "scaled_logits", "token"} & comparison.differences.keys()
+    if "input" in comparison.differences and (
+        isinstance(case.parameters, SampleLogits) or not told
+    ):
+        words = "the logits are not left as the reference leaves them"
+        yield Cause(stage="input", verdict=Verdict.EFFECT, words=words)
+    if "generator" in comparison.differences and "token" not in comparison.differences:
+        words = "the generator is not left where the reference leaves it"
+        yield Cause(stage="generator", verdict=Verdict.GENERATOR, words=words)
+
+
+def _stage(case: Case, stage: str, candidate: Outcome) -> _Judgement | None:
+    """Judge one stage on the candidate's own input; ``None`` where it is the reference's."""
+    values = candidate.stages[stage]
+    expected = reference_stage(stage, case, candidate.stages)
+    if difference(expected, values) is None:
+        return None
+    if expected.shape != values.shape or expected.dtype != values.dtype:
+        return _Judgement(
+            Verdict.SEMANTIC,
+            f"{values.dtype} {list(values.shape)}, not {expected.dtype} {list(expected.shape)}",
+        )
+    if stage == "top_k_mask":
+        ties = _same_counts(candidate.stages["probs"], expected, values)
+        return _mask(ties=ties, doubt=False)
+    if stage == "top_p_mask":
+        kept = np.where(candidate.stages["top_k_mask"], candidate.stages["probs"], np.float32(0))
+        ties = _same_counts(kept, expected, values)
+        return _mask(ties=ties, doubt=not ties and _cutoffs_in_doubt(case, kept, expected, values))
+    return _numbers(_truth(case, stage, candidate.stages), expected, values, stage)
+
+
+def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
+    parameters = case.parameters
+    if isinstance(parameters, SampleLogits):
+        if stage == "scaled_logits":
+            return oracle.quotient(case.logits, parameters.temperature)
+        if stage == "probs":
+            return oracle.softmax(stages["scaled_logits"])
+        kept = stages["top_k_mask"] & stages["top_p_mask"]
+        return oracle.renormalized(np.where(kept, stages["probs"], np.float32(0)))
+    if stage == "scaled_logits":
+        return oracle.quotient(_masked(case), parameters.temp)
+    zero = np.zeros_like(stages["scaled_logits"])
+    added = reference_stage(stage, case, {"scaled_logits": zero})
+    return oracle.noised(stages["scaled_logits"], added)
+
+
+def _masked(case: Case) -> npt.NDArray[np.float32]:
+    logits = case.logits.copy()
+    forbidden = getattr(case.parameters, "forbid_token", None)
+    if forbidden is not None:
+        logits[..., forbidden] = -np.inf
+    return logits
+
+
+def _numbers(truth: oracle.Truth, expected: Array, values: Array, stage: str) -> _Judgement:
+    finite = np.isfinite(expected)
+    if not np.array_equal(expected[~finite], values[~finite], equal_nan=True):
+        return _Judgement(Verdict.SEMANTIC, "what is not finite in the reference differs")
+    ours, theirs = truth.excess(expected)[finite], truth.excess(values)[finite]
+    if not (np.isfinite(theirs).all() and (theirs <= 1).all()):
+        worst = float(np.nanmax(np.where(np.isnan(theirs), np.inf, theirs)))
+        return _Judgement(
+            Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC,
+            f"the candidate is {worst:.3g} times as far from the exact value as rounding goes",
+        )
+    nearer = "the candidate" if theirs.sum() < ours.sum() else "the reference"
+    return _Judgement(
+        Verdict.ROUNDING,
+        f"both are within rounding of the exact value, the reference by {float(ours.max()):.2g} "
+        f"and the candidate by {float(theirs.max()):.2g} of the bound; {nearer} is nearer to it",
+    )
+
+
+def _mask(*, ties: bool, doubt: bool) -> _Judgement:
+    if ties:
+        words = "the sides keep as many of each probability, and not the same of equal ones"
+        return _Judgement(Verdict.TIE_ORDER, words)
+    if doubt:
+        words = "the sums at the tokens that differ are within rounding of top_p"
+        return _Judgement(Verdict.ROUNDING, words)
+    return _Judgement(Verdict.SEMANTIC, "tokens are kept that the rule drops, or the reverse")
+
+
+def _rows(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    return zip(*flat, strict=True)
+
+
+def _same_counts(probs: Array, expected: Array, values: Array) -> bool:
+    """Whether both masks keep the same number of tokens of each probability, in every row."""
+    return all(
+        np.array_equal(np.sort(row[ours]), np.sort(row[theirs]))
+        for row, ours, theirs in _rows(probs, expected, values)
+    )
+
+
+def _cutoffs_in_doubt(case: Case, kept: Array, expected: Array, values: Array) -> bool:
+    """Whether each row's masks are both cut by descending probability, where rounding may cut."""
+    top_p = getattr(case.parameters, "top_p", 0.0)
+    for row, ours, theirs in _rows(kept, expected, values):
+        if np.array_equal(ours, theirs):
+            continue
+        descending = np.sort(row)[::-1]
+        counts = sorted((int(ours.sum()), int(theirs.sum())))
+        cut = all(
+            np.array_equal(np.sort(row[m])[::-1], descending[: m.sum()]) for m in (ours, theirs)
+        )
+        if not cut or not oracle.cutoff_in_doubt(descending, top_p, counts[0], counts[1]):
+            return False
+    return True
+
+
+def _token(case: Case, candidate: Outcome, comparison: Comparison) -> _Judgement | None:
+    if "token" not in comparison.differences:
+        return None
+    calls = len(candidate.tokens)
+    if calls != case.draws:
+        return _Judgement(Verdict.SEMANTIC, f"{calls} of {case.draws} calls gave a token")
+    if isinstance(case.parameters, SampleLogits):
+        return _draws(case, candidate)
+    return _argmax(case, candidate)
+
+
+def _draws(case: Case, candidate: Outcome) -> _Judgement | None:
+    """Draw from the candidate's own distribution, with a generator that starts as the case's."""
+    generator = start_generator(case)
+    for call, tokens in enumerate(candidate.tokens):
+        if not np.array_equal(
+            reference_stage("token", case, candidate.stages, generator).reshape(-1), tokens
+        ):
+            return _Judgement(
+                Verdict.GENERATOR,
+                f"from the candidate's own distribution the reference draws others at call {call}",
+            )
+    return None
+
+
+def _argmax(case: Case, candidate: Outcome) -> _Judgement | None:
+    """Judge the first call; the others start from logits that it left behind."""
+    drawn = candidate.tokens[0]
+    expected = reference_stage("token", case, candidate.stages).reshape(-1)
+    if np.array_equal(expected, drawn):
+        return None
+    noised = candidate.stages["noised_logits"].reshape(len(drawn), -1)
+    rows = np.arange(len(drawn))
+    if np.array_equal(noised[rows, expected], noised[rows, drawn]):
+        return _Judgement(Verdict.TIE_ORDER, "another of several largest values is taken")
+    return _Judgement(Verdict.SEMANTIC, "the token is not that of a largest value")
