@@ -31,6 +31,10 @@ class SampleLogits:
     top_k: int = 0
     zero_temperature: Literal["raise", "argmax"] = "raise"
 
+    def values(self) -> dict[str, float | int | str | None]:
+        """Give every parameter by name."""
+        return asdict(self)
+
 
 @dataclass(frozen=True, slots=True)
 class SimpleBatch:
@@ -42,6 +46,10 @@ class SimpleBatch:
     noise: float = 1.0
     temp: float = 1.0
     forbid_token: int | None = None
+
+    def values(self) -> dict[str, float | int | str | None]:
+        """Give every parameter by name."""
+        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +80,7 @@ class Case:
         """Everything but the logits' values, as words for a report."""
         return {
             "sampler": self.parameters.sampler,
-            **{name: str(value) for name, value in asdict(self.parameters).items()},
+            **{name: str(value) for name, value in self.parameters.values().items()},
             "shape": str(list(self.logits.shape)),
             "seed": str(self.seed),
             "draws": str(self.draws),

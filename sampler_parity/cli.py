@@ -107,8 +107,12 @@ def report(folder: Annotated[Path, typer.Argument(help="A stored run's folder.")
 
 @app.command()
 def explain(
-    case: Annotated[str, typer.Argument(help="A case's id, FAMILY-INDEX@SEED.")],
-    capability: Annotated[str, typer.Option(help="torch's dispatch level.")] = "avx2",
+    case: Annotated[
+        str, typer.Argument(help="A case's id, FAMILY-INDEX@SEED or recorded:ID, or its file.")
+    ],
+    capability: Annotated[
+        str | None, typer.Option(help="torch's dispatch level; the file's or this process' own.")
+    ] = None,
     implementation: Annotated[str, typer.Option(help="The candidate.")] = "rust_ext",
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""

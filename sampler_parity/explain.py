@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sampler_parity.case import Case
+from sampler_parity.case_file import load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.compare import Comparison, compare
@@ -23,30 +25,30 @@ from sampler_parity.outcome import Outcome
 from sampler_parity.verdict import Divergence
 
 
-def explain(case_id: str, capability: str, implementation: str, out: Console) -> bool:
+def explain(what: str, capability: str | None, implementation: str, out: Console) -> bool:
     """Run a case on both sides, print every stage, and say whether all of it is equal.
 
-    A recorded case (``recorded:ID``) is compared with its recording; any other one with torch, in
-    a process of its own where this one's torch is at another capability.
+    ``what`` is a case's id, the file of one (``*.safetensors``, whose own capability is the
+    default), or ``recorded:ID``, which is compared with its recording. Any other one is compared
+    with torch, in a process of its own where this one's torch is at another capability.
 
     Raises:
         CannotJudgeError: the case is unknown, or torch cannot reach the capability here.
     """
-    if not case_id.startswith("recorded:"):
-        here = torch.backends.cpu.get_cpu_capability().lower()
+    here = torch.backends.cpu.get_cpu_capability().lower()
+    if what.startswith("recorded:"):
+        capability = capability or here
+        case, candidate, reference = _recorded(what, capability, implementation)
+    else:
+        if what.endswith(".safetensors"):
+            case, kept = load_case(Path(what))
+            capability = capability or kept
+        else:
+            case, capability = case_of(what), capability or here
         if here != capability:
-            return _in_another_process(case_id, capability, implementation)
-        case = case_of(case_id)
+            return _in_another_process(what, capability, implementation)
         candidate = load_implementation(implementation).run(case, capability)
         reference = PythonRef().run(case, capability)
-    else:
-        for case, recorded in recorded_cases(capability):
-            if case.id == case_id:
-                candidate = load_implementation(implementation).run(case, capability)
-                reference = recorded.outcome(candidate)
-                break
-        else:
-            raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden")
     comparison = compare(case, reference, candidate)
     divergence = judge(case, reference, candidate, comparison)
     _print(case, capability, implementation, reference, comparison, out)
@@ -54,16 +56,24 @@ def explain(case_id: str, capability: str, implementation: str, out: Console) ->
     return divergence is None
 
 
+def _recorded(case_id: str, capability: str, implementation: str) -> tuple[Case, Outcome, Outcome]:
+    for case, recorded in recorded_cases(capability):
+        if case.id == case_id:
+            candidate = load_implementation(implementation).run(case, capability)
+            return case, candidate, recorded.outcome(candidate)
+    raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden/cases.json")
+
+
 _FORCED = "SAMPLER_PARITY_EXPLAINING"
 
 
-def _in_another_process(case_id: str, capability: str, implementation: str) -> bool:
+def _in_another_process(what: str, capability: str, implementation: str) -> bool:
     if os.environ.get(_FORCED) == capability:
         raise CannotJudgeError(
             f"torch cannot reach capability {capability} on this processor: "
             "explain the case at a lower one, or a recorded case"
         )
-    command = [sys.executable, "-m", "sampler_parity.cli", "explain", case_id]
+    command = [sys.executable, "-m", "sampler_parity.cli", "explain", what]
     command += ["--capability", capability, "--implementation", implementation]
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, _FORCED: capability}
     status = subprocess.run(command, env=environment, check=False).returncode

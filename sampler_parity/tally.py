@@ -5,14 +5,10 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal
 
-import msgspec
-import numpy as np
-from safetensors.numpy import save
-
 from sampler_parity.case import Case
+from sampler_parity.case_file import save_case
 from sampler_parity.compare import Comparison, compare
 from sampler_parity.compare.causes import judge
-from sampler_parity.manifest import write_atomically
 from sampler_parity.outcome import Outcome
 from sampler_parity.run_file import Cell, FoundDivergence, Shard
 
@@ -105,17 +101,7 @@ class Tally:
     def _keep(self, case: Case, reference: Outcome, candidate: Outcome) -> str | None:
         if len(self._divergences) >= EVIDENCE:
             return None
-        tensors = {"logits": np.ascontiguousarray(case.logits)}
-        for side, outcome in (("reference", reference), ("candidate", candidate)):
-            for stage, values in outcome.stages.items():
-                tensors[f"{side}.{stage}"] = np.ascontiguousarray(values)
-            if outcome.tokens:
-                tensors[f"{side}.token"] = np.stack(outcome.tokens, axis=-1)
-            tensors[f"{side}.input"] = np.ascontiguousarray(outcome.input)
-            tensors[f"{side}.generator"] = np.frombuffer(outcome.generator, np.uint8)
         safe = case.id.replace("@", "-").replace(":", "-").replace("/", "-")
         path = f"evidence/{self._capability}-{len(self._divergences):03}-{safe}.safetensors"
-        (self._folder / path).parent.mkdir(parents=True, exist_ok=True)
-        note = {"case": msgspec.json.encode({"id": case.id, **case.describe()}).decode()}
-        write_atomically(self._folder / path, save(tensors, metadata=note))
+        save_case(self._folder / path, case, self._capability, reference, candidate)
         return path
