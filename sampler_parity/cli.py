@@ -92,7 +92,10 @@ def run(
                 tasks[name] = bars.add_task(name, total=total)
             bars.update(tasks[name], completed=done)
 
-        result = run_gate(request, progress)
+        try:
+            result = run_gate(request, progress)
+        except KeyboardInterrupt:
+            raise CannotJudgeError("interrupted: nothing of this run was stored") from None
     path = write_report(result, folder)
     _summarise(result)
     out.print(f"report: {path}", soft_wrap=True)

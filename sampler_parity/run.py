@@ -3,8 +3,10 @@
 import os
 import queue
 import shlex
+import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -22,7 +24,7 @@ from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
 from sampler_parity.orders import Message, Order
 from sampler_parity.provenance import provenance
-from sampler_parity.run_file import SCHEMA, Run, Shard, Status, write_run
+from sampler_parity.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
 
 CAPABILITIES = ("default", "avx2", "avx512")
 """The gate holds at all of them, or it does not hold."""
@@ -64,24 +66,38 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
     _check(request)
     started, clock = datetime.now(UTC), time.monotonic()
     request.folder.mkdir(parents=True, exist_ok=True)
-    for stale in (request.folder / "evidence").glob("*.safetensors"):
-        stale.unlink()
-    shards = tuple(_work(request, progress))
+    # What an earlier run left stays until this one has come to its end.
+    with tempfile.TemporaryDirectory(prefix=".run-", dir=request.folder) as staging:
+        shards = tuple(_work(request, Path(staging), progress))
+        run = _conclude(request, shards, started, time.monotonic() - clock)
+        _replace(request.folder / EVIDENCE, Path(staging) / EVIDENCE)
+        write_run(request.folder, run)
+    return run
+
+
+def _conclude(
+    request: Request, shards: tuple[Shard, ...], started: datetime, seconds: float
+) -> Run:
     status, reasons = judge(request, shards)
-    run = Run(
+    return Run(
         schema=SCHEMA,
         status=status,
         reasons=reasons,
         started=started.isoformat(timespec="seconds"),
-        seconds=round(time.monotonic() - clock, 1),
+        seconds=round(seconds, 1),
         command=_command(request),
         profile=request.profile,
         seed=request.seed,
         shards=shards,
         provenance=provenance(request.implementations),
     )
-    write_run(request.folder, run)
-    return run
+
+
+def _replace(old: Path, new: Path) -> None:
+    if old.exists():
+        shutil.rmtree(old)
+    if new.exists():
+        new.replace(old)
 
 
 def judge(request: Request, shards: tuple[Shard, ...]) -> tuple[Status, tuple[str, ...]]:
@@ -147,7 +163,7 @@ def _command(request: Request) -> str:
     return shlex.join(command)
 
 
-def _work(request: Request, progress: Progress) -> Iterable[Shard]:
+def _work(request: Request, staging: Path, progress: Progress) -> Iterable[Shard]:
     total = planned(PROFILES[request.profile], request.families)
     orders = [
         Order(
@@ -156,7 +172,7 @@ def _work(request: Request, progress: Progress) -> Iterable[Shard]:
             profile=request.profile,
             seed=request.seed,
             families=request.families,
-            folder=str(request.folder.resolve()),
+            folder=str(staging.resolve()),
         )
         for implementation in request.implementations
         for capability in request.capabilities
@@ -202,6 +218,8 @@ def _start(
         [sys.executable, "-m", "sampler_parity.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        # Ctrl-C is for the gate, which ends its workers.
+        start_new_session=True,
         env={
             **os.environ,
             "ATEN_CPU_CAPABILITY": order.capability,

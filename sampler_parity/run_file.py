@@ -11,6 +11,7 @@ from sampler_parity.verdict import Divergence
 
 SCHEMA = 1
 RUN_NAME = "run.json"
+EVIDENCE = "evidence"
 
 Status = Literal["holds", "diverges", "unjudged"]
 """Exit status 0, 1 and 2, in that order."""

@@ -10,11 +10,11 @@ from sampler_parity.case_file import save_case
 from sampler_parity.compare import Comparison, compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.outcome import Outcome
-from sampler_parity.run_file import Cell, FoundDivergence, Shard
+from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Shard
 
 KEPT = 200
 """Divergences of a shard that are kept one by one; the others are counted."""
-EVIDENCE = 50
+FILES = 50
 """Divergences of a shard whose stages are kept."""
 
 
@@ -99,9 +99,9 @@ class Tally:
         return shlex.join(command)
 
     def _keep(self, case: Case, reference: Outcome, candidate: Outcome) -> str | None:
-        if len(self._divergences) >= EVIDENCE:
+        if len(self._divergences) >= FILES:
             return None
         safe = case.id.replace("@", "-").replace(":", "-").replace("/", "-")
-        path = f"evidence/{self._capability}-{len(self._divergences):03}-{safe}.safetensors"
+        path = f"{EVIDENCE}/{self._capability}-{len(self._divergences):03}-{safe}.safetensors"
         save_case(self._folder / path, case, self._capability, reference, candidate)
         return path

@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -248,3 +249,37 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
     (tmp_path / "run.json").write_bytes(content)
     with pytest.raises(CannotJudgeError, match=sentence):
         read_run(tmp_path)
+
+
+def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
+    """The first line of progress comes from a worker at work; then the run is interrupted."""
+    driver = (
+        "import sys, signal, os\n"
+        "from sampler_parity import run\n"
+        "start = run._start\n"
+        "def announced(*arguments):\n"
+        "    process = start(*arguments)\n"
+        "    print(process.pid, flush=True)\n"
+        "    return process\n"
+        "run._start = announced\n"
+        "from sampler_parity.cli import main\n"
+        "main()"
+    )
+    (tmp_path / "run.json").write_text("an earlier run")
+    process = subprocess.Popen(
+        [sys.executable, "-c", driver, "run", "--jobs", "1", "--out", str(tmp_path)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    worker = int(process.stdout.readline())
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate()
+    assert process.returncode == CANNOT_JUDGE, errors
+    assert "interrupted: nothing of this run was stored" in errors
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+    assert [path.name for path in tmp_path.iterdir()] == ["run.json"]
+    assert (tmp_path / "run.json").read_text() == "an earlier run"
