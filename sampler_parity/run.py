@@ -22,6 +22,7 @@ from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import PROFILES, planned
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
+from sampler_parity.noise import sentences
 from sampler_parity.orders import Message, Order
 from sampler_parity.provenance import provenance
 from sampler_parity.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
@@ -90,6 +91,7 @@ def _conclude(
         seed=request.seed,
         shards=shards,
         provenance=provenance(request.implementations),
+        findings=sentences(shards),
     )
 
 

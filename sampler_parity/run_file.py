@@ -56,6 +56,20 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     replay: str
 
 
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the reference is from itself, computed otherwise.
+
+    Attributes:
+        against: at which other capability, or with which other thread count.
+        cases: cases of ``sample_logits`` that were compared.
+        differing: of those, how many differ, by stage; the token is the first call's.
+    """
+
+    against: str
+    cases: int
+    differing: dict[str, int]
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation at one capability.
 
@@ -75,6 +89,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         threads: torch's thread counts, with the cases of each.
         cells: stages x families.
         divergences: the first of the divergent cases.
+        noise: the reference beside itself, where the implementation can stand for it.
     """
 
     implementation: str
@@ -91,6 +106,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     threads: dict[str, int]
     cells: tuple[Cell, ...]
     divergences: tuple[FoundDivergence, ...]
+    noise: tuple[Noise, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

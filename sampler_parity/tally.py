@@ -10,7 +10,7 @@ from sampler_parity.case_file import save_case
 from sampler_parity.compare import Comparison, compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.outcome import Outcome
-from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Shard
+from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard
 
 KEPT = 200
 """Divergences of a shard that are kept one by one; the others are counted."""
@@ -63,7 +63,13 @@ class Tally:
                 )
         return comparison
 
-    def shard(self, planned: int, source: Literal["torch", "recorded"], waiver: str = "") -> Shard:
+    def shard(
+        self,
+        planned: int,
+        source: Literal["torch", "recorded"],
+        waiver: str = "",
+        noise: tuple[Noise, ...] = (),
+    ) -> Shard:
         """Give the counts."""
         names = dict.fromkeys((family, stage) for family, stage, _ in self._cells)
         return Shard(
@@ -90,6 +96,7 @@ class Tally:
                 for family, stage in names
             ),
             divergences=tuple(self._divergences),
+            noise=noise,
         )
 
     def _replay(self, case: Case) -> str:

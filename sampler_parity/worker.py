@@ -15,6 +15,7 @@ from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import Implementation, load_implementation
 from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.noise import NoiseFloor
 from sampler_parity.orders import Message, Order
 from sampler_parity.run_file import Shard
 from sampler_parity.tally import Tally
@@ -54,12 +55,15 @@ def _live(order: Order, candidate: Implementation) -> Shard:
         _say(Message(done=total))
         return tally.shard(total, "torch", waiver)
     reference = PythonRef()
+    floor = NoiseFloor(candidate, order.capability)
     for case in plan(profile, order.seed, order.families):
-        outcome = candidate.run(case, order.capability)
-        tally.add(case, reference.run(case, order.capability), outcome)
+        outcome, expected = candidate.run(case, order.capability), reference.run(case, here)
+        tally.add(case, expected, outcome)
+        if order.implementation == "rust_ext":
+            floor.add(case, expected)
         if tally.compared % PROGRESS_EVERY == 0:
             _say(Message(done=tally.compared))
-    return tally.shard(total, "torch")
+    return tally.shard(total, "torch", noise=floor.noise())
 
 
 def _say(message: Message) -> None:

@@ -11,10 +11,13 @@ use pyo3::exceptions::{PyNotImplementedError, PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{Capability, Replay, ZeroTemperature};
 
-/// `logits` as an untyped array of float32, or the exception that says what it is instead.
+/// `logits` as an array of float32, or the exception that says what it is instead.
 pub(crate) fn float32<'a, 'py>(
     logits: &'a Bound<'py, PyAny>,
-) -> PyResult<&'a Bound<'py, PyUntypedArray>> {
+) -> PyResult<&'a Bound<'py, PyArrayDyn<f32>>> {
+    if let Ok(array) = logits.cast::<PyArrayDyn<f32>>() {
+        return Ok(array);
+    }
     let Ok(array) = logits.cast::<PyUntypedArray>() else {
         return Err(PyTypeError::new_err(format!(
             "logits must be a numpy array of float32, not {}: pass tensor.numpy() for a torch tensor",
@@ -22,9 +25,6 @@ pub(crate) fn float32<'a, 'py>(
         )));
     };
     let dtype = array.dtype();
-    if dtype.is_equiv_to(&numpy::dtype::<f32>(logits.py())) {
-        return Ok(array);
-    }
     let message =
         format!("logits must be float32, not {dtype}: torch's bits are replayed for float32");
     Err(match dtype.kind() {

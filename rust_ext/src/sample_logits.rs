@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyReadonlyArrayDyn, PyUntypedArrayMethods};
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{self as sampler, Logits, SampleError, SampleParameters, Sampler};
@@ -67,7 +67,7 @@ pub(crate) fn sample_logits<'py>(
     let replay = replay(capability, threads)?;
     let array = float32(logits)?;
     let (rows, vocab) = batch_shape(array.shape(), &parameters)?;
-    let values: PyReadonlyArrayDyn<'_, f32> = array.cast::<PyArrayDyn<f32>>()?.try_readonly()?;
+    let values = array.try_readonly()?;
     let values = row_major(&values);
     let tokens = PyArray1::zeros(py, rows, false);
     {
@@ -104,7 +104,7 @@ pub(crate) fn trace_sample_logits<'py>(
     let replay = replay(capability, threads)?;
     let array = float32(logits)?;
     let (rows, vocab) = batch_shape(array.shape(), &parameters)?;
-    let values: PyReadonlyArrayDyn<'_, f32> = array.cast::<PyArrayDyn<f32>>()?.try_readonly()?;
+    let values = array.try_readonly()?;
     let values = row_major(&values);
     let generator = &mut generator.0;
     let values = &*values;
@@ -149,7 +149,7 @@ pub(crate) fn draw<'py>(
             "logits have shape {shape:?}: draw takes one row, [V]"
         )));
     }
-    let values: PyReadonlyArrayDyn<'_, f32> = array.cast::<PyArrayDyn<f32>>()?.try_readonly()?;
+    let values = array.try_readonly()?;
     let values = row_major(&values);
     let tokens = PyArray1::zeros(py, n, false);
     {

@@ -23,7 +23,7 @@ fn in_place<R: Send>(
     logits: &Bound<'_, PyAny>,
     call: impl FnOnce(&mut [f32], usize, usize, NoiseOrder) -> Result<R, SampleError> + Send,
 ) -> PyResult<R> {
-    let array = float32(logits)?.cast::<PyArrayDyn<f32>>()?;
+    let array = float32(logits)?;
     let Some((&vocab, leading)) = array.shape().split_last() else {
         return Err(PyValueError::new_err("logits have no dimension: [B, V] is needed"));
     };

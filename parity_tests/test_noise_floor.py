@@ -1,0 +1,50 @@
+"""How often torch differs from itself stands in every run, and is what torch itself shows."""
+
+from dataclasses import replace
+
+import torch
+
+from sampler_parity.cases.plan import case_of
+from sampler_parity.compare.bits import difference
+from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.rust_ext import RustExt
+from sampler_parity.noise import NEXT, SHOWN, NoiseFloor
+from sampler_parity.run import CAPABILITIES
+from sampler_parity.run_file import Run
+
+HERE = torch.backends.cpu.get_cpu_capability().lower()
+
+
+def test_every_pair_of_capabilities_is_compared_once() -> None:
+    pairs = {frozenset(pair) for pair in NEXT.items()}
+    assert set(NEXT) == set(CAPABILITIES)
+    assert len(pairs) == len(CAPABILITIES)
+
+
+def test_a_run_tells_it(gate_run: Run) -> None:
+    live = [shard for shard in gate_run.shards if shard.source == "torch" and not shard.waived]
+    for shard in live:
+        noise = {found.against: found for found in shard.noise}
+        assert set(noise) == {f"at {NEXT[shard.capability]}", "with one thread"}
+        for found in noise.values():
+            assert found.cases > 1000
+            assert set(found.differing) == set(SHOWN)
+    assert len(gate_run.findings) == 2 * len(live)
+    assert all("Torch differs from torch" in sentence for sentence in gate_run.findings)
+    bits = sum(found.differing["probs"] for shard in live for found in shard.noise)
+    assert bits > 1000, "capabilities do differ in bits"
+
+
+def test_thread_noise_is_what_torch_itself_shows() -> None:
+    """The port stands for torch with one thread; here torch with one thread says the same."""
+    floor, expected, threads = NoiseFloor(RustExt(), HERE), 0, torch.get_num_threads()
+    cases = [case_of(f"long-rows-{index}@3") for index in range(1, 40, 2)]
+    for case in cases:
+        reference = PythonRef().run(case, HERE)
+        floor.add(case, reference)
+        if "renormalized" in reference.stages and case.logits.shape[0] == 1:
+            alone = PythonRef().run(replace(case, threads=1), HERE).stages["renormalized"]
+            expected += difference(reference.stages["renormalized"], alone) is not None
+    torch.set_num_threads(threads)
+    [found] = [noise for noise in floor.noise() if noise.against == "with one thread"]
+    assert found.differing["renormalized"] == expected > 0

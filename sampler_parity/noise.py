@@ -1,0 +1,77 @@
+"""The reference's own noise floor: torch beside torch at another capability or thread count.
+
+One process has torch at one capability. The port gives every capability's bits, and a run in which
+it equals torch at all of them has shown that it may stand for torch at the others.
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from sampler_parity.case import Case, SampleLogits
+from sampler_parity.compare.bits import difference
+from sampler_parity.implementation import Implementation
+from sampler_parity.outcome import Outcome
+from sampler_parity.run_file import Noise, Shard
+
+NEXT = {"default": "avx2", "avx2": "avx512", "avx512": "default"}
+"""The capability that each one is held against: every pair once."""
+
+SHOWN = ("probs", "top_k_mask", "top_p_mask", "renormalized", "token")
+
+
+class NoiseFloor:
+    """Counts, for one capability, how often the reference differs from itself."""
+
+    def __init__(self, port: Implementation, capability: str) -> None:
+        """Let ``port`` stand for the reference at other capabilities than ``capability``."""
+        self._port = port
+        self._capability = capability
+        self._cases: Counter[str] = Counter()
+        self._differing: Counter[tuple[str, str]] = Counter()
+
+    def add(self, case: Case, reference: Outcome) -> None:
+        """Compare one case of ``sample_logits`` that the reference accepts."""
+        if not isinstance(case.parameters, SampleLogits) or not reference.tokens:
+            return
+        once = replace(case, draws=1)
+        other = NEXT[self._capability]
+        self._count(f"at {other}", reference, self._port.run(once, other))
+        if case.threads > 1 and case.logits.shape[0] == 1:
+            alone = self._port.run(replace(once, threads=1), self._capability)
+            self._count("with one thread", reference, alone)
+
+    def _count(self, against: str, reference: Outcome, other: Outcome) -> None:
+        self._cases[against] += 1
+        for stage in SHOWN[:-1]:
+            if difference(reference.stages[stage], other.stages[stage]) is not None:
+                self._differing[against, stage] += 1
+        if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
+            self._differing[against, "token"] += 1
+
+    def noise(self) -> tuple[Noise, ...]:
+        """Give the counts."""
+        return tuple(
+            Noise(
+                against=against,
+                cases=cases,
+                differing={stage: self._differing[against, stage] for stage in SHOWN},
+            )
+            for against, cases in self._cases.items()
+        )
+
+
+def sentences(shards: tuple[Shard, ...]) -> tuple[str, ...]:
+    """Say how often torch differs from itself; nothing where the port differs from torch."""
+    if any(shard.divergent for shard in shards):
+        return ()
+    return tuple(_sentence(shard.capability, noise) for shard in shards for noise in shard.noise)
+
+
+def _sentence(capability: str, noise: Noise) -> str:
+    sides = f"at {capability} and {noise.against}"
+    if not noise.against.startswith("at "):
+        sides = f"at {capability} with two threads and {noise.against}"
+    counts = ", ".join(f"`{stage}` in {noise.differing[stage]:,}" for stage in SHOWN)
+    return f"Torch differs from torch {sides}, of {noise.cases:,} cases: {counts}."
