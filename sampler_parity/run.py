@@ -108,7 +108,9 @@ def judge(request: Request, shards: tuple[Shard, ...]) -> tuple[Status, tuple[st
     if divergent:
         return "diverges", tuple(
             f"{shard.implementation} differs from the reference in {shard.divergent:,} of "
-            f"{shard.compared:,} cases at capability {shard.capability} ({shard.source})"
+            f"{shard.compared:,} cases at capability {shard.capability} "
+            f"({'live torch' if shard.source == 'torch' else 'recorded torch'}): "
+            + ", ".join(f"{count:,} {verdict}" for verdict, count in shard.verdicts.items())
             for shard in divergent
         )
     reasons = []

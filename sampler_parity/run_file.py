@@ -90,6 +90,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         cells: stages x families.
         divergences: the first of the divergent cases.
         noise: the reference beside itself, where the implementation can stand for it.
+        verdicts: how many of the divergent cases have each verdict.
     """
 
     implementation: str
@@ -107,6 +108,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     cells: tuple[Cell, ...]
     divergences: tuple[FoundDivergence, ...]
     noise: tuple[Noise, ...] = ()
+    verdicts: dict[str, int] = {}
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

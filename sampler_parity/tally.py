@@ -31,6 +31,7 @@ class Tally:
         self.divergent = 0
         self._stages = self._elements = self._tokens = 0
         self._threads: Counter[str] = Counter()
+        self._verdicts: Counter[str] = Counter()
         self._cells: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
 
@@ -49,7 +50,8 @@ class Tally:
         divergence = judge(case, reference, candidate, comparison)
         if divergence is not None:
             self.divergent += 1
-            self._cells[case.family, divergence.stage, "first"] += 1
+            self._verdicts[divergence.verdict.value] += 1
+            self._cells[case.family, divergence.first, "first"] += 1
             if len(self._divergences) < KEPT:
                 self._divergences.append(
                     FoundDivergence(
@@ -97,6 +99,7 @@ class Tally:
             ),
             divergences=tuple(self._divergences),
             noise=noise,
+            verdicts=dict(self._verdicts.most_common()),
         )
 
     def _replay(self, case: Case) -> str:

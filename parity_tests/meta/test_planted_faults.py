@@ -146,6 +146,7 @@ def test_one_flipped_bit_on_the_command_line(
     run = read_run(tmp_path)
     kept = [found.evidence for shard in run.shards for found in shard.divergences]
     assert any(kept)
+    assert all(sum(shard.verdicts.values()) == shard.divergent for shard in run.shards)
     assert all((tmp_path / path).is_file() for path in kept if path is not None)
 
 
