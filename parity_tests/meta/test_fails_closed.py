@@ -16,6 +16,7 @@ from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import SOURCES, load_extension
+from sampler_parity.orders import Message, Order
 from sampler_parity.run import CAPABILITIES, Request, judge, run_gate
 from sampler_parity.run_file import Shard, read_run
 
@@ -220,6 +221,30 @@ def test_the_judge_does_not_pass_what_is_missing(
 def test_a_divergence_outweighs_what_is_missing() -> None:
     request = Request(capabilities=("avx2",))
     assert judge(request, shards(divergent=1))[0] == "diverges"
+
+
+def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
+    """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
+    order = Order(
+        implementation="rust_ext",
+        capability="avx2",
+        profile="quick",
+        seed=0,
+        families=("flat",),
+        folder=str(tmp_path),
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "sampler_parity.worker"],
+        input=msgspec.json.encode(order),
+        capture_output=True,
+        env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
+        check=True,
+    )
+    last = msgspec.json.decode(done.stdout.splitlines()[-1], type=Message)
+    recorded, live = last.shards
+    assert recorded.compared == recorded.planned > 90
+    assert (live.compared, live.waived) == (0, live.planned)
+    assert "torch reaches capability default on this processor, not avx2" in live.waiver
 
 
 class Dying:
