@@ -83,20 +83,11 @@ def run(
         jobs=jobs,
         folder=folder,
     )
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
-        tasks = {}
-
-        def progress(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-
-        try:
-            result = run_gate(request, progress)
-        except KeyboardInterrupt:
-            raise CannotJudgeError("interrupted: nothing of this run was stored") from None
-    path = write_report(result, folder)
+    try:
+        result = _with_progress(request)
+        path = write_report(result, folder)
+    except KeyboardInterrupt:
+        raise CannotJudgeError("interrupted: the run was not finished") from None
     _summarise(result)
     out.print(f"report: {path}", soft_wrap=True)
     raise typer.Exit(EXIT_STATUS[result.status])
@@ -157,6 +148,19 @@ def record(
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
+
+
+def _with_progress(request: Request) -> Run:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
+        tasks = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        return run_gate(request, progress)
 
 
 def _summarise(result: Run) -> None:

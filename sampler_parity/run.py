@@ -194,7 +194,7 @@ def _work(request: Request, staging: Path, progress: Progress) -> Iterable[Shard
             order, message = said.get()
             name = _name(order)
             if message is None:
-                status = running.pop(name).wait()
+                status = _end(running.pop(name))
                 if name not in shards:
                     raise CannotJudgeError(f"the worker for {name} ended with status {status}")
                 progress(name, total, total)
@@ -207,8 +207,14 @@ def _work(request: Request, staging: Path, progress: Progress) -> Iterable[Shard
     finally:
         for process in running.values():
             process.kill()
-            process.wait()
+            _end(process)
     return [shard for order in orders for shard in shards[_name(order)]]
+
+
+def _end(process: "subprocess.Popen[bytes]") -> int:
+    if process.stdin is not None:
+        process.stdin.close()
+    return process.wait()
 
 
 def _name(order: Order) -> str:
@@ -234,8 +240,8 @@ def _start(
     )
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("pipes were asked for")
-    process.stdin.write(msgspec.json.encode(order))
-    process.stdin.close()
+    process.stdin.write(msgspec.json.encode(order) + b"\n")
+    process.stdin.flush()
     threading.Thread(target=_listen, args=(order, process.stdout, said), daemon=True).start()
     return process
 

@@ -1,10 +1,12 @@
 """A process of the gate: one implementation at one capability.
 
 torch fixes its capability when it is imported, so each needs a process of its own. The order
-comes on standard input; progress and the result go to standard output.
+comes on standard input, which then stays open; progress and the result go to standard output.
 """
 
+import os
 import sys
+import threading
 from pathlib import Path
 
 import msgspec
@@ -71,9 +73,16 @@ def _say(message: Message) -> None:
     sys.stdout.buffer.flush()
 
 
+def _end_with_the_gate() -> None:
+    """The gate keeps the pipe open for as long as it wants the worker, however it ends."""
+    os.read(sys.stdin.fileno(), 1)
+    os._exit(1)
+
+
 def main() -> None:
-    """Carry out the order on standard input."""
-    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    """Carry out the order that is the first line of standard input."""
+    order = msgspec.json.decode(sys.stdin.buffer.readline(), type=Order)
+    threading.Thread(target=_end_with_the_gate, daemon=True).start()
     try:
         _say(Message(shards=work(order)))
     except CannotJudgeError as error:
