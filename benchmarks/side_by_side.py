@@ -27,6 +27,7 @@ from python_ref import GLOBAL, SEMANTIC
 from sampler_parity.cases.fixtures import real_logits
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
+from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.manifest import write_atomically
 from sampler_parity.provenance import provenance
 
@@ -234,7 +235,7 @@ def main() -> int:
     show(timings)
     if arguments.json:
         result = {
-            "capability": torch.backends.cpu.get_cpu_capability().lower(),
+            "capability": capability_here(),
             "threads": torch.get_num_threads(),
             "rounds": rounds,
             **provenance(("python_ref", "rust_ext")),

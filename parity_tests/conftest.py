@@ -9,10 +9,12 @@ from pathlib import Path
 import pytest
 import torch
 
+from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
-from sampler_parity.run import CAPABILITIES, Request, run_gate
+from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run
 
 CANNOT_JUDGE = 2
@@ -33,7 +35,7 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_report_header() -> str:
-    capability = torch.backends.cpu.get_cpu_capability().lower()
+    capability = capability_here()
     return f"torch {torch.__version__} at {capability}, {torch.get_num_threads()} threads"
 
 

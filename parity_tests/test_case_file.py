@@ -6,16 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
 from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.case_file import load_case, save_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cli import main
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.outcome import Outcome
 
-HERE = torch.backends.cpu.get_cpu_capability().lower()
+HERE = capability_here()
 LOGITS = np.array([[0x7FC01234, 0x80000000, 0x3F800000]], np.uint32).view(np.float32)
 
 

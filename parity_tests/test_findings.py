@@ -19,6 +19,7 @@ import python_ref
 import rust_ext
 from sampler_parity.cases.draws import round_bf16
 from sampler_parity.cases.fixtures import FIXTURES, real_logits
+from sampler_parity.implementations.python_ref import capability_here
 
 STAGES = ("scaled_logits", "probs", "top_k_mask", "top_p_mask", "renormalized", "token")
 CAPABILITIES = ("default", "avx2", "avx512")
@@ -293,7 +294,7 @@ def test_f7_the_capability_shows(
     logits: list[float], token: int, bits: "dict[rust_ext.Capability, int]"
 ) -> None:
     assert len(set(bits.values())) > 1
-    here = torch.backends.cpu.get_cpu_capability().lower()
+    here = capability_here()
     live = trace([logits]).probs.numpy().view(np.uint32)[0, token]
     assert live == {str(level): value for level, value in bits.items()}[here]
     for capability, expected in bits.items():

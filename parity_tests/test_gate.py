@@ -4,9 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from sampler_parity.case import EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
+from sampler_parity.case import CAPABILITIES, EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
 from sampler_parity.cases.families import FAMILIES
-from sampler_parity.run import CAPABILITIES
 from sampler_parity.run_file import Run, Shard, read_run, write_run
 
 

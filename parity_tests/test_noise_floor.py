@@ -4,15 +4,15 @@ from dataclasses import replace
 
 import torch
 
+from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.plan import case_of
 from sampler_parity.compare.bits import difference
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.noise import NEXT, SHOWN, NoiseFloor
-from sampler_parity.run import CAPABILITIES
 from sampler_parity.run_file import Run
 
-HERE = torch.backends.cpu.get_cpu_capability().lower()
+HERE = capability_here()
 
 
 def test_every_pair_of_capabilities_is_compared_once() -> None:

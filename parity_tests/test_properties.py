@@ -2,14 +2,13 @@
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.compare import compare
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 
 VALUES = st.one_of(
@@ -52,6 +51,6 @@ def test_nothing_differs(
     advance: int,
 ) -> None:
     case = Case("hypothesis", "hypothesis", logits, parameters, seed, draws, advance)
-    capability = torch.backends.cpu.get_cpu_capability().lower()
+    capability = capability_here()
     reference, port = (side.run(case, capability) for side in (PythonRef(), RustExt()))
     assert compare(case, reference, port).divergence() is None

@@ -6,6 +6,9 @@ from typing import ClassVar, Literal
 import numpy as np
 import numpy.typing as npt
 
+CAPABILITIES = ("default", "avx2", "avx512")
+"""torch's CPU dispatch levels, lowest first: the gate holds at all of them, or it does not hold."""
+
 SAMPLE_LOGITS_STAGES = (
     "scaled_logits",
     "probs",
@@ -31,10 +34,6 @@ class SampleLogits:
     top_k: int = 0
     zero_temperature: Literal["raise", "argmax"] = "raise"
 
-    def values(self) -> dict[str, float | int | str | None]:
-        """Give every parameter by name."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, slots=True)
 class SimpleBatch:
@@ -46,10 +45,6 @@ class SimpleBatch:
     noise: float = 1.0
     temp: float = 1.0
     forbid_token: int | None = None
-
-    def values(self) -> dict[str, float | int | str | None]:
-        """Give every parameter by name."""
-        return asdict(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,11 +71,15 @@ class Case:
     advance: int = 0
     threads: int = 1
 
+    def parameter_text(self) -> dict[str, str]:
+        """Give every parameter by name, in a form that Python reads back."""
+        return {name: str(value) for name, value in asdict(self.parameters).items()}
+
     def describe(self) -> dict[str, str]:
         """Everything but the logits' values, as words for a report."""
         return {
             "sampler": self.parameters.sampler,
-            **{name: str(value) for name, value in self.parameters.values().items()},
+            **self.parameter_text(),
             "shape": str(list(self.logits.shape)),
             "seed": str(self.seed),
             "draws": str(self.draws),

@@ -45,7 +45,7 @@ def save_case(
         id=case.id,
         family=case.family,
         sampler=case.parameters.sampler,
-        parameters={name: str(value) for name, value in case.parameters.values().items()},
+        parameters=case.parameter_text(),
         seed=case.seed,
         draws=case.draws,
         advance=case.advance,

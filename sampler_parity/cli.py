@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
@@ -17,7 +18,7 @@ from sampler_parity.implementation import BUILT_IN
 from sampler_parity.manifest import FixtureError
 from sampler_parity.record import RecordError, record_golden, record_logits
 from sampler_parity.report import write_report
-from sampler_parity.run import CAPABILITIES, Request, run_gate
+from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run, read_run
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from rich.console import Console
 from rich.table import Table
 
@@ -20,7 +19,7 @@ from sampler_parity.compare import Comparison, compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import load_implementation
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.outcome import Outcome
 from sampler_parity.verdict import Divergence
 
@@ -35,7 +34,7 @@ def explain(what: str, capability: str | None, implementation: str, out: Console
     Raises:
         CannotJudgeError: the case is unknown, or torch cannot reach the capability here.
     """
-    here = torch.backends.cpu.get_cpu_capability().lower()
+    here = capability_here()
     if what.startswith("recorded:"):
         capability = capability or here
         case, candidate, reference = _recorded(what, capability, implementation)

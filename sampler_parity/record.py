@@ -27,6 +27,8 @@ from rich.console import Console
 from rich.progress import Progress, track
 from rich.table import Table
 
+from sampler_parity.case import CAPABILITIES
+from sampler_parity.cases.draws import round_bf16
 from sampler_parity.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -42,7 +44,6 @@ if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "CAPABILITIES",
     "LOGITS_PATH",
     "LogitsSource",
     "RecordError",
@@ -51,9 +52,6 @@ __all__ = [
     "record_golden",
     "record_logits",
 ]
-
-CAPABILITIES = ("default", "avx2", "avx512")
-"""torch's CPU capabilities, from the plainest to the widest."""
 
 LOGITS_PATH = "smollm2/logits.safetensors"
 """The real logits, relative to the fixtures folder."""
@@ -519,13 +517,6 @@ def _trace_simple_batch(
     return stages, np.concatenate(tokens, axis=1)
 
 
-def _bf16(values: _F32) -> _F32:
-    """Round finite values to bfloat16 (to nearest, ties to even) and back."""
-    bits = values.view(np.uint32)
-    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & np.uint32(0xFFFF_0000)
-    return rounded.astype(np.uint32).view(np.float32)
-
-
 def _gauss(scale: float) -> Callable[[np.random.Generator, tuple[int, int]], _F32]:
     return lambda rng, shape: (rng.standard_normal(shape) * scale).astype(np.float32)
 
@@ -561,7 +552,7 @@ _LOGITS: Mapping[str, Callable[[np.random.Generator, tuple[int, int]], _F32]] = 
     "gauss": _gauss(1.0),
     "sharp": _gauss(4.0),
     "steep": _gauss(20.0),
-    "bf16": lambda rng, shape: _bf16(_gauss(4.0)(rng, shape)),
+    "bf16": lambda rng, shape: round_bf16(_gauss(4.0)(rng, shape)),
     "coarse": lambda rng, shape: np.round(_gauss(1.5)(rng, shape)),
     "flat": lambda _, shape: np.full(shape, 0.5, np.float32),
     "masked": _masked,

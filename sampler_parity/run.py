@@ -17,6 +17,7 @@ from typing import IO
 
 import msgspec
 
+from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import PROFILES, planned
@@ -26,9 +27,6 @@ from sampler_parity.noise import sentences
 from sampler_parity.orders import Message, Order
 from sampler_parity.provenance import provenance
 from sampler_parity.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
-
-CAPABILITIES = ("default", "avx2", "avx512")
-"""The gate holds at all of them, or it does not hold."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a worker's name, and how many of its cases are done of how many."""

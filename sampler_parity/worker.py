@@ -10,13 +10,12 @@ import threading
 from pathlib import Path
 
 import msgspec
-import torch
 
 from sampler_parity.cases.plan import PROFILES, plan, planned
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import Implementation, load_implementation
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.noise import NoiseFloor
 from sampler_parity.orders import Message, Order
 from sampler_parity.run_file import Shard
@@ -48,7 +47,7 @@ def _live(order: Order, candidate: Implementation) -> Shard:
     tally = Tally(order.implementation, candidate.name, order.capability, Path(order.folder))
     profile = PROFILES[order.profile]
     total = planned(profile, order.families)
-    here = torch.backends.cpu.get_cpu_capability().lower()
+    here = capability_here()
     if here != order.capability:
         waiver = (
             f"torch reaches capability {here} on this processor, not {order.capability}: "

@@ -4,6 +4,7 @@ It shares torch's generator and nothing else with the reference: another arithme
 Each step can be replaced, which is how a mistake is planted.
 """
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,15 +34,6 @@ def top_k(probs: Array, p: SampleLogits) -> Array:
     return probs >= np.sort(probs, axis=-1)[..., -p.top_k, None]
 
 
-def top_p(probs: Array, p: SampleLogits) -> Array:
-    """Stable descending order; dropped where the sum of those before exceeds top_p, in f32."""
-    if not p.top_p > 0:
-        return np.ones(probs.shape, bool)
-    order = np.argsort(-probs, axis=-1, kind="stable")
-    sums = np.cumsum(np.take_along_axis(probs, order, axis=-1).astype(np.float64), axis=-1)
-    return unsort(~after_first(sums.astype(F32) > F32(p.top_p)), order)
-
-
 def after_first(crossed: Array) -> Array:
     """Shift by one: the token that crosses stays, and the first one always does."""
     dropped = np.zeros_like(crossed)
@@ -53,6 +45,28 @@ def unsort(values: Array, order: Array) -> Array:
     result = np.empty_like(values)
     np.put_along_axis(result, order, values, axis=-1)
     return result
+
+
+def nucleus(
+    crosses: Callable[[Array, Any], Array] = operator.gt,
+    *,
+    shift: bool = True,
+    descending: bool = True,
+) -> Callable[[Array, SampleLogits], Array]:
+    """Stable order; dropped where the sum of those before ``crosses`` top_p, in f32."""
+
+    def stage(probs: Array, p: SampleLogits) -> Array:
+        if not p.top_p > 0:
+            return np.ones(probs.shape, bool)
+        order = np.argsort(-probs if descending else probs, axis=-1, kind="stable")
+        sums = np.cumsum(np.take_along_axis(probs, order, axis=-1).astype(np.float64), axis=-1)
+        crossed = crosses(sums.astype(F32), F32(p.top_p))
+        return unsort(~(after_first(crossed) if shift else crossed), order)
+
+    return stage
+
+
+top_p = nucleus()
 
 
 def renormalize(kept: Array, _: SampleLogits) -> Array:

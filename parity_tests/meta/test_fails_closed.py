@@ -10,18 +10,19 @@ from pathlib import Path
 
 import msgspec
 import pytest
-import torch
 
+from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import SOURCES, load_extension
+from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.orders import Message, Order
-from sampler_parity.run import CAPABILITIES, Request, judge, run_gate
+from sampler_parity.run import Request, judge, run_gate
 from sampler_parity.run_file import Shard, read_run
 
 CANNOT_JUDGE = 2
-HERE = torch.backends.cpu.get_cpu_capability().lower()
+HERE = capability_here()
 
 
 def command(

@@ -6,25 +6,23 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-import torch
 
 from parity_tests.meta import faulty
-from sampler_parity.case import SAMPLE_LOGITS_STAGES, Case
+from sampler_parity.case import CAPABILITIES, SAMPLE_LOGITS_STAGES, Case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cli import main
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.outcome import Outcome
-from sampler_parity.run import CAPABILITIES
 from sampler_parity.run_file import read_run
 from sampler_parity.verdict import SEVERITY, Divergence, Verdict
 
 FAMILIES = ("gaussian", "bf16", "flat", "top-p-tie", "boundary")
 CASES = 200
-HERE = torch.backends.cpu.get_cpu_capability().lower()
+HERE = capability_here()
 STAGES = ("scaled_logits", "noised_logits", *SAMPLE_LOGITS_STAGES[1:], "input", "generator")
 VERDICTS = {
     "temperature-by-reciprocal": Verdict.ROUNDING,

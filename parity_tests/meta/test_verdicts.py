@@ -1,22 +1,22 @@
 """The verdict engine: correct samplers are never called semantic, wrong ones always are."""
 
+import operator
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
 from parity_tests.meta import plain
-from parity_tests.meta.plain import F32, Array, Plain
+from parity_tests.meta.plain import F32, Array, Plain, nucleus
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.cases.plan import case_of
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.implementation import Implementation
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.outcome import Outcome
 from sampler_parity.verdict import Divergence, Verdict
 
@@ -37,7 +37,7 @@ def accepted(families: tuple[str, ...], count: int, seed: int) -> Iterator[Case]
 
 
 def reference(case: Case) -> Outcome:
-    return PythonRef().run(case, torch.backends.cpu.get_cpu_capability().lower())
+    return PythonRef().run(case, capability_here())
 
 
 @pytest.fixture(scope="module")
@@ -141,18 +141,6 @@ def no_top_k(probs: Array, _: SampleLogits) -> Array:
     return np.ones(probs.shape, bool)
 
 
-def nucleus(crossing: Callable[[Array, float], Array], *, shift: bool = True) -> Any:
-    def stage(probs: Array, p: SampleLogits) -> Array:
-        if not p.top_p > 0:
-            return np.ones(probs.shape, bool)
-        order = np.argsort(-probs, axis=-1, kind="stable")
-        sums = np.cumsum(np.take_along_axis(probs, order, axis=-1).astype(np.float64), axis=-1)
-        crossed = crossing(sums.astype(F32), p.top_p)
-        return plain.unsort(~(plain.after_first(crossed) if shift else crossed), order)
-
-    return stage
-
-
 def renormalized_between(probs: Array, p: SampleLogits) -> Array:
     return plain.top_p(probs / probs.sum(axis=-1, keepdims=True), p)
 
@@ -161,14 +149,6 @@ def greedy_without_nucleus(probs: Array, p: SampleLogits) -> Array:
     if p.top_p > 0:
         return plain.top_p(probs, p)
     return np.arange(probs.shape[-1]) == probs.argmax(axis=-1)[..., None]
-
-
-def ascending(probs: Array, p: SampleLogits) -> Array:
-    if not p.top_p > 0:
-        return np.ones(probs.shape, bool)
-    order = np.argsort(probs, axis=-1, kind="stable")
-    sums = np.cumsum(np.take_along_axis(probs, order, axis=-1).astype(np.float64), axis=-1)
-    return plain.unsort(~plain.after_first(sums.astype(F32) > F32(p.top_p)), order)
 
 
 def untouched(kept: Array, _: SampleLogits) -> Array:
@@ -231,13 +211,13 @@ MISTAKES: dict[str, tuple[Plain, str, Verdict]] = {
     "top-k one more": (Plain(top_k=one_more), "top_k_mask", S),
     "top-k one fewer": (Plain(top_k=one_fewer), "top_k_mask", S),
     "top-k forgotten": (Plain(top_k=no_top_k), "top_k_mask", S),
-    "top-p >= for >": (Plain(top_p=nucleus(lambda s, p: s >= F32(p))), "top_p_mask", S),
+    "top-p >= for >": (Plain(top_p=nucleus(operator.ge)), "top_p_mask", S),
     "top-p without the shift": (
-        Plain(top_p=nucleus(lambda s, p: s > F32(p), shift=False)), "top_p_mask", S,
+        Plain(top_p=nucleus(shift=False)), "top_p_mask", S,
     ),
     "top-p renormalised before": (Plain(top_p=renormalized_between), "top_p_mask", S),
     "top_p = 0 as greedy": (Plain(top_p=greedy_without_nucleus), "top_p_mask", S),
-    "top-p ascending": (Plain(top_p=ascending), "top_p_mask", S),
+    "top-p ascending": (Plain(top_p=nucleus(descending=False)), "top_p_mask", S),
     "not renormalised": (Plain(renormalize=untouched), "renormalized", S),
     "smoothed": (Plain(renormalize=smoothed), "renormalized", S),
     "temperature once more at the end": (Plain(renormalize=tempered_after), "renormalized", S),
@@ -272,7 +252,7 @@ def test_a_mistake_gets_its_stage_and_verdict(name: str, cases: list[tuple[Case,
 def test_the_port_is_exact(cases: list[tuple[Case, Outcome]]) -> None:
     from sampler_parity.implementations.rust_ext import RustExt
 
-    capability = torch.backends.cpu.get_cpu_capability().lower()
+    capability = capability_here()
     port = RustExt()
     for case, expected in cases:
         actual = port.run(case, capability)

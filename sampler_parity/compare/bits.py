@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-_SIGN = np.int64(0x8000_0000)
+_SIGN = 0x8000_0000
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ def ulps_between(a: Any, b: Any) -> int | None:
 
 def _ordinal(x: np.float32) -> int:
     bits = int(x.view(np.uint32))
-    return bits if bits < int(_SIGN) else int(_SIGN) - bits
+    return bits if bits < _SIGN else _SIGN - bits
 
 
 def _patterns(array: npt.NDArray[Any]) -> npt.NDArray[Any]:

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from sampler_parity import oracle
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.compare.bits import difference
 from sampler_parity.compare.outcomes import Comparison
-from sampler_parity.implementations.python_ref import reference_stage, start_generator
+from sampler_parity.implementations.python_ref import forbid, reference_stage, start_generator
 from sampler_parity.outcome import Outcome
 from sampler_parity.verdict import SEVERITY, Cause, Divergence, Verdict
 
@@ -53,19 +54,15 @@ def _causes(
     if "error" in comparison.differences:
         yield Cause(stage="error", verdict=Verdict.ERROR, words="the sides do not raise alike")
         return
-    if not reference.tokens:
-        stages: tuple[str, ...] = ()
-    else:
-        stages = case.parameters.stages
-    for stage in stages:
+    for stage in case.parameters.stages if reference.tokens else ():
         if stage == "token":
             judgement = _token(case, candidate, comparison)
-        elif any(earlier not in candidate.stages for earlier in stages[: stages.index(stage) + 1]):
-            judgement = _Judgement(Verdict.SEMANTIC, "the candidate has no such stage")
-            yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
-            return
-        else:
+        elif stage in candidate.stages:
             judgement = _stage(case, stage, candidate)
+        else:
+            words = "the candidate has no such stage"
+            yield Cause(stage=stage, verdict=Verdict.SEMANTIC, words=words)
+            return
         if judgement is not None:
             yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
     told = {"noised_logits", "scaled_logits", "token"} & comparison.differences.keys()
@@ -110,18 +107,11 @@ def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
         kept = stages["top_k_mask"] & stages["top_p_mask"]
         return oracle.renormalized(np.where(kept, stages["probs"], np.float32(0)))
     if stage == "scaled_logits":
-        return oracle.quotient(_masked(case), parameters.temp)
+        masked = forbid(torch.from_numpy(case.logits.copy()), case)
+        return oracle.quotient(masked.numpy(), parameters.temp)
     zero = np.zeros_like(stages["scaled_logits"])
     added = reference_stage(stage, case, {"scaled_logits": zero})
     return oracle.noised(stages["scaled_logits"], added)
-
-
-def _masked(case: Case) -> npt.NDArray[np.float32]:
-    logits = case.logits.copy()
-    forbidden = getattr(case.parameters, "forbid_token", None)
-    if forbidden is not None:
-        logits[..., forbidden] = -np.inf
-    return logits
 
 
 def _numbers(truth: oracle.Truth, expected: Array, values: Array, stage: str) -> _Judgement:

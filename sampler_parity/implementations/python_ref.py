@@ -8,9 +8,21 @@ import numpy.typing as npt
 import torch
 
 import python_ref
-from sampler_parity.case import Case, SampleLogits
+from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
+
+
+def capability_here() -> str:
+    """Name the dispatch level that this process' torch runs at."""
+    return torch.backends.cpu.get_cpu_capability().lower()
+
+
+def forbid(logits: torch.Tensor, case: Case) -> torch.Tensor:
+    """Mask the forbidden token of the simple sampler, if there is one, in place."""
+    if isinstance(case.parameters, SimpleBatch) and case.parameters.forbid_token is not None:
+        logits[..., case.parameters.forbid_token] = -torch.inf
+    return logits
 
 
 def start_generator(case: Case) -> torch.Generator:
@@ -34,11 +46,9 @@ def reference_stage(
     parameters = case.parameters
     generator = start_generator(case) if generator is None else generator
     values = {name: torch.from_numpy(np.array(value)) for name, value in stages.items()}
-    logits = torch.from_numpy(case.logits.copy())
+    logits = forbid(torch.from_numpy(case.logits.copy()), case)
     if isinstance(parameters, SampleLogits):
         return _sample_logits_stage(stage, parameters, logits, values, generator).numpy()
-    if parameters.forbid_token is not None:
-        logits[..., parameters.forbid_token] = -torch.inf
     if stage != "scaled_logits":
         logits = values["noised_logits" if stage == "token" else "scaled_logits"]
     noise = parameters.noise if stage == "noised_logits" else 0.0
@@ -87,7 +97,7 @@ class PythonRef:
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case; this process' torch must be at ``capability``."""
-        here = torch.backends.cpu.get_cpu_capability().lower()
+        here = capability_here()
         if here != capability:
             raise CannotJudgeError(
                 f"torch runs at capability {here} here, not {capability}: "
@@ -124,8 +134,7 @@ class PythonRef:
                 logits, *arguments, generator=generator, zero_temperature=zero_temperature
             )
         else:
-            if parameters.forbid_token is not None:
-                logits[..., parameters.forbid_token] = -torch.inf
+            forbid(logits, case)
             noise, temp = parameters.noise, parameters.temp
             if traced is None:
                 return python_ref.sampler_simple_batch(logits, noise, temp, generator=generator)
