@@ -170,7 +170,7 @@ def odd_parameters(rng: np.random.Generator, index: int) -> Draft:
     values = gaussian(rng, rows, vocab, 2.0)
     if index % 4 == 0:
         temps = (1.0, np.inf, 1e-45, 1e300, 0.0, -1.0, np.nan)
-        noises = (0.0, -1.0, np.nan, np.inf, 1e38, 1e39, 1e-50, -0.0)
+        noises = (0.0, -1.0, np.nan, np.inf, 1e38, 1e39, 1e-50, -0.0, 1e-45, 1e-44)
         return Draft(values, SimpleBatch(pick(rng, noises), pick(rng, temps)))
     temperatures = (1.0, -1.0, -0.5, np.inf, 1e-3, 0.0, np.nan, 1e-30, 1e30)
     top_ps = (0.95, -1.0, np.nan, 1.0, 1.5, np.inf, 1e-10, 0.0, -0.0)

@@ -144,7 +144,7 @@ fn add_noise(
         NoiseOrder::ColumnMajor => {
             for column in 0..vocab {
                 for x in logits[column..].iter_mut().step_by(vocab) {
-                    *x += generator.next_f32() * range;
+                    *x += generator.next_below(range);
                 }
             }
         }

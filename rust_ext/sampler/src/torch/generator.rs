@@ -166,7 +166,12 @@ impl Generator {
         uniform_f32(self.next_u32(), f32_bits())
     }
 
-    /// Adds `range` times the next [`next_f32`](Self::next_f32) to each value in turn.
+    /// The next uniform of [0, `range`), as `torch.Tensor.uniform_(0, range)` makes it.
+    pub(crate) fn next_below(&mut self, range: f32) -> f32 {
+        below(self.next_f32() * range, range)
+    }
+
+    /// Adds the next [`next_below`](Self::next_below) to each value in turn.
     pub(crate) fn add_uniforms(&mut self, mut values: &mut [f32], range: f32) {
         while !values.is_empty() {
             self.twist_if_used_up();
@@ -245,10 +250,18 @@ fn uniform_f32(output: u32, bits: u32) -> f32 {
     fraction * (1.0 / 16_777_216.0)
 }
 
+/// A uniform of [0, `range`): torch gives 0 where the product rounds up to the range itself, which
+/// it can for a denormal one.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn below(product: f32, range: f32) -> f32 {
+    if product == range { 0.0 } else { product }
+}
+
 kernel! {
     fn add_from_words<'a>(values: &'a mut [f32], words: &'a [u32], bits: u32, range: f32) -> () {
         for (x, word) in values.iter_mut().zip(words) {
-            *x += uniform_f32(temper(*word), bits) * range;
+            *x += below(uniform_f32(temper(*word), bits) * range, range);
         }
     }
 }
