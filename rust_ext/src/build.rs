@@ -15,11 +15,12 @@ pub(crate) fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(info)
 }
 
-/// Every fault's name and the first stage at which it shows.
+/// Every fault's name, the first stage at which it shows, and its verdict.
 #[cfg(feature = "planted-faults")]
 #[pyfunction]
-pub(crate) fn planted_faults() -> Vec<(&'static str, &'static str)> {
-    torch_exact_sampler::Fault::ALL.map(|(_, name, stage)| (name, stage)).to_vec()
+pub(crate) fn planted_faults() -> Vec<(&'static str, &'static str, &'static str)> {
+    let all = torch_exact_sampler::Fault::ALL.iter();
+    all.map(|&(_, name, stage, verdict)| (name, stage, verdict)).collect()
 }
 
 /// Switches one fault on, or every fault off.
@@ -33,10 +34,9 @@ pub(crate) fn plant_fault(name: Option<&str>) -> PyResult<()> {
         Fault::clear();
         return Ok(());
     };
-    let (fault, ..) =
-        Fault::ALL.into_iter().find(|(_, known, _)| *known == name).ok_or_else(|| {
-            pyo3::exceptions::PyValueError::new_err(format!("no fault is named {name:?}"))
-        })?;
+    let (fault, ..) = Fault::ALL.iter().find(|(_, known, ..)| *known == name).ok_or_else(|| {
+        pyo3::exceptions::PyValueError::new_err(format!("no fault is named {name:?}"))
+    })?;
     fault.plant();
     Ok(())
 }

@@ -62,17 +62,17 @@ pub use torch::capability::Capability;
 pub use torch::generator::{Generator, STATE_BYTES};
 pub use trace::{SampleLogitsTrace, SimpleBatchTrace};
 
-/// Whether a planted fault is switched on; always `false` in what users ship.
+/// Whether a planted fault, or one of several, is switched on; always `false` in what users ship.
 #[cfg(not(feature = "planted-faults"))]
 macro_rules! planted {
-    ($fault:ident) => {
+    ($($fault:ident)|+) => {
         false
     };
 }
 #[cfg(feature = "planted-faults")]
 macro_rules! planted {
-    ($fault:ident) => {
-        $crate::fault::is_planted($crate::fault::Fault::$fault)
+    ($($fault:ident)|+) => {
+        $($crate::fault::is_planted($crate::fault::Fault::$fault))||+
     };
 }
 pub(crate) use planted;

@@ -198,7 +198,8 @@ impl Sampler {
         }
         check(logits, parameters)?;
         // The reference looks at every row before it draws for the first.
-        let before = (logits.rows() > 1).then(|| generator.clone());
+        let before =
+            (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
         let alone = logits.rows() == 1;
         for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
             let prepared =
@@ -209,10 +210,25 @@ impl Sampler {
                 }
                 return Err(error);
             }
+            if planted!(DrawRowsReversed)
+                && let Some(before) = &before
+            {
+                generator.clone_from(before);
+                generator.skip_f64((logits.rows() - 1 - row) * logits.vocab());
+            }
             *token = to_token(multinomial(&self.survivors, values.len(), generator));
+        }
+        if planted!(DrawRowsReversed) {
+            // The first row to be drawn was the last.
+            generator.skip_f64(logits.rows().saturating_sub(1) * logits.vocab());
         }
         if planted!(GeneratorExtraStep) {
             generator.next_u32();
+        }
+        if planted!(GeneratorNotAdvanced)
+            && let Some(before) = before
+        {
+            *generator = before;
         }
         Ok(())
     }
@@ -225,7 +241,7 @@ impl Sampler {
         alone: bool,
         parameters: &SampleParameters,
         replay: Replay,
-        trace: Option<&mut SampleLogitsTrace>,
+        mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
         let &SampleParameters { temperature, mut top_p, top_k, .. } = parameters;
         if temperature == 0.0 {
@@ -244,22 +260,17 @@ impl Sampler {
             return Err(SampleError::InvalidProbabilities(offence));
         }
 
-        let floor = match usize::try_from(top_k) {
-            Ok(k @ 1..) => {
-                let k = k + usize::from(planted!(TopKOffByOne) && k < logits.len());
-                top_k::threshold(&self.probs, k, &mut self.scratch)
-            }
-            _ => 0.0,
-        };
-        let nucleus = if top_p > 0.0 {
-            top_p::nucleus(&self.probs, floor, top_p, &mut self.top_p)
-        } else {
-            Nucleus::All
-        };
-        if let Some(trace) = trace {
+        // Each stage is kept as soon as it is done: a planted fault may undo what it read.
+        if let Some(trace) = &mut trace {
             trace.scaled_logits.extend_from_slice(scaled);
             trace.probs.extend_from_slice(&self.probs);
+        }
+        let floor = self.top_k_floor(top_k);
+        if let Some(trace) = &mut trace {
             trace.top_k_mask.extend(self.probs.iter().map(|p| *p >= floor));
+        }
+        let nucleus = self.nucleus(floor, top_p);
+        if let Some(trace) = &mut trace {
             let kept_ties = &self.top_p.kept_ties;
             trace.top_p_mask.extend((0..).zip(&self.probs).map(|(token, &p)| match nucleus {
                 Nucleus::All => true,
@@ -267,12 +278,41 @@ impl Sampler {
                 Nucleus::Split { tied } if p == tied => kept_ties.binary_search(&token).is_ok(),
                 Nucleus::Split { tied } => p > tied,
             }));
-            self.renormalize(floor, nucleus, alone, replay);
+        }
+        self.renormalize(floor, nucleus, alone, replay);
+        if let Some(trace) = trace {
             trace.renormalized.extend_from_slice(&self.probs);
-        } else {
-            self.renormalize(floor, nucleus, alone, replay);
         }
         Ok(())
+    }
+
+    /// The probability below which top-k drops a token; 0 where the stage is off.
+    fn top_k_floor(&mut self, top_k: i64) -> f32 {
+        let Ok(k @ 1..) = usize::try_from(top_k) else {
+            return 0.0;
+        };
+        let k = k + usize::from(planted!(TopKOffByOne) && k < self.probs.len());
+        let floor = top_k::threshold(&self.probs, k, &mut self.scratch);
+        if planted!(TopKExactly) {
+            top_k::cut_ties(&mut self.probs, k, floor);
+        }
+        if planted!(TopKStrict) { top_k::without_ties(&self.probs, floor) } else { floor }
+    }
+
+    /// What top-p keeps of what top-k left.
+    fn nucleus(&mut self, floor: f32, mut top_p: f64) -> Nucleus {
+        let greedy = planted!(TopPZeroIsGreedy) && top_p == 0.0;
+        if !(top_p > 0.0 || greedy) {
+            return Nucleus::All;
+        }
+        if planted!(TopPOfRenormalized) {
+            top_p = top_p::share_of_kept(&self.probs, floor, top_p);
+        }
+        let nucleus = top_p::nucleus(&self.probs, floor, top_p, &mut self.top_p);
+        if planted!(TopPRotates) {
+            top_p::drop_first(&mut self.probs, nucleus);
+        }
+        nucleus
     }
 
     fn renormalize(&mut self, floor: f32, nucleus: Nucleus, alone: bool, replay: Replay) {

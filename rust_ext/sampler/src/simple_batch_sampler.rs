@@ -81,7 +81,9 @@ fn run(
     tokens: &mut [i64],
     mut trace: Option<&mut SimpleBatchTrace>,
 ) -> Result<(), SampleError> {
-    let &NoiseParameters { noise, temp, forbid_token, order } = parameters;
+    let &NoiseParameters { noise, temp, forbid_token, .. } = parameters;
+    let untouched = planted!(InputNotMutated).then(|| logits.to_vec());
+    let unmoved = planted!(GeneratorNotAdvanced).then(|| generator.clone());
     if tokens.len().checked_mul(vocab) != Some(logits.len()) {
         return Err(SampleError::Shape { values: logits.len(), rows: tokens.len(), vocab });
     }
@@ -109,7 +111,7 @@ fn run(
         trace.scaled_logits.extend_from_slice(logits);
     }
     if noise != 0.0 {
-        add_noise(logits, vocab, noise, order, generator)?;
+        add_noise(logits, vocab, parameters, generator)?;
     }
     if let Some(trace) = trace {
         trace.noised_logits.extend_from_slice(logits);
@@ -123,6 +125,12 @@ fn run(
     if planted!(GeneratorExtraStep) {
         generator.next_u32();
     }
+    if let Some(unmoved) = unmoved {
+        *generator = unmoved;
+    }
+    if let Some(untouched) = untouched {
+        logits.copy_from_slice(&untouched);
+    }
     Ok(())
 }
 
@@ -130,15 +138,25 @@ fn run(
 fn add_noise(
     logits: &mut [f32],
     vocab: usize,
-    noise: f64,
-    order: NoiseOrder,
+    parameters: &NoiseParameters,
     generator: &mut Generator,
 ) -> Result<(), SampleError> {
+    let &NoiseParameters { noise, forbid_token, order, .. } = parameters;
     if !(0.0..=f64::from(f32::MAX)).contains(&noise) {
         return Err(SampleError::NoiseOutOfRange { noise });
     }
     #[allow(clippy::cast_possible_truncation)] // torch rounds the bounds to the tensor's type.
     let range = noise as f32;
+    if planted!(ForbiddenTakesNoNoise)
+        && let Some(token) = forbid_token
+    {
+        for row in logits.chunks_exact_mut(vocab) {
+            let (before, after) = row.split_at_mut(token);
+            generator.add_uniforms(before, range);
+            generator.add_uniforms(&mut after[1..], range);
+        }
+        return Ok(());
+    }
     match order {
         NoiseOrder::RowMajor => generator.add_uniforms(logits, range),
         NoiseOrder::ColumnMajor => {

@@ -4,6 +4,7 @@ use std::num::NonZeroUsize;
 
 use super::keep::{BLOCK, SMALLEST, any_at_least, extend_kept};
 use super::top_p::Nucleus;
+use crate::planted;
 use crate::simd::kernel;
 use crate::torch::exponential::Survivor;
 use crate::torch::sums::row_sum;
@@ -41,7 +42,11 @@ pub(crate) fn renormalize(
     }
     let sum = row_sum(probs, alone, threads);
     for survivor in survivors {
-        survivor.probability /= sum;
+        if planted!(RenormalizeByReciprocal) {
+            survivor.probability *= 1.0 / sum;
+        } else {
+            survivor.probability /= sum;
+        }
         probs[survivor.token as usize] = survivor.probability;
     }
 }

@@ -9,6 +9,14 @@ pub(crate) fn divide(logits: &[f32], temperature: f64, out: &mut [f32]) {
         out.copy_from_slice(logits);
         return multiply(out, 1.0 / temperature);
     }
+    if planted!(TemperatureInF64) {
+        for (x, scaled) in logits.iter().zip(out) {
+            #[allow(clippy::cast_possible_truncation)] // The fault's only rounding.
+            let quotient = (f64::from(*x) / temperature) as f32;
+            *scaled = quotient;
+        }
+        return;
+    }
     #[allow(clippy::cast_possible_truncation)] // torch rounds the scalar to the tensor's type.
     divide_by(logits, temperature as f32, out);
 }

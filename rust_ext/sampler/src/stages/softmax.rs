@@ -1,16 +1,29 @@
 //! Softmax.
 
-use crate::Capability;
 use crate::simd::kernel;
 use crate::torch::exp::exp_and_sum;
+use crate::torch::sums::sum_in_f64;
+use crate::{Capability, planted};
 
 /// Writes the softmax of `logits` to `probs`.
 ///
 /// Returns `false` where the probabilities are NaN: a NaN or +inf among the logits, or nothing
 /// but -inf.
 pub(crate) fn softmax(logits: &[f32], probs: &mut [f32], capability: Capability) -> bool {
-    let sum = exp_and_sum(logits, row_max(logits), probs, capability);
-    multiply_by(probs, 1.0 / sum);
+    let mut sum = exp_and_sum(logits, row_max(logits), probs, capability);
+    if planted!(SoftmaxSumF64) {
+        sum = sum_in_f64(probs);
+    }
+    if planted!(SoftmaxDivides) {
+        for p in &mut *probs {
+            *p /= sum;
+        }
+    } else {
+        multiply_by(probs, 1.0 / sum);
+    }
+    if planted!(DenormalsFlushed) {
+        probs.iter_mut().filter(|p| p.is_subnormal()).for_each(|p| *p = 0.0);
+    }
     !sum.is_nan()
 }
 

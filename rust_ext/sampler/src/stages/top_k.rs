@@ -23,6 +23,18 @@ pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Vec<f32>) -> f32 {
     kth_largest(scratch, k)
 }
 
+/// A planted fault: of the tokens at the threshold, only the first stay, `k` tokens in all.
+pub(crate) fn cut_ties(row: &mut [f32], k: usize, threshold: f32) {
+    let larger = row.iter().filter(|p| **p > threshold).count();
+    row.iter_mut().filter(|p| **p == threshold).skip(k - larger).for_each(|p| *p = 0.0);
+}
+
+/// A planted fault: the tokens at the threshold go as well, if any token is above it.
+pub(crate) fn without_ties(row: &[f32], threshold: f32) -> f32 {
+    let above = threshold.next_up();
+    if row.iter().any(|p| *p >= above) { above } else { threshold }
+}
+
 fn kth_largest(values: &mut [f32], k: usize) -> f32 {
     *values.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
 }

@@ -8,6 +8,7 @@
 
 use super::keep::{SMALLEST, extend_at_least};
 use crate::planted;
+use crate::sample_logits::argmax;
 use crate::torch::sort::{Entry, sort_descending};
 
 /// Rows with no more candidates than this are sorted outright.
@@ -78,7 +79,8 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
 fn find_cutoff(row: &[f32], least: f32, top_p: f32, workspace: &mut Workspace) -> Option<Cutoff> {
     workspace.candidates.clear();
     extend_at_least(&mut workspace.candidates, row, least);
-    if workspace.candidates.len() <= FEW {
+    let in_order_only = planted!(TopPSumF32 | TopPWithoutShift);
+    if workspace.candidates.len() <= FEW || in_order_only {
         return walk_sorted(&mut workspace.candidates, top_p);
     }
     walk_buckets(top_p, workspace)
@@ -88,6 +90,9 @@ fn find_cutoff(row: &[f32], least: f32, top_p: f32, workspace: &mut Workspace) -
 /// Whether the token that brings the cumulative sum to `sum` is the last to stay.
 #[inline]
 fn crosses(sum: f64, top_p: f32) -> bool {
+    if planted!(TopPComparedInF64) {
+        return sum > f64::from(top_p);
+    }
     #[allow(clippy::cast_possible_truncation)] // torch rounds each output of the sum to f32.
     let sum = sum as f32;
     if planted!(TopPInclusive) { sum >= top_p } else { sum > top_p }
@@ -99,8 +104,14 @@ fn walk_sorted(candidates: &mut [f32], top_p: f32) -> Option<Cutoff> {
     let mut sum = 0.0;
     let last = candidates.iter().position(|&p| {
         sum += f64::from(p);
+        if planted!(TopPSumF32) {
+            #[allow(clippy::cast_possible_truncation)] // The sum of two f32, rounded once more.
+            let rounded = sum as f32;
+            sum = f64::from(rounded);
+        }
         crosses(sum, top_p)
     })?;
+    let last = last - usize::from(planted!(TopPWithoutShift) && last > 0);
     // Zeros come after every candidate: what crosses on the last one still drops them.
     Some(cutoff_at(candidates, last))
 }
@@ -159,6 +170,22 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
         return Err(Doubt);
     }
     Ok(None)
+}
+
+/// A planted fault: `top_p` as a share of what top-k left.
+pub(crate) fn share_of_kept(row: &[f32], floor: f32, top_p: f64) -> f64 {
+    top_p * row.iter().filter(|p| **p >= floor).map(|p| f64::from(*p)).sum::<f64>()
+}
+
+/// A planted fault: the first token of the order goes, if it is not the only one.
+///
+/// A removal that is rotated by one instead of shifted gives the first token the last one's lot.
+pub(crate) fn drop_first(row: &mut [f32], nucleus: Nucleus) {
+    if let Nucleus::AtLeast(value) = nucleus
+        && row.iter().filter(|p| **p >= value).count() > 1
+    {
+        row[argmax(row)] = 0.0;
+    }
 }
 
 /// Lists which of the tokens with probability `tied` come among the first in torch's order.

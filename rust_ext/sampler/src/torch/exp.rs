@@ -82,6 +82,9 @@ fn accumulate<const LANES: usize>(
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn halves<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
+    if planted!(SoftmaxFoldOrder) {
+        return in_order(sums);
+    }
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {
@@ -95,6 +98,9 @@ fn halves<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn in_order<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
+    if planted!(SoftmaxFoldOrder) {
+        sums.reverse();
+    }
     sums[1..].iter().fold(sums[0], |sum, lane| sum + lane)
 }
 

@@ -14,8 +14,9 @@ pub(crate) struct Survivor {
 ///
 /// The logarithm is the C library's, which is the one that torch calls.
 fn exponential(uniform: f64) -> f32 {
+    let logarithm = if planted!(DrawLog) { uniform.ln() } else { (-uniform).ln_1p() };
     #[allow(clippy::cast_possible_truncation)] // torch rounds to f32 here.
-    let q = -(-uniform).ln_1p() as f32;
+    let q = -logarithm as f32;
     q
 }
 
@@ -41,7 +42,7 @@ pub(crate) fn multinomial(
         position = token + 1;
         let uniform = generator.next_f64();
         // p / q <= p / u: most tokens cannot win, and need no logarithm.
-        if f64::from(probability) <= f64::from(largest) * uniform * SLACK {
+        if !planted!(DrawLog) && f64::from(probability) <= f64::from(largest) * uniform * SLACK {
             continue;
         }
         let ratio = probability / exponential(uniform);

@@ -21,6 +21,9 @@ pub(crate) fn row_sum(row: &[f32], alone: bool, threads: NonZeroUsize) -> f32 {
     if planted!(RenormalizeSequential) {
         return row.iter().sum();
     }
+    if planted!(RenormalizeSumF64) {
+        return sum_in_f64(row);
+    }
     let threads = threads.get();
     if !alone || threads == 1 || row.len() <= GRAIN {
         return cascade_sum(row);
@@ -39,6 +42,13 @@ pub(crate) fn row_sum(row: &[f32], alone: bool, threads: NonZeroUsize) -> f32 {
     let mut partial: Vec<f32> = row.chunks(length).map(cascade_sum).collect();
     partial.resize(threads, 0.0);
     cascade_sum(&partial)
+}
+
+/// A sum more precise than torch's: what two planted faults take.
+pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
+    #[allow(clippy::cast_possible_truncation)] // Rounded once, at the end.
+    let sum = row.iter().map(|x| f64::from(*x)).sum::<f64>() as f32;
+    sum
 }
 
 fn cascade_sum(row: &[f32]) -> f32 {
