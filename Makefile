@@ -24,13 +24,13 @@ lint:
 	$(BIN)/ruff format --check
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	cargo clippy --workspace --all-targets --locked --features planted-faults -- --deny warnings
+	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
 
 types:
 	$(BIN)/mypy
 
 rust-tests:
-	cargo test --workspace --locked --release
+	cargo test --workspace --locked --release --features specimens
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
 python-tests:

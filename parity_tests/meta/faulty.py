@@ -12,7 +12,7 @@ FAULT = "PARITY_FAULT"
 
 
 def load(path: Path) -> ModuleType:
-    """Load an extension that was built with the feature ``planted-faults``."""
+    """Load an extension that was built with features of its own."""
     spec = importlib.util.spec_from_file_location("rust_ext.rust_ext", path)
     if spec is None or spec.loader is None:
         raise ImportError(path)

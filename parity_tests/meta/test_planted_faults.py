@@ -1,8 +1,6 @@
 """One mistake planted in the port: the gate sees it, and names the stage and the verdict."""
 
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -16,6 +14,7 @@ from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cli import main
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
+from sampler_parity.extension import REPOSITORY
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.outcome import Outcome
@@ -24,7 +23,6 @@ from sampler_parity.verdict import SEVERITY, Divergence, Verdict
 
 Sides = list[tuple[Case, Outcome]]
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 FAMILIES = ("gaussian", "flat", "bf16", "top-k-tie", "top-p-tie", "boundary", "crossing")
 CASES = 100
 HERE = capability_here()
@@ -43,20 +41,6 @@ ELSEWHERE = {"exponential-coefficient-bit" if HERE == "default" else "exponentia
 
 SEVERAL_CALLS = {"generator-extra-step", "generator-not-advanced"}
 """Faults that first show in the next call's token."""
-
-
-@pytest.fixture(scope="session")
-def faulty_extension(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    target = REPOSITORY / "target" / "planted-faults"
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet", "--package", "rust_ext",
-         "--features", "planted-faults", "--target-dir", str(target)],
-        cwd=REPOSITORY,
-        check=True,
-    )  # fmt: skip
-    built = tmp_path_factory.mktemp("faulty") / "rust_ext.abi3.so"
-    shutil.copy(target / "release" / "librust_ext.so", built)
-    return built
 
 
 def live(draws: int) -> Sides:

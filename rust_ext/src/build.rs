@@ -12,6 +12,7 @@ pub(crate) fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     info.set_item("target", env!("PARITY_TARGET"))?;
     info.set_item("rustc", env!("PARITY_RUSTC"))?;
     info.set_item("planted_faults", cfg!(feature = "planted-faults"))?;
+    info.set_item("specimens", cfg!(feature = "specimens"))?;
     Ok(info)
 }
 

@@ -9,6 +9,8 @@ mod input;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
+#[cfg(feature = "specimens")]
+mod specimens;
 
 use pyo3::prelude::*;
 
@@ -28,6 +30,12 @@ mod rust_ext {
     #[pymodule_export]
     use crate::simple_batch_sampler::{
         SimpleBatchTrace, simple_batch_sampler, trace_simple_batch_sampler,
+    };
+    #[cfg(feature = "specimens")]
+    #[pymodule_export]
+    use crate::specimens::{
+        SpecimenFastSamplerTrace, SpecimenSampleLogitsTrace, SpecimenSimpleBatchTrace, StdRng,
+        specimen_fast_sampler, specimen_sample_logits, specimen_simple_batch_sampler,
     };
     use pyo3::prelude::*;
 

@@ -43,6 +43,8 @@ mod presets;
 mod sample_logits;
 mod simd;
 mod simple_batch_sampler;
+#[cfg(feature = "specimens")]
+pub mod specimens;
 mod stages;
 mod torch;
 mod trace;
