@@ -30,7 +30,8 @@ types:
 	$(BIN)/mypy
 
 rust-tests:
-	cargo test --workspace --locked --release --features specimens
+	cargo test --workspace --locked --release
+	cargo test --package torch-exact-sampler --locked --release --features specimens --lib specimens
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
 python-tests:

@@ -20,11 +20,10 @@ pub struct SampleLogitsTrace {
 /// as probable as the last of the nucleus are given or robbed of what makes the sum `top_p`; the
 /// draw is an f32 inverse CDF that can take a token of probability zero.
 ///
-/// Left open and chosen here, as in the batch inference code that it follows: the sort is stable;
-/// `top_k` is off at 0 and at the vocabulary; top-p is off from 1; where the sum never reaches
-/// `top_p`, the cutoff is the least probability that top-k left; no mass is moved where `top_p` is
-/// not positive. Chosen without it: the power is taken where the temperature is not 1, whatever it
-/// is; where the walk ends without a token, it is the last of the vocabulary.
+/// Left open and chosen here: the sort is stable; `top_k` is off at 0; top-p is off from 1; where
+/// the sum never reaches `top_p`, the cutoff is the least probability that top-k left; no mass is
+/// moved where `top_p` is not positive; the power is taken where the temperature is not 1, whatever
+/// it is, and renormalised; where the walk ends without a token, it is the last of the vocabulary.
 pub fn sample_logits(
     logits: &[f32],
     temperature: f32,
