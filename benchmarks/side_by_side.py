@@ -238,7 +238,7 @@ def main() -> int:
             "capability": capability_here(),
             "threads": torch.get_num_threads(),
             "rounds": rounds,
-            **provenance(("python_ref", "rust_ext")),
+            **provenance(),
             "timings": timings,
         }
         content = msgspec.json.format(msgspec.json.encode(result), indent=2)

@@ -8,7 +8,6 @@ from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.plan import case_of
 from sampler_parity.compare.bits import difference
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.noise import NEXT, SHOWN, NoiseFloor
 from sampler_parity.run_file import Run
 
@@ -37,7 +36,7 @@ def test_a_run_tells_it(gate_run: Run) -> None:
 
 def test_thread_noise_is_what_torch_itself_shows() -> None:
     """The port stands for torch with one thread; here torch with one thread says the same."""
-    floor, expected, threads = NoiseFloor(RustExt(), HERE), 0, torch.get_num_threads()
+    floor, expected, threads = NoiseFloor(HERE, verify=True), 0, torch.get_num_threads()
     cases = [case_of(f"long-rows-{index}@3") for index in range(1, 40, 2)]
     for case in cases:
         reference = PythonRef().run(case, HERE)

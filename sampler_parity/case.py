@@ -71,9 +71,13 @@ class Case:
     advance: int = 0
     threads: int = 1
 
+    def parameter_values(self) -> dict[str, float | int | str | None]:
+        """Give every parameter by name."""
+        return asdict(self.parameters)
+
     def parameter_text(self) -> dict[str, str]:
         """Give every parameter by name, in a form that Python reads back."""
-        return {name: str(value) for name, value in asdict(self.parameters).items()}
+        return {name: str(value) for name, value in self.parameter_values().items()}
 
     def describe(self) -> dict[str, str]:
         """Everything but the logits' values, as words for a report."""

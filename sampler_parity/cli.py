@@ -14,14 +14,18 @@ from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.implementation import BUILT_IN
+from sampler_parity.implementation import registered
+from sampler_parity.isolated import Limits
 from sampler_parity.manifest import FixtureError
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import write_report
 from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run, read_run
+from sampler_parity.waivers import WAIVERS, Waiver, load_waivers
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
+
+GIB = 1 << 30
 
 LATEST = Path("reports/latest")
 
@@ -63,7 +67,8 @@ class Recordable(enum.StrEnum):
 def run(
     profile: Annotated[Profile, typer.Option(help="How many cases.")] = Profile.quick,
     implementation: Annotated[
-        list[str] | None, typer.Option(help="A built-in name or module:object; repeatable.")
+        list[str] | None,
+        typer.Option(help="A name that `list` shows, module:object, or command:PROGRAM."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Every case is generated from it.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
@@ -73,6 +78,15 @@ def run(
     ] = None,
     family: Annotated[
         list[str] | None, typer.Option(help="Only these cases: for debugging, never a pass.")
+    ] = None,
+    time_limit: Annotated[
+        float, typer.Option(min=0.001, help="Seconds that a candidate may take for a case.")
+    ] = Limits().seconds,
+    memory_limit: Annotated[
+        float, typer.Option(min=0.1, help="GiB of memory that a candidate may allocate.")
+    ] = Limits().memory / GIB,
+    waivers: Annotated[
+        Path | None, typer.Option(help="Accepted divergences; parity.toml if it is there.")
     ] = None,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
@@ -84,6 +98,8 @@ def run(
         families=tuple(family or FAMILIES),
         jobs=jobs,
         folder=folder,
+        limits=Limits(seconds=time_limit, memory=int(memory_limit * GIB)),
+        waivers=_waivers(waivers),
     )
     try:
         result = _with_progress(request)
@@ -131,7 +147,7 @@ def list_(what: Annotated[Listable, typer.Argument()]) -> None:
     else:
         table.add_column("implementation")
         table.add_column("module:object")
-        for name, target in BUILT_IN.items():
+        for name, target in sorted(registered().items()):
             table.add_row(name, target)
     out.print(table)
 
@@ -155,6 +171,12 @@ def record(
         raise CannotJudgeError(str(error)) from error
 
 
+def _waivers(path: Path | None) -> tuple[Waiver, ...]:
+    if path is None and not WAIVERS.exists():
+        return ()
+    return load_waivers(path or WAIVERS)
+
+
 def _with_progress(request: Request) -> Run:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
@@ -163,7 +185,7 @@ def _with_progress(request: Request) -> Run:
         def progress(name: str, done: int, total: int) -> None:
             if name not in tasks:
                 tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
+            bars.update(tasks[name], completed=done, total=total)
 
         return run_gate(request, progress)
 

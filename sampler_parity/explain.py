@@ -14,12 +14,13 @@ from rich.table import Table
 from sampler_parity.case import Case
 from sampler_parity.case_file import load_case
 from sampler_parity.cases.plan import case_of
-from sampler_parity.cases.recorded import recorded_cases
+from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.compare import Comparison, compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.implementation import load_implementation
+from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.isolated import Isolated
 from sampler_parity.outcome import Outcome
 from sampler_parity.verdict import Divergence
 
@@ -37,7 +38,9 @@ def explain(what: str, capability: str | None, implementation: str, out: Console
     here = capability_here()
     if what.startswith("recorded:"):
         capability = capability or here
-        case, candidate, reference = _recorded(what, capability, implementation)
+        case, recorded = _recorded(what, capability)
+        about, candidate = _run(case, capability, implementation)
+        reference = recorded.outcome(candidate)
     else:
         if what.endswith(".safetensors"):
             case, kept = load_case(Path(what))
@@ -46,20 +49,26 @@ def explain(what: str, capability: str | None, implementation: str, out: Console
             case, capability = case_of(what), capability or here
         if here != capability:
             return _in_another_process(what, capability, implementation)
-        candidate = load_implementation(implementation).run(case, capability)
+        about, candidate = _run(case, capability, implementation)
         reference = PythonRef().run(case, capability)
-    comparison = compare(case, reference, candidate)
-    divergence = judge(case, reference, candidate, comparison)
+    if candidate.declined:
+        raise CannotJudgeError(f"{implementation} does not take {case.id}: {candidate.declined}")
+    comparison = compare(case, reference, candidate, about)
+    divergence = judge(case, reference, candidate, comparison, about)
     _print(case, capability, implementation, reference, comparison, out)
     _conclude(divergence, out)
     return divergence is None
 
 
-def _recorded(case_id: str, capability: str, implementation: str) -> tuple[Case, Outcome, Outcome]:
+def _run(case: Case, capability: str, implementation: str) -> tuple[About, Outcome]:
+    with Isolated(implementation) as candidate:
+        return candidate.about, candidate.run(case, capability)
+
+
+def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
     for case, recorded in recorded_cases(capability):
         if case.id == case_id:
-            candidate = load_implementation(implementation).run(case, capability)
-            return case, candidate, recorded.outcome(candidate)
+            return case, recorded
     raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden/cases.json")
 
 

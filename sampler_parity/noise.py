@@ -1,7 +1,7 @@
 """The reference's own noise floor: torch beside torch at another capability or thread count.
 
-One process has torch at one capability. The port gives every capability's bits, and a run in which
-it equals torch at all of them has shown that it may stand for torch at the others.
+One process has torch at one capability. The port gives every capability's bits, and stands for
+torch at the others in a run that has shown it equal to torch at its own.
 """
 
 from collections import Counter
@@ -11,7 +11,7 @@ import numpy as np
 
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.compare.bits import difference
-from sampler_parity.implementation import Implementation
+from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.outcome import Outcome
 from sampler_parity.run_file import Noise, Shard
 
@@ -24,10 +24,16 @@ SHOWN = ("probs", "top_k_mask", "top_p_mask", "renormalized", "token")
 class NoiseFloor:
     """Counts, for one capability, how often the reference differs from itself."""
 
-    def __init__(self, port: Implementation, capability: str) -> None:
-        """Let ``port`` stand for the reference at other capabilities than ``capability``."""
-        self._port = port
+    def __init__(self, capability: str, *, verify: bool) -> None:
+        """Let the port stand for the reference at other capabilities than ``capability``.
+
+        ``verify`` is for runs that do not compare the port anyway: it is held against the
+        reference here, and where it differs, nothing is told.
+        """
+        self._port = RustExt()
         self._capability = capability
+        self._verify = verify
+        self._differs = False
         self._cases: Counter[str] = Counter()
         self._differing: Counter[tuple[str, str]] = Counter()
 
@@ -36,6 +42,8 @@ class NoiseFloor:
         if not isinstance(case.parameters, SampleLogits) or not reference.tokens:
             return
         once = replace(case, draws=1)
+        if self._verify:
+            self._differs |= _differing(reference, self._port.run(once, self._capability)) != []
         other = NEXT[self._capability]
         self._count(f"at {other}", reference, self._port.run(once, other))
         if case.threads > 1 and case.logits.shape[0] == 1:
@@ -44,14 +52,13 @@ class NoiseFloor:
 
     def _count(self, against: str, reference: Outcome, other: Outcome) -> None:
         self._cases[against] += 1
-        for stage in SHOWN[:-1]:
-            if difference(reference.stages[stage], other.stages[stage]) is not None:
-                self._differing[against, stage] += 1
-        if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
-            self._differing[against, "token"] += 1
+        for stage in _differing(reference, other):
+            self._differing[against, stage] += 1
 
     def noise(self) -> tuple[Noise, ...]:
-        """Give the counts."""
+        """Give the counts; none where the port does not equal torch."""
+        if self._differs:
+            return ()
         return tuple(
             Noise(
                 against=against,
@@ -62,9 +69,21 @@ class NoiseFloor:
         )
 
 
+def _differing(reference: Outcome, other: Outcome) -> list[str]:
+    found = [
+        stage
+        for stage in SHOWN[:-1]
+        if stage not in other.stages
+        or difference(reference.stages[stage], other.stages[stage]) is not None
+    ]
+    if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
+        found.append("token")
+    return found
+
+
 def sentences(shards: tuple[Shard, ...]) -> tuple[str, ...]:
     """Say how often torch differs from itself; nothing where the port differs from torch."""
-    if any(shard.divergent for shard in shards):
+    if any(shard.divergent for shard in shards if shard.implementation == "rust_ext"):
         return ()
     return tuple(_sentence(shard.capability, noise) for shard in shards for noise in shard.noise)
 

@@ -50,11 +50,15 @@ def quotient(logits: F32, temperature: float) -> Truth:
     """Bound logits / temperature by division, or by multiplication with the reciprocal.
 
     Three roundings: of the temperature or its reciprocal to f32, of a reciprocal taken in f32, and
-    of the product or quotient.
+    of the product or quotient. The first is more than u where the temperature is denormal in f32.
     """
     with np.errstate(all="ignore"):
-        value = logits.astype(np.longdouble) / np.longdouble(temperature)
-        return Truth(value, gamma(3) * np.abs(value) + 2 * TINY)
+        x = logits.astype(np.longdouble)
+        value = x / np.longdouble(temperature)
+        rounded = np.abs(x / np.longdouble(np.float32(temperature)) - value)
+        rounded = np.where(np.isfinite(rounded), rounded, 0)
+        first = np.maximum(rounded, U * np.abs(value))
+        return Truth(value, first + gamma(2) * (np.abs(value) + first) + 2 * TINY)
 
 
 def softmax(logits: F32) -> Truth:

@@ -2,23 +2,66 @@
 
 import msgspec
 
-from sampler_parity.run_file import Shard
+from sampler_parity.isolated import Limits
+from sampler_parity.run_file import Correct, Planted, Shard
+from sampler_parity.waivers import Waiver
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to compare."""
+    """What a worker is to do.
 
-    implementation: str
+    Attributes:
+        implementation: the candidate to compare with torch; empty to plant faults instead.
+        capability: torch's, and the candidate's.
+        profile: ``quick`` or ``full``.
+        seed: the run's.
+        families: whose cases are compared.
+        folder: where evidence is kept.
+        limits: the candidate's.
+        waivers: those of this candidate that have not expired.
+        noise: whether to measure how far torch is from torch as well.
+        plain: whether to plant faults in the plain samplers.
+        port: whether to plant faults in the port.
+    """
+
+    implementation: str = ""
     capability: str
     profile: str
-    seed: int
-    families: tuple[str, ...]
-    folder: str
+    seed: int = 0
+    families: tuple[str, ...] = ()
+    folder: str = ""
+    limits: Limits = Limits()
+    waivers: tuple[Waiver, ...] = ()
+    noise: bool = False
+    plain: bool = False
+    port: bool = False
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"{self.implementation or 'planted faults'} at {self.capability}"
+
+
+class Result(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker found.
+
+    Attributes:
+        shards: what was compared.
+        planted: faults, with what was found of them at this capability.
+        correct: samplers that must not be called wrong.
+        covered: how many divergent cases each of the order's waivers covers.
+    """
+
+    shards: tuple[Shard, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    correct: tuple[Correct, ...] = ()
+    covered: tuple[int, ...] = ()
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says: how far it is, and at the end its shards or why it cannot judge."""
+    """How far a worker is, and at the end its result or why it cannot judge."""
 
     done: int = 0
-    shards: tuple[Shard, ...] = ()
+    total: int = 0
+    result: Result | None = None
     cannot_judge: str = ""

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sampler_parity.verdict import Verdict
+
 SAMPLER_ERRORS = (
     RuntimeError,
     IndexError,
@@ -32,6 +34,19 @@ class Failure:
     draw: int
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """No answer: the candidate's process ended, or was ended.
+
+    Attributes:
+        verdict: ``crashed`` or ``timed_out``.
+        words: how it ended, with the last of what it said.
+    """
+
+    verdict: Verdict
+    words: str
+
+
 @dataclass(slots=True)
 class Outcome:
     """The result of a case's calls, and what they left behind.
@@ -42,6 +57,8 @@ class Outcome:
         failure: the exception that ended the calls, if one did.
         input: f32, the logits after the last call.
         generator: the generator's state after the last call, in torch's form (5,056 bytes).
+        declined: why the implementation does not take such a case; empty if it does.
+        lost: why there is no answer, if there is none.
     """
 
     stages: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
@@ -49,3 +66,5 @@ class Outcome:
     failure: Failure | None = None
     input: npt.NDArray[np.float32] = field(default_factory=lambda: np.empty(0, np.float32))
     generator: bytes = b""
+    declined: str = ""
+    lost: Lost | None = None

@@ -14,7 +14,7 @@ from sampler_parity.manifest import load_manifest
 PACKAGES = ("sampler-parity", "torch", "numpy", "safetensors", "msgspec")
 
 
-def provenance(implementations: tuple[str, ...]) -> dict[str, dict[str, str]]:
+def provenance() -> dict[str, dict[str, str]]:
     """Collect versions, processor, build, commit and fixture hashes, heading by heading."""
     found = {
         "versions": {
@@ -29,9 +29,8 @@ def provenance(implementations: tuple[str, ...]) -> dict[str, dict[str, str]]:
         "sources": {"commit": _commit()},
         "fixtures": _fixtures(),
     }
-    if "rust_ext" in implementations:
-        build = importlib.import_module("rust_ext").build_info()
-        found["extension"] = {name: str(value) for name, value in build.items()}
+    build = importlib.import_module("rust_ext").build_info()
+    found["extension"] = {name: str(value) for name, value in build.items()}
     return found
 
 

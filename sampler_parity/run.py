@@ -9,9 +9,10 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import IO
 
@@ -23,10 +24,24 @@ from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import PROFILES, planned
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
+from sampler_parity.faults.port import build_instrumented, has_sources
+from sampler_parity.isolated import Limits, command_of
 from sampler_parity.noise import sentences
-from sampler_parity.orders import Message, Order
+from sampler_parity.orders import Message, Order, Result
 from sampler_parity.provenance import provenance
-from sampler_parity.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
+from sampler_parity.run_file import (
+    EVIDENCE,
+    SCHEMA,
+    Correct,
+    Planted,
+    Run,
+    Shard,
+    Status,
+    write_run,
+)
+from sampler_parity.waivers import AppliedWaiver, Waiver, expired, problems
+
+WORKER = ("-m", "sampler_parity.worker")
 
 Progress = Callable[[str, int, int], None]
 """Called with a worker's name, and how many of its cases are done of how many."""
@@ -44,6 +59,9 @@ class Request:
         families: the families of cases; fewer than all likewise.
         jobs: worker processes at a time; ``None`` for one a processor.
         folder: where the run is stored.
+        limits: what a candidate may use.
+        waivers: the divergences that are accepted.
+        today: the day on which waivers have expired or not.
     """
 
     profile: str = "quick"
@@ -53,6 +71,39 @@ class Request:
     families: tuple[str, ...] = tuple(FAMILIES)
     jobs: int | None = None
     folder: Path = field(default_factory=lambda: Path("reports/latest"))
+    limits: Limits = field(default_factory=Limits)
+    waivers: tuple[Waiver, ...] = ()
+    today: date = field(default_factory=lambda: datetime.now(UTC).date())
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is deselected."""
+        return set(self.capabilities) >= set(CAPABILITIES) and set(self.families) >= set(FAMILIES)
+
+    def waivers_of(self, implementation: str) -> tuple[Waiver, ...]:
+        """Give the waivers that count for ``implementation``."""
+        return tuple(
+            waiver
+            for waiver in self.waivers
+            if waiver.implementation == implementation and not expired(waiver, self.today)
+        )
+
+
+@dataclass(slots=True)
+class Found:
+    """What all workers found.
+
+    Attributes:
+        shards: what was compared.
+        planted: every planted fault, over all capabilities at which it was planted.
+        correct: every sampler that must not be called wrong.
+        waivers: every waiver, with what it covered.
+    """
+
+    shards: tuple[Shard, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    correct: tuple[Correct, ...] = ()
+    waivers: tuple[AppliedWaiver, ...] = ()
 
 
 def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
@@ -60,24 +111,22 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
 
     Raises:
         CannotJudgeError: the extension is missing or stale, fixtures are missing or damaged, an
-            argument is unknown, or a worker ended without a result.
+            argument is unknown, a candidate cannot be started, or a worker ended without a result.
     """
     _check(request)
     started, clock = datetime.now(UTC), time.monotonic()
     request.folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run left stays until this one has come to its end.
     with tempfile.TemporaryDirectory(prefix=".run-", dir=request.folder) as staging:
-        shards = tuple(_work(request, Path(staging), progress))
-        run = _conclude(request, shards, started, time.monotonic() - clock)
+        found = _work(request, Path(staging), progress)
+        run = _conclude(request, found, started, time.monotonic() - clock)
         _replace(request.folder / EVIDENCE, Path(staging) / EVIDENCE)
         write_run(request.folder, run)
     return run
 
 
-def _conclude(
-    request: Request, shards: tuple[Shard, ...], started: datetime, seconds: float
-) -> Run:
-    status, reasons = judge(request, shards)
+def _conclude(request: Request, found: Found, started: datetime, seconds: float) -> Run:
+    status, reasons = judge(request, found)
     return Run(
         schema=SCHEMA,
         status=status,
@@ -87,9 +136,12 @@ def _conclude(
         command=_command(request),
         profile=request.profile,
         seed=request.seed,
-        shards=shards,
-        provenance=provenance(request.implementations),
-        findings=sentences(shards),
+        shards=found.shards,
+        provenance=provenance(),
+        findings=sentences(found.shards),
+        planted=found.planted,
+        correct=found.correct,
+        waivers=found.waivers,
     )
 
 
@@ -100,43 +152,72 @@ def _replace(old: Path, new: Path) -> None:
         new.replace(old)
 
 
-def judge(request: Request, shards: tuple[Shard, ...]) -> tuple[Status, tuple[str, ...]]:
+def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
     """Conclude: a divergence outweighs everything, and nothing missing passes."""
-    divergent = [shard for shard in shards if shard.divergent]
-    if divergent:
-        return "diverges", tuple(
-            f"{shard.implementation} differs from the reference in {shard.divergent:,} of "
-            f"{shard.compared:,} cases at capability {shard.capability} "
-            f"({'live torch' if shard.source == 'torch' else 'recorded torch'}): "
-            + ", ".join(f"{count:,} {verdict}" for verdict, count in shard.verdicts.items())
-            for shard in divergent
-        )
-    reasons = []
+    divergences = [
+        f"{shard.implementation} differs from the reference in "
+        f"{shard.divergent:,} of {shard.compared:,} cases at capability {shard.capability} "
+        f"({'live torch' if shard.source == 'torch' else 'recorded torch'}): "
+        + ", ".join(f"{count:,} {verdict}" for verdict, count in shard.verdicts.items())
+        + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
+        for shard in found.shards
+        if shard.divergent > shard.accepted
+    ]
+    divergences += problems(found.waivers)
+    if divergences:
+        return "diverges", tuple(divergences)
+    reasons = (*_deselected(request), *_missing(found.shards), *_survivors(request, found))
+    return ("unjudged", reasons) if reasons else ("holds", ())
+
+
+def _deselected(request: Request) -> Iterable[str]:
     for name, wanted, given in (
         ("capability", CAPABILITIES, request.capabilities),
         ("family", tuple(FAMILIES), request.families),
     ):
         missing = [value for value in wanted if value not in given]
         if missing:
-            reasons.append(
+            yield (
                 f"{name} deselected: {', '.join(missing)}; the gate needs all of them, "
                 f"run it without --{name}"
             )
+
+
+def _missing(shards: tuple[Shard, ...]) -> Iterable[str]:
     for shard in shards:
         if shard.compared + shard.waived != shard.planned:
-            reasons.append(
+            yield (
                 f"{shard.implementation} at capability {shard.capability}: {shard.planned:,} cases "
                 f"planned, {shard.compared:,} compared and {shard.waived:,} waived"
             )
         if shard.source == "recorded" and not shard.compared:
-            reasons.append(f"no recorded trace was compared at capability {shard.capability}")
+            yield f"no recorded trace was compared at capability {shard.capability}"
     for implementation in dict.fromkeys(shard.implementation for shard in shards):
         live = [s for s in shards if s.implementation == implementation and s.source == "torch"]
         if not any(shard.compared for shard in live):
-            reasons.append(f"nothing was compared with torch for {implementation}")
+            yield f"nothing was compared with torch for {implementation}"
     if not shards:
-        reasons.append("nothing was compared: name an implementation")
-    return ("unjudged", tuple(reasons)) if reasons else ("holds", ())
+        yield "nothing was compared: name an implementation"
+
+
+def _survivors(request: Request, found: Found) -> Iterable[str]:
+    """A gate that misses a fault, or calls a correct sampler wrong, cannot be believed."""
+    if not request.whole:
+        return
+    if not found.planted or not found.correct:
+        yield "no fault was planted: the run has not shown that it can fail"
+    for fault in found.planted:
+        if not fault.killed:
+            yield (
+                f"the gate missed a planted fault: {fault.name} (in the {fault.where}) had to be "
+                f"{fault.verdict} at {fault.stage}, and was so in {fault.caught:,} of "
+                f"{fault.cases:,} cases"
+            )
+    for sampler in found.correct:
+        if not sampler.passed:
+            verdicts = ", ".join(f"{n:,} {verdict}" for verdict, n in sampler.verdicts.items())
+            got = verdicts or "nothing"
+            yield f"the gate misjudged a correct sampler: {sampler.name} got {got}"
 
 
 def _check(request: Request) -> None:
@@ -148,9 +229,18 @@ def _check(request: Request) -> None:
         for value in given:
             if value not in known:
                 raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
-    if "rust_ext" in request.implementations:
-        load_extension()
+    for name in request.implementations:
+        command_of(name)
+    for waiver in request.waivers:
+        if waiver.implementation not in request.implementations:
+            raise CannotJudgeError(
+                f"the waiver of {waiver.words()} is for an implementation that is not run: "
+                f"add --implementation {waiver.implementation}, or name another file of waivers"
+            )
+    load_extension()
     check_fixtures()
+    if request.whole and has_sources():
+        build_instrumented()
 
 
 def _command(request: Request) -> str:
@@ -165,8 +255,7 @@ def _command(request: Request) -> str:
     return shlex.join(command)
 
 
-def _work(request: Request, staging: Path, progress: Progress) -> Iterable[Shard]:
-    total = planned(PROFILES[request.profile], request.families)
+def _orders(request: Request, staging: Path) -> list[Order]:
     orders = [
         Order(
             implementation=implementation,
@@ -175,38 +264,98 @@ def _work(request: Request, staging: Path, progress: Progress) -> Iterable[Shard
             seed=request.seed,
             families=request.families,
             folder=str(staging.resolve()),
+            limits=request.limits,
+            waivers=request.waivers_of(implementation),
+            noise=implementation == request.implementations[0],
         )
         for implementation in request.implementations
         for capability in request.capabilities
     ]
+    if request.whole and request.implementations:
+        # Some of the port's faults show at one capability only, the plain samplers' at any.
+        orders += [
+            Order(
+                capability=capability,
+                profile=request.profile,
+                plain=capability == CAPABILITIES[0],
+                port=has_sources(),
+            )
+            for capability in CAPABILITIES[:2]
+        ]
+    return orders
+
+
+def _work(request: Request, staging: Path, progress: Progress) -> Found:
+    orders = _orders(request, staging)
     jobs = request.jobs or os.cpu_count() or 1
     said: queue.Queue[tuple[Order, Message | None]] = queue.Queue()
     waiting, running = list(orders), dict[str, subprocess.Popen[bytes]]()
-    shards: dict[str, tuple[Shard, ...]] = {}
+    results: dict[str, Result] = {}
+    total = planned(PROFILES[request.profile], request.families)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 order = waiting.pop(0)
-                running[_name(order)] = _start(order, said)
-                progress(_name(order), 0, total)
+                running[order.name] = _start(order, said)
+                progress(order.name, 0, total)
             order, message = said.get()
-            name = _name(order)
             if message is None:
-                status = _end(running.pop(name))
-                if name not in shards:
-                    raise CannotJudgeError(f"the worker for {name} ended with status {status}")
-                progress(name, total, total)
+                status = _end(running.pop(order.name))
+                if order.name not in results:
+                    raise CannotJudgeError(
+                        f"the worker for {order.name} ended with status {status}"
+                    )
+                progress(order.name, 1, 1)
             elif message.cannot_judge:
                 raise CannotJudgeError(message.cannot_judge)
-            elif message.shards:
-                shards[name] = message.shards
+            elif message.result is not None:
+                results[order.name] = message.result
             else:
-                progress(name, message.done, total)
+                progress(order.name, message.done, message.total)
     finally:
         for process in running.values():
             process.kill()
             _end(process)
-    return [shard for order in orders for shard in shards[_name(order)]]
+    return _gather(request, orders, results)
+
+
+def _gather(request: Request, orders: list[Order], results: dict[str, Result]) -> Found:
+    ordered = [results[order.name] for order in orders]
+    covered: Counter[Waiver] = Counter()
+    for order, result in zip(orders, ordered, strict=True):
+        covered.update(dict(zip(order.waivers, result.covered, strict=False)))
+    return Found(
+        shards=tuple(shard for result in ordered for shard in result.shards),
+        planted=_merged([fault for result in ordered for fault in result.planted]),
+        correct=tuple(sampler for result in ordered for sampler in result.correct),
+        waivers=tuple(
+            AppliedWaiver(
+                waiver=waiver, cases=covered[waiver], expired=expired(waiver, request.today)
+            )
+            for waiver in request.waivers
+        ),
+    )
+
+
+def _merged(planted: list[Planted]) -> tuple[Planted, ...]:
+    """Count a fault over the capabilities at which it was planted: it must be named at one."""
+    faults: dict[tuple[str, str], Planted] = {}
+    for fault in planted:
+        key = (fault.where, fault.name)
+        before = faults.get(key)
+        if before is None:
+            faults[key] = fault
+            continue
+        faults[key] = msgspec.structs.replace(
+            fault,
+            cases=before.cases + fault.cases,
+            caught=before.caught + fault.caught,
+            others=dict(Counter(before.others) + Counter(fault.others)),
+            killed=(before.killed or not before.caught)
+            and (fault.killed or not fault.caught)
+            and before.caught + fault.caught > 0,
+        )
+    return tuple(faults.values())
 
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
@@ -215,15 +364,11 @@ def _end(process: "subprocess.Popen[bytes]") -> int:
     return process.wait()
 
 
-def _name(order: Order) -> str:
-    return f"{order.implementation} at {order.capability}"
-
-
 def _start(
     order: Order, said: "queue.Queue[tuple[Order, Message | None]]"
 ) -> subprocess.Popen[bytes]:
     process = subprocess.Popen(
-        [sys.executable, "-m", "sampler_parity.worker"],
+        [sys.executable, *WORKER],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         # Ctrl-C is for the gate, which ends its workers.

@@ -6,10 +6,12 @@ from typing import Literal
 import msgspec
 
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.implementation import About
 from sampler_parity.manifest import write_atomically
-from sampler_parity.verdict import Divergence
+from sampler_parity.verdict import Divergence, Verdict
+from sampler_parity.waivers import AppliedWaiver
 
-SCHEMA = 1
+SCHEMA = 2
 RUN_NAME = "run.json"
 EVIDENCE = "evidence"
 
@@ -35,6 +37,26 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     first: int
 
 
+class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
+    """A divergent case made small.
+
+    Attributes:
+        parameters: the case in words.
+        logits: its logits in words, row by row; empty where they are too many to be read.
+        divergence: its divergence: the same verdict at the same stage.
+        evidence: safetensors file of both sides' stages, relative to the run.
+        replay: the command that runs it again.
+        tried: how many cases were run to find it.
+    """
+
+    parameters: dict[str, str]
+    logits: tuple[str, ...]
+    divergence: Divergence
+    evidence: str
+    replay: str
+    tried: int
+
+
 class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     """A divergent case.
 
@@ -46,6 +68,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
         evidence: safetensors file of both sides' stages, relative to the run; ``None`` past the
             number of files a run keeps.
         replay: the command that runs this case again.
+    shrunken: the smallest case found that has the same verdict at the same stage.
     """
 
     case: str
@@ -54,6 +77,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     divergence: Divergence
     evidence: str | None
     replay: str
+    shrunken: Shrunken | None = None
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):
@@ -91,6 +115,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         divergences: the first of the divergent cases.
         noise: the reference beside itself, where the implementation can stand for it.
         verdicts: how many of the divergent cases have each verdict.
+        about: what the implementation says it is, and how much it shows.
+        accepted: how many of the divergent cases a waiver covers.
     """
 
     implementation: str
@@ -109,6 +135,49 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     divergences: tuple[FoundDivergence, ...]
     noise: tuple[Noise, ...] = ()
     verdicts: dict[str, int] = {}
+    about: About = About(name="")
+    accepted: int = 0
+
+
+class Planted(msgspec.Struct, frozen=True, kw_only=True):
+    """A planted fault, and what the gate made of it.
+
+    Attributes:
+        where: ``port`` or ``plain``, the sampler it was planted in; ``specimen`` for one whose
+            fault was not planted but found.
+        name: the mistake in words.
+        stage: where the gate must find it.
+        verdict: of which kind.
+        cases: how many cases were compared with the fault in place.
+        caught: in how many of them the gate found it, as declared.
+        others: what else it found: stage and verdict, with the number of cases.
+        killed: whether that is the declared stage and verdict, and nothing that contradicts them.
+    """
+
+    where: str
+    name: str
+    stage: str
+    verdict: Verdict
+    cases: int
+    caught: int
+    others: dict[str, int]
+    killed: bool
+
+
+class Correct(msgspec.Struct, frozen=True, kw_only=True):
+    """A sampler without a mistake whose bits are not the reference's.
+
+    Attributes:
+        name: what it computes in.
+        cases: how many cases were compared.
+        verdicts: how many of them have each verdict.
+        passed: whether it differs, and only by rounding and the order of ties.
+    """
+
+    name: str
+    cases: int
+    verdicts: dict[str, int]
+    passed: bool
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,6 +195,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         shards: what was compared.
         provenance: what it ran on, heading by heading: name and value.
         findings: other checks of the run with what they measured, one sentence each.
+        planted: every planted fault.
+        correct: every sampler that must not be called wrong.
+        waivers: every waiver, with what it covered.
     """
 
     schema: int
@@ -139,6 +211,9 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     shards: tuple[Shard, ...]
     provenance: dict[str, dict[str, str]]
     findings: tuple[str, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    correct: tuple[Correct, ...] = ()
+    waivers: tuple[AppliedWaiver, ...] = ()
 
 
 def write_run(folder: Path, run: Run) -> Path:

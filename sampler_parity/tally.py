@@ -1,69 +1,128 @@
-"""Counts what was compared, and keeps the divergences with their evidence."""
+"""Counts what was compared, and keeps divergences with their evidence."""
 
 import shlex
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+
 from sampler_parity.case import Case
 from sampler_parity.case_file import save_case
-from sampler_parity.compare import Comparison, compare
+from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
+from sampler_parity.implementation import About
 from sampler_parity.outcome import Outcome
-from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard
+from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
+from sampler_parity.shrink import BUDGET, shrink
+from sampler_parity.verdict import Divergence, Verdict
+from sampler_parity.waivers import Waiver
 
 KEPT = 200
 """Divergences of a shard that are kept one by one; the others are counted."""
-FILES = 50
+OF_A_KIND = 10
+"""Of those, divergences of one family at one stage with one verdict."""
+FILES = 60
 """Divergences of a shard whose stages are kept."""
+SMALL_OF_A_KIND = 3
+"""Of those, of one family at one stage with one verdict, how many are made small."""
+BUDGET_OF_CRASHES = 40
+"""Cases that are tried to make one small in which the candidate crashes: each costs a process."""
+READABLE = 64
+"""Logits of a shrunken case that are shown in words."""
+
+Run = Callable[[Case], tuple[Outcome, Outcome]]
+"""Runs a case on both sides: the reference's outcome and the candidate's."""
 
 
 class Tally:
     """One implementation at one capability."""
 
-    def __init__(self, implementation: str, name: str, capability: str, folder: Path) -> None:
-        """Count for ``implementation`` (what a command line calls it; reports say ``name``)."""
+    def __init__(
+        self,
+        implementation: str,
+        about: About,
+        capability: str,
+        folder: Path,
+        waivers: tuple[Waiver, ...] = (),
+    ) -> None:
+        """Count for ``implementation``, as a command line calls it; reports call it by its name."""
         self._implementation = implementation
-        self._name = name
+        self._about = about
         self._capability = capability
         self._folder = folder
-        self.compared = 0
-        self.divergent = 0
+        self._waivers = waivers
+        self.covered = [0] * len(waivers)
+        self.compared = self.declined = self.divergent = self.accepted = 0
         self._stages = self._elements = self._tokens = 0
+        self._declines: Counter[str] = Counter()
         self._threads: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._cells: Counter[tuple[str, str, str]] = Counter()
+        self._kinds: Counter[tuple[str, str, Verdict]] = Counter()
         self._divergences: list[FoundDivergence] = []
 
-    def add(self, case: Case, reference: Outcome, candidate: Outcome) -> Comparison:
-        """Compare one case."""
-        comparison = compare(case, reference, candidate)
+    @property
+    def seen(self) -> int:
+        """How many cases were compared or declined."""
+        return self.compared + self.declined
+
+    def add(self, case: Case, reference: Outcome, candidate: Outcome, again: Run | None) -> None:
+        """Compare one case; ``again`` runs others, to make a divergent one small."""
+        if candidate.declined:
+            self.declined += 1
+            self._declines[candidate.declined] += 1
+            return
+        comparison = compare(case, reference, candidate, self._about)
         self.compared += 1
         self._threads[str(case.threads)] += 1
         self._stages += len(comparison.compared)
         self._elements += comparison.elements
-        self._tokens += sum(tokens.size for tokens in reference.tokens)
+        if "token" in comparison.compared:
+            self._tokens += sum(tokens.size for tokens in reference.tokens)
         for stage in comparison.compared:
             self._cells[case.family, stage, "compared"] += 1
         for stage in comparison.differences:
             self._cells[case.family, stage, "differing"] += 1
-        divergence = judge(case, reference, candidate, comparison)
+        divergence = judge(case, reference, candidate, comparison, self._about)
         if divergence is not None:
-            self.divergent += 1
-            self._verdicts[divergence.verdict.value] += 1
-            self._cells[case.family, divergence.first, "first"] += 1
-            if len(self._divergences) < KEPT:
-                self._divergences.append(
-                    FoundDivergence(
-                        case=case.id,
-                        family=case.family,
-                        parameters=case.describe(),
-                        divergence=divergence,
-                        evidence=self._keep(case, reference, candidate),
-                        replay=self._replay(case),
-                    )
-                )
-        return comparison
+            self._diverges(case, reference, candidate, divergence, again)
+
+    def _diverges(
+        self,
+        case: Case,
+        reference: Outcome,
+        candidate: Outcome,
+        divergence: Divergence,
+        again: Run | None,
+    ) -> None:
+        self.divergent += 1
+        self._verdicts[divergence.verdict.value] += 1
+        self._cells[case.family, divergence.first, "first"] += 1
+        for index, waiver in enumerate(self._waivers):
+            if waiver.covers(case.family, divergence):
+                self.covered[index] += 1
+                self.accepted += 1
+                break
+        kind = (case.family, divergence.stage, divergence.verdict)
+        self._kinds[kind] += 1
+        if self._kinds[kind] > OF_A_KIND or len(self._divergences) >= KEPT:
+            return
+        keep = len(self._divergences) < FILES
+        most = 1 if divergence.verdict is Verdict.CRASHED else SMALL_OF_A_KIND
+        small = keep and self._kinds[kind] <= most
+        self._divergences.append(
+            FoundDivergence(
+                case=case.id,
+                family=case.family,
+                parameters=case.describe(),
+                divergence=divergence,
+                evidence=self._keep(case, reference, candidate) if keep else None,
+                replay=self._replay(case.id),
+                shrunken=self._shrink(case, divergence, again) if small and again else None,
+            )
+        )
 
     def shard(
         self,
@@ -72,16 +131,18 @@ class Tally:
         waiver: str = "",
         noise: tuple[Noise, ...] = (),
     ) -> Shard:
-        """Give the counts."""
+        """Give the counts; ``waiver`` says why cases were neither compared nor declined."""
         names = dict.fromkeys((family, stage) for family, stage, _ in self._cells)
+        reasons = [f"{count:,} declined: {why}" for why, count in self._declines.most_common()]
+        reasons += [waiver] if waiver else []
         return Shard(
-            implementation=self._name,
+            implementation=self._about.name,
             capability=self._capability,
             source=source,
             planned=planned,
             compared=self.compared,
-            waived=planned - self.compared if waiver else 0,
-            waiver=waiver,
+            waived=planned - self.compared if reasons else 0,
+            waiver="; ".join(reasons),
             stages=self._stages,
             elements=self._elements,
             tokens=self._tokens,
@@ -100,18 +161,55 @@ class Tally:
             divergences=tuple(self._divergences),
             noise=noise,
             verdicts=dict(self._verdicts.most_common()),
+            about=self._about,
+            accepted=self.accepted,
         )
 
-    def _replay(self, case: Case) -> str:
-        command = ["sampler-parity", "explain", case.id, "--capability", self._capability]
+    def _replay(self, what: str) -> str:
+        command = ["sampler-parity", "explain", what, "--capability", self._capability]
         if self._implementation != "rust_ext":
             command += ["--implementation", self._implementation]
         return shlex.join(command)
 
-    def _keep(self, case: Case, reference: Outcome, candidate: Outcome) -> str | None:
-        if len(self._divergences) >= FILES:
+    def _shrink(self, case: Case, divergence: Divergence, again: Run) -> Shrunken | None:
+        if divergence.verdict is Verdict.TIMED_OUT:
+            # Every case that is tried would take the whole of its time.
             return None
-        safe = case.id.replace("@", "-").replace(":", "-").replace("/", "-")
-        path = f"{EVIDENCE}/{self._capability}-{len(self._divergences):03}-{safe}.safetensors"
+
+        def alike(smaller: Case) -> Divergence | None:
+            reference, candidate = again(smaller)
+            if candidate.declined:
+                return None
+            comparison = compare(smaller, reference, candidate, self._about)
+            found = judge(smaller, reference, candidate, comparison, self._about)
+            kind = (divergence.stage, divergence.verdict)
+            return found if found is not None and (found.stage, found.verdict) == kind else None
+
+        budget = BUDGET_OF_CRASHES if divergence.verdict is Verdict.CRASHED else BUDGET
+        smallest, tried = shrink(case, lambda smaller: alike(smaller) is not None, budget)
+        found = alike(smallest)
+        if found is None:
+            return None
+        evidence = self._keep(smallest, *again(smallest))
+        rows = np.atleast_2d(smallest.logits)
+        return Shrunken(
+            parameters=smallest.describe(),
+            logits=tuple(", ".join(map(str, row)) for row in rows if rows.size <= READABLE),
+            divergence=found,
+            evidence=evidence,
+            replay=self._replay(evidence),
+            tried=tried,
+        )
+
+    def _keep(self, case: Case, reference: Outcome, candidate: Outcome) -> str:
+        safe = case.id
+        for mark in "@:/":
+            safe = safe.replace(mark, "-")
+        name = f"{self._capability}-{len(self._divergences):03}-{safe}.safetensors"
+        path = f"{EVIDENCE}/{_safe(self._about.name)}/{name}"
         save_case(self._folder / path, case, self._capability, reference, candidate)
         return path
+
+
+def _safe(name: str) -> str:
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name).strip(".") or "candidate"

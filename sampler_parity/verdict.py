@@ -18,6 +18,8 @@ class Verdict(StrEnum):
         noise is not the candidate's; or everything is equal but the generator's state afterwards.
     effect: everything is equal but what the calls left in their input.
     semantic: none of these: the candidate computes something else.
+    crashed: the candidate's process ended before it answered, or a panic ended the call.
+    timed_out: the candidate did not answer in time, and was ended.
     """
 
     EXACT = "exact"
@@ -27,6 +29,8 @@ class Verdict(StrEnum):
     EFFECT = "effect"
     GENERATOR = "generator"
     SEMANTIC = "semantic"
+    CRASHED = "crashed"
+    TIMED_OUT = "timed_out"
 
 
 SEVERITY = {
@@ -40,10 +44,16 @@ SEVERITY = {
             Verdict.GENERATOR,
             Verdict.SEMANTIC,
             Verdict.ERROR,
+            Verdict.TIMED_OUT,
+            Verdict.CRASHED,
         )
     )
 }
 """From harmless to grave: a case with several causes has the gravest one's verdict."""
+
+
+HARMLESS = frozenset({Verdict.EXACT, Verdict.ROUNDING, Verdict.TIE_ORDER})
+"""What a correct sampler with another arithmetic or another sort may get."""
 
 
 class Cause(msgspec.Struct, frozen=True, kw_only=True):

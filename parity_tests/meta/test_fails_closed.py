@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -18,8 +17,9 @@ from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import SOURCES, load_extension
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.orders import Message, Order
-from sampler_parity.run import Request, judge, run_gate
-from sampler_parity.run_file import Shard, read_run
+from sampler_parity.run import Found, Request, judge, run_gate
+from sampler_parity.run_file import Correct, Planted, Shard, read_run
+from sampler_parity.verdict import Verdict
 
 CANNOT_JUDGE = 2
 HERE = capability_here()
@@ -136,7 +136,11 @@ def test_deselected_capability_in_pytest(repository: Path) -> None:
     ("arguments", "sentence"),
     [
         (["run", "--implementation", "no_such"], "implementation 'no_such' is unknown"),
-        (["run", "--implementation", "no:such"], "could not be loaded"),
+        (
+            ["run", "--family", "flat", "--capability", "avx2", "--implementation", "no:such"],
+            "could not be loaded",
+        ),
+        (["run", "--implementation", "command:'"], "is no command"),
         (["run", "--capability", "sse2"], "capability 'sse2' is none of default, avx2, avx512"),
         (["run", "--family", "nothing"], "family 'nothing' is none of"),
         (["explain", "nonsense", "--capability", HERE], "case 'nonsense' is unknown"),
@@ -187,13 +191,32 @@ def shards(**changes: object) -> tuple[Shard, ...]:
     )
 
 
+def planted(**changes: object) -> Planted:
+    fault = Planted(
+        where="plain",
+        name="mistake",
+        stage="probs",
+        verdict=Verdict.SEMANTIC,
+        cases=10,
+        caught=5,
+        others={},
+        killed=True,
+    )
+    return msgspec.structs.replace(fault, **changes)
+
+
+def found(shards: tuple[Shard, ...]) -> Found:
+    correct = Correct(name="another", cases=10, verdicts={"rounding": 5}, passed=True)
+    return Found(shards=shards, planted=(planted(),), correct=(correct,))
+
+
 def test_the_judge_can_say_yes() -> None:
-    assert judge(Request(), shards()) == ("holds", ())
+    assert judge(Request(), found(shards())) == ("holds", ())
 
 
 def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
     waived = shard(capability="avx512", compared=0, waived=10, waiver="no AVX-512")
-    assert judge(Request(), (*shards()[:-1], waived))[0] == "holds"
+    assert judge(Request(), found((*shards()[:-1], waived)))[0] == "holds"
 
 
 @pytest.mark.parametrize(
@@ -214,14 +237,14 @@ def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
 def test_the_judge_does_not_pass_what_is_missing(
     request_: Request, given: tuple[Shard, ...], sentence: str
 ) -> None:
-    status, reasons = judge(request_, given)
+    status, reasons = judge(request_, found(given))
     assert status == "unjudged"
     assert sentence in " ".join(reasons)
 
 
 def test_a_divergence_outweighs_what_is_missing() -> None:
     request = Request(capabilities=("avx2",))
-    assert judge(request, shards(divergent=1))[0] == "diverges"
+    assert judge(request, found(shards(divergent=1)))[0] == "diverges"
 
 
 def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
@@ -246,23 +269,18 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
         process.stdin.flush()
         said = process.stdout.readlines()
     last = msgspec.json.decode(said[-1], type=Message)
-    recorded, live = last.shards
+    assert last.result is not None
+    recorded, live = last.result.shards
     assert recorded.compared == recorded.planned > 90
     assert (live.compared, live.waived) == (0, live.planned)
     assert "torch reaches capability default on this processor, not avx2" in live.waiver
 
 
-class Dying:
-    name = "dying"
-
-    def run(self, *_: object) -> None:
-        os._exit(3)
-
-
-def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path) -> None:
-    request = Request(implementations=(f"{__name__}:Dying",), folder=tmp_path)
-    with pytest.raises(CannotJudgeError, match=r"worker for .*Dying at .* ended with status 3"):
-        run_gate(replace(request, families=("flat",)))
+def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sampler_parity.run.WORKER", ("-c", "raise SystemExit(3)"))
+    request = Request(families=("flat",), folder=tmp_path)
+    with pytest.raises(CannotJudgeError, match=r"worker for rust_ext at .* ended with status 3"):
+        run_gate(request)
 
 
 @pytest.mark.parametrize(

@@ -1,134 +1,143 @@
-"""One mistake planted in the port: the gate sees it, and names the stage and the verdict."""
+"""Every run plants faults, and names each at its stage with its verdict."""
 
 import re
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
+import msgspec
 import pytest
 
 from parity_tests.meta import faulty
-from sampler_parity.case import CAPABILITIES, SAMPLE_LOGITS_STAGES, Case, SampleLogits
-from sampler_parity.cases.plan import case_of
-from sampler_parity.cases.recorded import recorded_cases
+from parity_tests.meta.test_fails_closed import planted, shards
 from sampler_parity.cli import main
-from sampler_parity.compare import compare
-from sampler_parity.compare.causes import judge
 from sampler_parity.extension import REPOSITORY
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.faults import kill, port
+from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
+from sampler_parity.faults.plain import Plain
+from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.outcome import Outcome
-from sampler_parity.run_file import read_run
-from sampler_parity.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.run import Found, Request, judge
+from sampler_parity.run_file import Run, read_run
+from sampler_parity.verdict import Verdict
 
-Sides = list[tuple[Case, Outcome]]
-
-FAMILIES = ("gaussian", "flat", "bf16", "top-k-tie", "top-p-tie", "boundary", "crossing")
-CASES = 100
 HERE = capability_here()
-STAGES = ("scaled_logits", "noised_logits", *SAMPLE_LOGITS_STAGES[1:], "input", "generator")
-
-FAULTS: list[tuple[str, str, str]] = re.findall(
+DECLARED = re.findall(
     r'^    \w+: "([a-z0-9-]+)", "(\w+)", "(\w+)";$',
     (REPOSITORY / "rust_ext/sampler/src/fault.rs").read_text(encoding="utf-8"),
     re.MULTILINE,
 )
-"""Every fault's name, stage and verdict as declared; from the source, as tests are named before
-the extension is built."""
-
-ELSEWHERE = {"exponential-coefficient-bit" if HERE == "default" else "exponential-table-bit"}
-"""Faults of what this process' capability does not compute: only the recorded traces show them."""
-
-SEVERAL_CALLS = {"generator-extra-step", "generator-not-advanced"}
-"""Faults that first show in the next call's token."""
+"""Every fault's name, stage and verdict in the port's source."""
 
 
-def live(draws: int) -> Sides:
-    """Cases of ``draws`` calls on a fresh generator, with the reference's outcome here."""
-    generated = (case_of(f"{family}-{i}@1") for family in FAMILIES for i in range(CASES))
-    cases = [replace(case, draws=draws, advance=0, threads=1) for case in generated]
-    return [(case, PythonRef().run(case, HERE)) for case in cases]
+def test_every_fault_was_planted(gate_run: Run) -> None:
+    planted = {(fault.where, fault.name): fault for fault in gate_run.planted}
+    assert len(planted) == len(gate_run.planted) >= 80
+    expected = {("port", name) for name, _, _ in DECLARED}
+    expected |= {("plain", mistake.name) for mistake in MISTAKES}
+    expected |= {("specimen", name) for name in SPECIMENS}
+    assert set(planted) == expected
+    for name, stage, verdict in DECLARED:
+        fault = planted["port", name]
+        assert (fault.stage, fault.verdict.value) == (stage, verdict)
 
 
-@pytest.fixture(scope="session")
-def one_call() -> Sides:
-    """So that no fault of an earlier call shows."""
-    return live(draws=1)
+def test_every_fault_was_named(gate_run: Run) -> None:
+    survivors = [fault for fault in gate_run.planted if not fault.killed]
+    assert survivors == []
+    assert all(fault.caught > 0 for fault in gate_run.planted)
 
 
-@pytest.fixture(scope="session")
-def two_calls() -> Sides:
-    """Of ``sample_logits``: of the simple sampler the judge judges the first call only."""
-    cases = live(draws=2)
-    return [(case, outcome) for case, outcome in cases if isinstance(case.parameters, SampleLogits)]
+def test_no_correct_sampler_was_called_wrong(gate_run: Run) -> None:
+    assert [sampler.name for sampler in gate_run.correct] == [plain.name for plain in CORRECT]
+    assert all(sampler.passed for sampler in gate_run.correct)
 
 
-def live_divergences(extension: ModuleType, cases: Sides) -> list[Divergence]:
-    port = RustExt(extension)
-    compared = [(case, reference, port.run(case, HERE)) for case, reference in cases]
-    found = [judge(*sides, compare(*sides)) for sides in compared]
-    return [divergence for divergence in found if divergence is not None]
+def test_the_port_without_a_fault_is_exact(extension: Any) -> None:
+    cases = kill.kill_cases("quick", HERE)
+    assert kill.judged(RustExt(extension), cases, HERE) == (len(cases), Counter())
 
 
-def recorded_divergences(extension: ModuleType) -> list[Divergence]:
-    """Those from the traces recorded at every capability, by bits alone."""
-    port = RustExt(extension)
-    found = []
-    for capability in CAPABILITIES:
-        for case, recorded in recorded_cases(capability):
-            outcome = port.run(case, capability)
-            found.append(compare(case, recorded.outcome(outcome), outcome).divergence())
-    return [divergence for divergence in found if divergence is not None]
+def wrongly(**changes: Any) -> Mistake:
+    return replace(MISTAKES[0], **changes)
 
 
-def test_every_fault_is_tested(faulty_extension: Path) -> None:
-    extension = faulty.load(faulty_extension)
-    assert extension.planted_faults() == FAULTS
-    assert len(FAULTS) >= 28
-    assert {name for name, _, _ in FAULTS} >= ELSEWHERE | SEVERAL_CALLS
-
-
-def test_without_a_fault_nothing_differs(
-    faulty_extension: Path, one_call: Sides, two_calls: Sides
+@pytest.mark.parametrize(
+    "mistake",
+    [
+        wrongly(sampler=Plain()),
+        wrongly(stage="probs"),
+        wrongly(verdict=Verdict.GENERATOR),
+    ],
+    ids=["no mistake made", "another stage", "another verdict"],
+)
+def test_a_fault_that_is_not_named_survives(
+    mistake: Mistake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extension = faulty.load(faulty_extension)
-    assert live_divergences(extension, one_call + two_calls) == []
-    assert recorded_divergences(extension) == []
+    monkeypatch.setattr(kill, "MISTAKES", (mistake,))
+    cases = kill.kill_cases("quick", HERE)
+    [fault] = kill.plant_in_plain(cases, HERE, lambda: None)
+    assert not fault.killed
 
 
-@pytest.mark.parametrize(("name", "stage", "verdict"), FAULTS)
-def test_the_stage_and_the_verdict_are_named(
-    name: str, stage: str, verdict: str, faulty_extension: Path, one_call: Sides, two_calls: Sides
+@pytest.mark.parametrize("wrong", ["stage", "verdict"])
+def test_a_fault_of_the_port_that_is_not_named_survives(
+    wrong: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    extension = faulty.load(faulty_extension)
-    extension.plant_fault(name)
-    try:
-        if name in ELSEWHERE:
-            found = recorded_divergences(extension)
-        else:
-            cases = two_calls if name in SEVERAL_CALLS else one_call
-            found = live_divergences(extension, cases)
-    finally:
-        extension.plant_fault(None)
-    assert found, "the fault was not seen at all"
-    assert min((divergence.first for divergence in found), key=STAGES.index) == stage
-    if name not in ELSEWHERE:
-        worst = max((divergence.verdict for divergence in found), key=SEVERITY.__getitem__)
-        assert worst == Verdict(verdict)
+    [fault] = [fault for fault in port.port_faults() if fault.name == "softmax-lanes"]
+    changed: dict[str, Any] = (
+        {"stage": "top_k_mask"} if wrong == "stage" else {"verdict": Verdict.SEMANTIC}
+    )
+    altered = replace(fault, **changed)
+    monkeypatch.setattr(kill, "port_faults", lambda: (altered,))
+    [found] = kill.plant_in_port(kill.kill_cases("quick", HERE), HERE, lambda: None)
+    assert not found.killed
 
 
+def test_a_correct_sampler_called_wrong_does_not_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong = MISTAKES[0].sampler
+    monkeypatch.setattr(kill, "CORRECT", (wrong,))
+    [found] = kill.try_correct(kill.kill_cases("quick", HERE), HERE, lambda: None)
+    assert not found.passed
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"planted": ()}, "no fault was planted"),
+        ({"correct": ()}, "no fault was planted"),
+        ({"planted": (planted(killed=False),)}, "the gate missed a planted fault: mistake"),
+    ],
+)
+def test_a_run_that_misses_a_fault_is_not_a_pass(
+    changes: dict[str, Any], sentence: str, gate_run: Run
+) -> None:
+    found = Found(shards=shards(), planted=(planted(),), correct=gate_run.correct)
+    assert judge(Request(), found)[0] == "holds"
+    status, reasons = judge(Request(), replace(found, **changes))
+    assert status == "unjudged"
+    assert sentence in " ".join(reasons)
+
+
+def test_a_misjudged_correct_sampler_is_not_a_pass(gate_run: Run) -> None:
+    wrong = msgspec.structs.replace(gate_run.correct[0], passed=False)
+    found = Found(shards=shards(), planted=(planted(),), correct=(wrong,))
+    status, reasons = judge(Request(), found)
+    assert status == "unjudged"
+    assert "the gate misjudged a correct sampler: numpy f64 got" in reasons[0]
+
+
+@pytest.mark.usefixtures("extension")
 def test_one_flipped_bit_on_the_command_line(
-    faulty_extension: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The last bit of one coefficient: exit status 1, the stage, the case, the replay command."""
-    monkeypatch.setenv(faulty.EXTENSION, str(faulty_extension))
     monkeypatch.setenv(faulty.FAULT, "exponential-coefficient-bit")
     arguments = [
         "sampler-parity", "run", "--implementation", "parity_tests.meta.faulty:Faulty",
-        "--family", "gaussian", "--out", str(tmp_path),
+        "--family", "gaussian", "--capability", "avx2", "--out", str(tmp_path),
     ]  # fmt: skip
     monkeypatch.setattr("sys.argv", arguments)
     with pytest.raises(SystemExit) as caught:
@@ -140,10 +149,15 @@ def test_one_flipped_bit_on_the_command_line(
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "probs" in page
     run = read_run(tmp_path)
-    kept = [found.evidence for shard in run.shards for found in shard.divergences]
-    assert any(kept)
-    assert all(sum(shard.verdicts.values()) == shard.divergent for shard in run.shards)
-    assert all((tmp_path / path).is_file() for path in kept if path is not None)
+    for shard in run.shards:
+        assert sum(shard.verdicts.values()) == shard.divergent > 0
+        for found in shard.divergences:
+            assert found.evidence is not None
+            assert (tmp_path / found.evidence).is_file()
+            if shard.source == "torch":
+                assert found.shrunken is not None
+                assert (tmp_path / found.shrunken.evidence).is_file()
+                assert found.shrunken.divergence.stage == "probs"
 
 
 def test_the_shipped_extension_has_no_faults() -> None:

@@ -1,17 +1,14 @@
 """The ports as they were found, behind their binding: what they say of themselves."""
 
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from parity_tests.meta import faulty
-
 LOGITS = np.array([0.5, 1.0, 1.0, -2.0], np.float32)
 
 
-def test_they_say_what_they_made(faulty_extension: Path) -> None:
-    extension = faulty.load(faulty_extension)
+def test_they_say_what_they_made(extension: Any) -> None:
     rng = extension.StdRng(2**64 - 1)
     simple = extension.specimen_simple_batch_sampler(LOGITS, 3.0, 0.0, 1, rng)
     masked = np.where(np.arange(4) == 1, np.float32(-np.inf), LOGITS)
@@ -30,8 +27,7 @@ def test_they_say_what_they_made(faulty_extension: Path) -> None:
         assert (stage.dtype, stage.shape) == (np.float32, (4,))
 
 
-def test_a_seed_replays(faulty_extension: Path) -> None:
-    extension = faulty.load(faulty_extension)
+def test_a_seed_replays(extension: Any) -> None:
 
     def tokens(seed: int) -> list[int]:
         rng = extension.StdRng(seed)
@@ -43,8 +39,7 @@ def test_a_seed_replays(faulty_extension: Path) -> None:
 
 
 @pytest.mark.parametrize("logits", [LOGITS.astype(np.float64), LOGITS[None]])
-def test_one_row_of_float32_is_taken(logits: np.ndarray, faulty_extension: Path) -> None:
-    extension = faulty.load(faulty_extension)
+def test_one_row_of_float32_is_taken(logits: np.ndarray, extension: Any) -> None:
     with pytest.raises(TypeError):
         extension.specimen_sample_logits(logits, 1.0, 1.0, 0, extension.StdRng(0))
 

@@ -6,6 +6,8 @@ import numpy as np
 
 from sampler_parity.case import Case
 from sampler_parity.compare.bits import Difference, difference
+from sampler_parity.compare.possible import impossible_token
+from sampler_parity.implementation import About
 from sampler_parity.outcome import Failure, Outcome
 from sampler_parity.verdict import Cause, Divergence, Verdict
 
@@ -66,43 +68,78 @@ class Comparison:
             self.differences[stage] = found
 
 
-def compare(case: Case, reference: Outcome, candidate: Outcome) -> Comparison:
-    """Walk every stage in order, bits first to last, then the effects.
+WHOLE = About(name="")
+"""An implementation that shows everything and draws torch's tokens."""
+
+
+def compare(case: Case, reference: Outcome, candidate: Outcome, about: About = WHOLE) -> Comparison:
+    """Walk every stage that the candidate shows, in order, bits first to last, then the effects.
 
     A case whose first call fails has no stages: its error is compared instead, by class. The
-    effects are compared either way.
+    effects are compared either way. Of a candidate with a generator of its own, a token only has
+    to be one that some correct sampler could draw.
     """
     comparison = Comparison(case.parameters.sampler)
+    if candidate.lost is not None:
+        expected, _ = _ending(reference.failure)
+        found = Difference((), expected, candidate.lost.words, None, 1, 1)
+        comparison.add("error", found, 1)
+        return comparison
     comparison.add("error", _failure_difference(reference.failure, candidate.failure), 1)
-    for stage in case.parameters.stages[:-1] if reference.tokens else ():
+    for stage in about.stages(case) if reference.tokens else ():
+        if stage == "token":
+            _compare_tokens(comparison, case, reference, candidate, about)
+            continue
         ours, theirs = reference.stages[stage], candidate.stages.get(stage)
         if theirs is None:
             missing = Difference((), f"{ours.dtype} {list(ours.shape)}", "nothing", None, 1, 1)
             comparison.add(stage, missing, ours.size)
         else:
             comparison.add(stage, difference(ours, theirs), ours.size)
-    if reference.tokens:
-        ours = np.stack(reference.tokens, axis=-1)
-        theirs = np.stack(candidate.tokens, axis=-1) if candidate.tokens else np.empty(0, np.int64)
-        comparison.add("token", difference(ours, theirs), ours.size)
-    comparison.add("input", difference(reference.input, candidate.input), reference.input.size)
-    states = [np.frombuffer(outcome.generator, np.uint8) for outcome in (reference, candidate)]
-    comparison.add("generator", difference(states[0], states[1]), 1)
+    if "input" in about.effects:
+        comparison.add("input", difference(reference.input, candidate.input), reference.input.size)
+    if "generator" in about.effects:
+        states = [np.frombuffer(outcome.generator, np.uint8) for outcome in (reference, candidate)]
+        comparison.add("generator", difference(states[0], states[1]), 1)
     return comparison
 
 
+def _compare_tokens(
+    comparison: Comparison, case: Case, reference: Outcome, candidate: Outcome, about: About
+) -> None:
+    ours = np.stack(reference.tokens, axis=-1)
+    words = unfit_tokens(reference, candidate)
+    if words:
+        found: Difference | None = Difference((), f"int64 {list(ours.shape)}", words, None, 1, 1)
+    else:
+        found = difference(ours, np.stack(candidate.tokens, axis=-1))
+        if found is not None and about.stream == "own":
+            found = impossible_token(case, candidate)
+    comparison.add("token", found, ours.size)
+
+
+def unfit_tokens(reference: Outcome, candidate: Outcome) -> str:
+    """Say why the tokens cannot be held against the reference's; nothing if they can."""
+    calls, expected = len(candidate.tokens), len(reference.tokens)
+    if calls != expected:
+        return f"{calls:,} of {expected:,} calls gave a token"
+    for theirs, ours in zip(candidate.tokens, reference.tokens, strict=True):
+        if theirs.shape != ours.shape or not np.issubdtype(theirs.dtype, np.integer):
+            return f"{theirs.dtype} {list(theirs.shape)} tokens, not {list(ours.shape)}"
+    return ""
+
+
+def _ending(failure: Failure | None) -> tuple[str, str]:
+    """Say how calls ended, without and with the exception's text."""
+    if failure is None:
+        return "returns", "returns"
+    words = f"raises {failure.kind} at call {failure.draw}"
+    return words, f"{words}: {failure.message}"
+
+
 def _failure_difference(reference: Failure | None, candidate: Failure | None) -> Difference | None:
-    sides = [
-        "returns" if failure is None else f"raises {failure.kind} at call {failure.draw}"
-        for failure in (reference, candidate)
-    ]
-    if sides[0] == sides[1]:
-        return None
-    texts = [
-        side if failure is None else f"{side}: {failure.message}"
-        for side, failure in zip(sides, (reference, candidate), strict=True)
-    ]
-    return Difference((), texts[0], texts[1], None, 1, 1)
+    (ours, our_text), (theirs, their_text) = _ending(reference), _ending(candidate)
+    return None if ours == theirs else Difference((), our_text, their_text, None, 1, 1)
 
 
 def _verdict(sampler: str, stage: str) -> Verdict:

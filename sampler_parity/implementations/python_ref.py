@@ -10,6 +10,7 @@ import torch
 import python_ref
 from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.implementation import About
 from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
@@ -93,7 +94,7 @@ def _sample_logits_stage(
 class PythonRef:
     """``python_ref`` on this process' torch."""
 
-    name = "python_ref"
+    about = About(name="python_ref", version=torch.__version__)
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case; this process' torch must be at ``capability``."""

@@ -8,17 +8,17 @@ import numpy.typing as npt
 
 from sampler_parity.case import Case, SampleLogits
 from sampler_parity.extension import load_extension
+from sampler_parity.implementation import About
 from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
 class RustExt:
     """``rust_ext``: the port behind its Python binding."""
 
-    name = "rust_ext"
-
-    def __init__(self, extension: ModuleType | None = None) -> None:
+    def __init__(self, extension: ModuleType | None = None, name: str = "rust_ext") -> None:
         """Use ``extension``, or the installed one after checking that it is fresh."""
         self._extension: Any = load_extension() if extension is None else extension
+        self.about = About(name=name, version=self._extension.build_info()["version"])
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""

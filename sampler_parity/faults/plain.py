@@ -1,6 +1,6 @@
-"""A plain sampler, written from the definition in a precision of its own, and mistakes of it.
+"""Plain samplers, written from the definition in a precision of their own.
 
-It shares torch's generator and nothing else with the reference: another arithmetic, another sort.
+They share torch's generator and nothing else with the reference: another arithmetic, another sort.
 Each step can be replaced, which is how a mistake is planted.
 """
 
@@ -12,23 +12,30 @@ from typing import Any
 import numpy as np
 import torch
 
-from sampler_parity.case import Case, SampleLogits
+from sampler_parity.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.implementation import About
+from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.outcome import Failure, Outcome
 
-Array = Any  # numpy arrays of any dtype: arithmetic on them is not typed
+Array = Any
+"""A numpy array; arithmetic on arrays of any precision is not typed."""
+
 F32 = np.float32
 
 
 def scale(x: Array, p: SampleLogits) -> Array:
+    """Divide by the temperature."""
     return x / x.dtype.type(p.temperature)
 
 
 def softmax(x: Array, _: SampleLogits) -> Array:
+    """Normalise exp(x - max)."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
 def top_k(probs: Array, p: SampleLogits) -> Array:
+    """Keep what is not below the k-th largest, ties included."""
     if p.top_k <= 0:
         return np.ones(probs.shape, bool)
     return probs >= np.sort(probs, axis=-1)[..., -p.top_k, None]
@@ -42,6 +49,7 @@ def after_first(crossed: Array) -> Array:
 
 
 def unsort(values: Array, order: Array) -> Array:
+    """Put values that were taken in ``order`` back."""
     result = np.empty_like(values)
     np.put_along_axis(result, order, values, axis=-1)
     return result
@@ -49,19 +57,18 @@ def unsort(values: Array, order: Array) -> Array:
 
 def nucleus(
     crosses: Callable[[Array, Any], Array] = operator.gt,
+    shifted: Callable[[Array], Array] = after_first,
     *,
-    shift: bool = True,
     descending: bool = True,
 ) -> Callable[[Array, SampleLogits], Array]:
-    """Stable order; dropped where the sum of those before ``crosses`` top_p, in f32."""
+    """Give a nucleus in stable order, cut where the f32 sum ``crosses`` top_p."""
 
     def stage(probs: Array, p: SampleLogits) -> Array:
         if not p.top_p > 0:
             return np.ones(probs.shape, bool)
         order = np.argsort(-probs if descending else probs, axis=-1, kind="stable")
         sums = np.cumsum(np.take_along_axis(probs, order, axis=-1).astype(np.float64), axis=-1)
-        crossed = crosses(sums.astype(F32), F32(p.top_p))
-        return unsort(~(after_first(crossed) if shift else crossed), order)
+        return unsort(~shifted(crosses(sums.astype(F32), F32(p.top_p))), order)
 
     return stage
 
@@ -70,16 +77,18 @@ top_p = nucleus()
 
 
 def renormalize(kept: Array, _: SampleLogits) -> Array:
+    """Divide by the sum."""
     return kept / kept.sum(axis=-1, keepdims=True)
 
 
 def draw(probs: Array, generator: torch.Generator) -> Array:
+    """Draw as torch does: the largest p / q, q exponential."""
     q = torch.empty(probs.shape).exponential_(generator=generator).numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
         return (probs / q).argmax(axis=-1)
 
 
-@dataclass
+@dataclass(frozen=True)
 class Plain:
     """``sample_logits`` in ``precision``; every stage is rounded to f32 when it is done."""
 
@@ -94,15 +103,22 @@ class Plain:
     parameters: Callable[[SampleLogits], SampleLogits] = field(default=lambda p: p)
     mutates: bool = False
 
+    @property
+    def about(self) -> About:
+        """What it is."""
+        return About(name=self.name, samplers=(SampleLogits.sampler,))
+
     def run(self, case: Case, _: str) -> Outcome:
-        assert isinstance(case.parameters, SampleLogits)
+        """Run a case of ``sample_logits``."""
+        if not isinstance(case.parameters, SampleLogits):
+            return Outcome(declined=f"{self.name} has no {case.parameters.sampler}")
         p = self.parameters(case.parameters)
-        generator = torch.Generator().manual_seed(case.seed)
-        if case.advance:
-            torch.empty(case.advance).uniform_(generator=generator)
+        generator = start_generator(case)
         logits = case.logits.copy()
         outcome = Outcome(input=logits)
-        for call in range(case.draws):
+        if p.top_k > logits.shape[-1]:
+            outcome.failure = Failure("RuntimeError", "top_k", 0)
+        for call in range(0 if outcome.failure else case.draws):
             stages = self.stages(logits, p)
             if not np.isfinite(stages["renormalized"]).all():
                 outcome.failure = Failure("RuntimeError", "probabilities", call)
@@ -116,6 +132,7 @@ class Plain:
         return outcome
 
     def stages(self, logits: Array, p: SampleLogits) -> dict[str, Array]:
+        """Compute every stage but the token."""
         wide = self.precision
         with np.errstate(all="ignore"):
             scaled = self.scale(logits.astype(wide), p).astype(F32)
@@ -131,3 +148,66 @@ class Plain:
             "top_p_mask": by_p,
             "renormalized": final,
         }
+
+
+def forbid(x: Array, p: SimpleBatch) -> Array:
+    """Mask the forbidden token."""
+    if p.forbid_token is not None:
+        x[..., p.forbid_token] = -np.inf
+    return x
+
+
+def scale_simple(x: Array, p: SimpleBatch) -> Array:
+    """Multiply by the reciprocal."""
+    return x * F32(1 / p.temp) if p.temp != 1 else x
+
+
+def add_noise(x: Array, p: SimpleBatch, generator: torch.Generator) -> Array:
+    """Add uniform noise from torch's generator."""
+    if p.noise == 0:
+        return x
+    return x + torch.empty(x.shape).uniform_(0, p.noise, generator=generator).numpy()
+
+
+def largest(x: Array) -> Array:
+    """Take the first of the largest."""
+    return x.argmax(axis=-1)
+
+
+@dataclass(frozen=True)
+class PlainSimple:
+    """``simple_batch_sampler`` in f32, which leaves only rounding of the product open."""
+
+    name: str = "plain"
+    forbid: Callable[[Array, SimpleBatch], Array] = forbid
+    scale: Callable[[Array, SimpleBatch], Array] = scale_simple
+    add_noise: Callable[[Array, SimpleBatch, torch.Generator], Array] = add_noise
+    take: Callable[[Array], Array] = largest
+    parameters: Callable[[SimpleBatch], SimpleBatch] = field(default=lambda p: p)
+    mutates: bool = True
+
+    @property
+    def about(self) -> About:
+        """What it is."""
+        return About(name=self.name, samplers=(SimpleBatch.sampler,))
+
+    def run(self, case: Case, _: str) -> Outcome:
+        """Run a case of ``simple_batch_sampler``."""
+        if not isinstance(case.parameters, SimpleBatch):
+            return Outcome(declined=f"{self.name} has no {case.parameters.sampler}")
+        p = self.parameters(case.parameters)
+        generator = start_generator(case)
+        logits = case.logits.copy()
+        outcome = Outcome()
+        for call in range(case.draws):
+            with np.errstate(all="ignore"):
+                scaled = self.scale(self.forbid(logits.copy(), p), p)
+                noised = self.add_noise(scaled, p, generator)
+            if call == 0:
+                outcome.stages = {"scaled_logits": scaled, "noised_logits": noised}
+            outcome.tokens.append(self.take(noised).astype(np.int64).reshape(-1))
+            if self.mutates:
+                logits = noised
+        outcome.input = logits
+        outcome.generator = generator.get_state().numpy().tobytes()
+        return outcome

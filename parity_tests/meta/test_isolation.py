@@ -1,0 +1,210 @@
+"""Whatever a candidate does is an outcome: the run goes on, and nothing of it is left."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from parity_tests.meta.unruly import MARK
+from sampler_parity.case import SampleLogits
+from sampler_parity.cases.plan import PROFILES, case_of
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.isolated import Isolated, Limits
+from sampler_parity.outcome import Outcome
+from sampler_parity.run import Request, run_gate
+from sampler_parity.run_file import Run, Shard
+from sampler_parity.verdict import Verdict
+from sampler_parity.worker import IN_A_ROW
+
+SMALL = Limits(seconds=60, memory=256 << 20)
+CASES = PROFILES["quick"].count("flat")
+
+
+def limits(seconds: float) -> Limits:
+    return Limits(seconds=seconds, memory=SMALL.memory)
+
+
+def candidate(name: str) -> str:
+    return f"parity_tests.meta.unruly:{name}"
+
+
+def processes(mark: str) -> list[str]:
+    """Command lines of the processes that have ``mark`` among their arguments."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            words = path.read_bytes().decode(errors="replace").split("\0")
+        except OSError:
+            continue
+        found += [" ".join(words)] if mark in words else []
+    return found
+
+
+def outcomes(name: str, count: int, allowed: Limits = SMALL) -> list[Outcome]:
+    cases = [case_of(f"flat-{index}@0") for index in range(count)]
+    with Isolated(candidate(name), allowed) as isolated:
+        found = [isolated.run(case, "") for case in cases]
+    assert processes(candidate(name)) == []
+    return found
+
+
+def lost(outcome: Outcome) -> tuple[Verdict, str] | None:
+    return None if outcome.lost is None else (outcome.lost.verdict, outcome.lost.words)
+
+
+def test_a_calm_candidate_answers() -> None:
+    found = outcomes("Calm", 10)
+    assert [lost(outcome) for outcome in found] == [None] * 10
+    assert all(outcome.tokens for outcome in found)
+
+
+def test_a_crash_costs_its_case_only() -> None:
+    found = outcomes("Segfaults", 15)
+    crashed = [index for index, outcome in enumerate(found) if outcome.lost]
+    assert crashed == [0, 7, 14]
+    verdict, words = lost(found[7]) or ("", "")
+    assert verdict is Verdict.CRASHED
+    assert words.startswith("ended by SIGSEGV")
+
+
+def test_a_candidate_that_sleeps_is_ended() -> None:
+    [outcome] = outcomes("Sleeps", 1, limits(seconds=0.2))
+    assert lost(outcome) == (Verdict.TIMED_OUT, "no answer within 0.2 seconds")
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("Allocates", "ran out of memory: the limit is 0.25 GiB"),
+        ("Panics", "panicked: BaseException: thread 'main' panicked"),
+        ("Leaves", "ended with status 0 instead of an answer"),
+        ("Breeds", "ended by SIGABRT"),
+    ],
+)
+def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
+    for outcome in outcomes(name, 2):
+        verdict, said = lost(outcome) or ("", "")
+        assert verdict is Verdict.CRASHED
+        assert said.startswith(words)
+    assert processes(MARK) == []
+
+
+def test_what_a_candidate_prints_is_no_answer() -> None:
+    assert [lost(outcome) for outcome in outcomes("Chatters", 3)] == [None] * 3
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("pass", "ended with status 0"),
+        ("raise SystemExit('no licence')", "no licence"),
+        ("print('hello')", "is no message"),
+        ("print('{}')", "does not say what it is"),
+        ("print('{\"bytes\": -1}')", "a message of -1 bytes is none"),
+        ("print('x' * (1 << 21))", "a line without an end"),
+        ('print(\'{"about": {"name": "x"}, "protocol": 99}\')', "speaks protocol 99"),
+        ('print(\'{"about": {"name": "x", "view": "all"}}\')', "Invalid enum value 'all'"),
+    ],
+)
+def test_a_program_that_is_no_candidate(program: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(program)
+    with pytest.raises(CannotJudgeError, match=words):
+        Isolated(f"command:{sys.executable} {path}")
+
+
+ANSWERS = """
+import json, sys
+print(json.dumps({"about": {"name": "odd", "view": "tokens", "stream": "own", "effects": []}}))
+while line := sys.stdin.buffer.readline():
+    sys.stdin.buffer.read(json.loads(line)["bytes"])
+    print(%s, flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "answer",
+    ["'hello'", "'[]'", "'{\"bytes\": 3}\\nabc'", "'{\"error\": 7}'", "'{\"bytes\": 1e99}'"],
+)
+def test_an_answer_that_is_none_is_a_crash(answer: str, tmp_path: Path) -> None:
+    path = tmp_path / "program.py"
+    path.write_text(ANSWERS % answer)
+    with Isolated(f"command:{sys.executable} {path}") as isolated:
+        for _ in range(2):
+            verdict, words = lost(isolated.run(case_of("flat-0@0"), "")) or ("", "")
+            assert verdict is Verdict.CRASHED
+            assert words.startswith("answered what is no reply")
+
+
+def test_a_candidate_without_torch_starts_without_it() -> None:
+    """It takes seconds and half a gigabyte, which belong to the candidates that need it."""
+    program = (
+        "import sys, sampler_parity.host, sampler_parity.cli; sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_everything_of_a_case_comes_through(tmp_path: Path) -> None:
+    """NaN and infinity as parameters, 64-bit seeds, NaN payloads: as in one's own process."""
+    parameters = SampleLogits(float("nan"), float("inf"), -1, "argmax")
+    logits = case_of("odd-logits-3@0").logits
+    case = replace(
+        case_of("flat-0@0"), logits=logits, parameters=parameters, seed=2**64 - 1, advance=3
+    )
+    (tmp_path / "echo.py").write_text(
+        "from sampler_parity.implementation import About\n"
+        "from sampler_parity.outcome import Outcome\n"
+        "class Echo:\n"
+        "    about = About(name='echo')\n"
+        "    def run(self, case, capability):\n"
+        "        said = repr((case.parameters, case.seed, case.draws, case.advance, case.threads,\n"
+        "                     case.id, case.family, capability))\n"
+        "        return Outcome(input=case.logits, generator=said.encode())\n"
+    )
+    with Isolated("echo:Echo", environment={"PYTHONPATH": str(tmp_path)}) as isolated:
+        outcome = isolated.run(case, "avx2")
+    assert outcome.input.tobytes() == logits.tobytes()
+    expected = (parameters, case.seed, case.draws, 3, case.threads, case.id, "flat", "avx2")
+    assert outcome.generator.decode() == repr(expected)
+
+
+def gate(name: str, folder: Path, seconds: float = 60) -> Run:
+    return run_gate(
+        Request(
+            implementations=(candidate(name),),
+            families=("flat",),
+            capabilities=("avx2",),
+            folder=folder,
+            limits=limits(seconds),
+        )
+    )
+
+
+def counted(run: Run) -> Shard:
+    [shard] = run.shards
+    assert run.status == "diverges"
+    assert shard.planned == CASES == shard.compared + shard.waived
+    assert processes(candidate("")) == []
+    return shard
+
+
+def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
+    shard = counted(gate("Segfaults", tmp_path))
+    assert shard.verdicts["crashed"] == -(-CASES // 7)
+    assert shard.waived == 0
+    found = [f for f in shard.divergences if f.divergence.verdict is Verdict.CRASHED]
+    assert {f.divergence.first for f in found} == {"error"}
+    assert "SIGSEGV" in found[0].divergence.candidate
+    assert found[0].shrunken is not None
+
+
+@pytest.mark.parametrize(("name", "verdict"), [("Sleeps", "timed_out"), ("Allocates", "crashed")])
+def test_a_run_gives_up_a_candidate_that_never_answers(
+    name: str, verdict: str, tmp_path: Path
+) -> None:
+    shard = counted(gate(name, tmp_path, seconds=0.3 if name == "Sleeps" else 60))
+    assert shard.verdicts == {verdict: IN_A_ROW}
+    assert shard.waived == CASES - IN_A_ROW
+    assert f"given up after {IN_A_ROW} cases without an answer" in shard.waiver

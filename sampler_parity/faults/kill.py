@@ -1,0 +1,155 @@
+"""Whether the gate names every planted fault, at the stage and with the verdict that it declares.
+
+The cases are the same in every run, whatever its seed: a fault that is caught is caught again.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+
+from sampler_parity.case import Case, SimpleBatch
+from sampler_parity.cases.plan import case_of
+from sampler_parity.compare import compare
+from sampler_parity.compare.causes import judge
+from sampler_parity.faults.mistakes import CORRECT, MISTAKES
+from sampler_parity.faults.port import planted, port_faults
+from sampler_parity.implementation import Implementation
+from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.outcome import Outcome
+from sampler_parity.run_file import Correct, Planted
+from sampler_parity.verdict import HARMLESS, SEVERITY, Verdict
+
+FAMILIES = (
+    "gaussian", "zipf", "flat", "bf16", "f16", "top-k-tie", "top-p-tie", "sorted", "masked",
+    "huge", "denormal", "boundary", "crossing", "real-tts",
+)  # fmt: skip
+SEED = 5
+
+CASES = {"quick": 8, "full": 120}
+"""Cases of each family, by profile."""
+
+CONSEQUENCES = frozenset({("error", Verdict.ERROR), ("generator", Verdict.GENERATOR)})
+"""What any mistake can lead to: nothing is left to draw from; or no token differs by chance, and
+only the generator tells."""
+
+Pairs = list[tuple[Case, Outcome]]
+Found = Counter[tuple[str, Verdict]]
+
+
+def kill_cases(profile: str, capability: str) -> Pairs:
+    """Give the cases, those that the reference accepts, with its outcomes.
+
+    The simple sampler is called once: what a mistake leaves behind would be the next call's input.
+    """
+    reference = PythonRef()
+    pairs: Pairs = []
+    for family in FAMILIES:
+        for index in range(CASES[profile]):
+            case = replace(case_of(f"{family}-{index}@{SEED}"), threads=1, advance=0)
+            if isinstance(case.parameters, SimpleBatch):
+                case = replace(case, draws=1)
+            outcome = reference.run(case, capability)
+            if outcome.failure is None:
+                pairs.append((case, outcome))
+    return pairs
+
+
+def judged(candidate: Implementation, cases: Pairs, capability: str) -> tuple[int, Found]:
+    """Count the cases that ``candidate`` takes, and its gravest causes."""
+    taken, found = 0, Found()
+    about = candidate.about
+    for case, expected in cases:
+        if case.parameters.sampler not in about.samplers:
+            continue
+        outcome = candidate.run(case, capability)
+        taken += 1
+        comparison = compare(case, expected, outcome, about)
+        divergence = judge(case, expected, outcome, comparison, about)
+        if divergence is not None:
+            found[divergence.stage, divergence.verdict] += 1
+    return taken, found
+
+
+def plant_in_plain(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+    """Plant every mistake in a plain sampler, whose arithmetic is another than the reference's."""
+    for mistake in MISTAKES:
+        taken, found = judged(mistake.sampler, cases, capability)
+        declared = (mistake.stage, mistake.verdict)
+        others = {
+            cause
+            for cause in found
+            if cause != declared and cause not in CONSEQUENCES and cause[1] not in HARMLESS
+        }
+        killed = found[declared] > 0 and (mistake.spreads or not others)
+        yield _planted("plain", mistake.name, declared, taken, found, killed=killed)
+        done()
+
+
+def plant_in_port(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+    """Plant every mistake in the port, which has nothing but the mistake to differ by."""
+    for fault in port_faults():
+        with planted(fault.name) as candidate:
+            taken, found = judged(candidate, cases, capability)
+        declared = (fault.stage, fault.verdict)
+        others = {
+            cause
+            for cause in found
+            if cause != declared
+            and cause not in CONSEQUENCES
+            and not (cause[0] == fault.stage and cause[1] in HARMLESS)
+        }
+        killed = found[declared] > 0 and not others
+        yield _planted("port", fault.name, declared, taken, found, killed=killed)
+        done()
+
+
+def try_specimens(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+    """Judge the samplers whose faults were not planted but found."""
+    for name, specimen in SPECIMENS.items():
+        taken, found = judged(specimen.plug_in, cases, capability)
+        declared = (specimen.stage, specimen.verdict)
+        own = [verdict for stage, verdict in found if (stage, verdict) not in CONSEQUENCES]
+        gravest = max(own, key=SEVERITY.__getitem__, default=Verdict.EXACT)
+        killed = found[declared] > 0 and gravest is specimen.verdict
+        yield _planted("specimen", name, declared, taken, found, killed=killed)
+        done()
+
+
+def try_correct(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Correct]:
+    """Judge samplers that make no mistake: what is called one here is called so wrongly."""
+    for candidate in CORRECT:
+        taken, found = judged(candidate, cases, capability)
+        verdicts = Counter[str]()
+        for (_, verdict), count in found.items():
+            verdicts[verdict.value] += count
+        harmless = all(verdict in HARMLESS for _, verdict in found)
+        # A sampler that never differs shows nothing of the judge.
+        passed = harmless and verdicts[Verdict.ROUNDING] > 0
+        yield Correct(
+            name=candidate.name, cases=taken, verdicts=dict(verdicts.most_common()), passed=passed
+        )
+        done()
+
+
+def _planted(
+    where: str,
+    name: str,
+    declared: tuple[str, Verdict],
+    taken: int,
+    found: Found,
+    *,
+    killed: bool,
+) -> Planted:
+    stage, verdict = declared
+    others = {f"{s}: {v.value}": n for (s, v), n in found.most_common() if (s, v) != declared}
+    return Planted(
+        where=where,
+        name=name,
+        stage=stage,
+        verdict=verdict,
+        cases=taken,
+        caught=found[declared],
+        others=others,
+        killed=killed,
+    )
