@@ -11,7 +11,8 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from sampler_parity.case import Case
+from sampler_parity.around import Neighbour, neighbours
+from sampler_parity.case import Case, SampleLogits
 from sampler_parity.case_file import load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
@@ -56,6 +57,8 @@ def explain(what: str, capability: str | None, implementation: str, out: Console
     comparison = compare(case, reference, candidate, about)
     divergence = judge(case, reference, candidate, comparison, about)
     _print(case, capability, implementation, reference, comparison, out)
+    row = divergence.index[0] if divergence and len(divergence.index) > 1 else 0
+    _print_around(case, neighbours(case, reference, candidate, row), row, out)
     _conclude(divergence, out)
     return divergence is None
 
@@ -115,6 +118,36 @@ def _print(
             style="red" if found else None,
         )
     out.print(table)
+
+
+def _print_around(case: Case, tokens: tuple[Neighbour, ...], row: int, out: Console) -> None:
+    if not tokens or not isinstance(case.parameters, SampleLogits):
+        return
+    top_p = case.parameters.top_p
+    rule = f"; dropped where the sum before exceeds {np.float32(top_p)!s}" if top_p > 0 else ""
+    out.print(f"\nrow {row} around its cutoff, by probability{rule}", soft_wrap=True)
+    table = Table(box=None, pad_edge=False)
+    for name in ("rank", "token", "logit", "probability", "ulps", "sum before"):
+        table.add_column(name, justify="right")
+    table.add_column("reference")
+    table.add_column("candidate")
+    for found in tokens:
+        kept = [_KEPT[side] for side in (found.reference, found.candidate)]
+        table.add_row(
+            f"{found.rank:,}",
+            f"{found.token:,}",
+            f"{np.float32(found.logit)!s}",
+            f"{np.float32(found.prob)!s}",
+            "" if found.ulps is None else f"{found.ulps:,}",
+            f"{np.float32(found.before)!s}",
+            *kept,
+            style="red" if found.candidate not in {None, found.reference} else None,
+        )
+    out.print(table)
+    out.print()
+
+
+_KEPT = {True: "keeps", False: "drops", None: "not shown"}
 
 
 def _conclude(divergence: Divergence | None, out: Console) -> None:

@@ -16,11 +16,14 @@ ENTRY_POINTS = "sampler_parity.implementations"
 COMMAND = "command:"
 """What precedes a command that speaks :mod:`sampler_parity.wire`."""
 
+SPECIMEN = "specimen-"
+"""What the names of the samplers with known faults begin with."""
+
 BUILT_IN = {
     "python_ref": "sampler_parity.implementations.python_ref:PythonRef",
     "rust_ext": "sampler_parity.implementations.rust_ext:RustExt",
     **{
-        f"specimen-{name.replace('_', '-')}": f"sampler_parity.implementations.specimens:{name}"
+        f"{SPECIMEN}{name.replace('_', '-')}": f"sampler_parity.implementations.specimens:{name}"
         for name in ("simple", "fast_sampler", "wild", "rwkv_pip", "batch_inference")
     },
 }

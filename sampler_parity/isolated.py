@@ -21,7 +21,8 @@ from sampler_parity import wire
 from sampler_parity.case import Case
 from sampler_parity.confine import __file__ as confine
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.implementation import COMMAND, About, target_of
+from sampler_parity.faults.port import build_instrumented
+from sampler_parity.implementation import COMMAND, SPECIMEN, About, target_of
 from sampler_parity.outcome import Lost, Outcome
 from sampler_parity.verdict import Verdict
 from sampler_parity.wire import OUT_OF_MEMORY, Hello, Reply, WireError
@@ -94,6 +95,9 @@ class Isolated:
         self._limits = limits or Limits()
         self._environment = {**os.environ, **(environment or {})}
         self._command = command_of(name)
+        if name.startswith(SPECIMEN):
+            # Here, where it may take its time: a case may not.
+            build_instrumented()
         self._process: _Process | None = None
         self._deadline = 0.0
         self._early: Lost | None = None

@@ -1,0 +1,107 @@
+"""The listings of ``docs/plug-in.md`` work as they stand."""
+
+import re
+import subprocess
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from sampler_parity.extension import REPOSITORY
+from sampler_parity.implementation import ENTRY_POINTS, About, load_implementation, registered
+from sampler_parity.plug_in import PlugIn
+from sampler_parity.run import Request, run_gate
+from sampler_parity.run_file import Shard
+from sampler_parity.verdict import HARMLESS
+
+MANUAL = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
+
+
+def listing(name: str) -> str:
+    found = re.search(rf"<!-- {name} -->\n```\w+\n(.*?)```", MANUAL, re.DOTALL)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize("name", ["callable", "pyo3"])
+def test_a_listing_is_short(name: str) -> None:
+    assert len(listing(name).splitlines()) <= 30
+
+
+def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
+    run = run_gate(
+        Request(
+            implementations=(implementation,),
+            families=("gaussian", odd),
+            capabilities=("avx2",),
+            folder=folder,
+        )
+    )
+    [found] = [shard for shard in run.shards if shard.source == "torch"]
+    assert found.planned == found.compared + found.waived
+    assert found.compared > 1000
+    return found
+
+
+def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A correct sampler in float64 with a generator of its own: its bits differ, and no more."""
+    (tmp_path / "my_sampler.py").write_text(listing("callable"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = shard("my_sampler:sample", tmp_path / "run")
+    assert found.about == About(
+        name="my_sampler",
+        version="1.0",
+        view="probs",
+        stream="own",
+        effects=("input",),
+        samplers=("sample_logits",),
+    )
+    assert "declined: my_sampler has no simple_batch_sampler" in found.waiver
+    grave = {verdict for verdict in found.verdicts if verdict not in HARMLESS}
+    assert grave <= {"error"}
+    assert found.verdicts["rounding"] > 100
+    refused = [f for f in found.divergences if f.divergence.verdict == "error"]
+    assert {f.family for f in refused} <= {"odd-logits"}
+
+
+def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "my_binding.py").write_text(listing("pyo3"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "avx2")
+    found = shard("my_binding:sample", tmp_path / "run")
+    assert (found.about.view, found.about.stream) == ("trace", "torch")
+    assert found.about.effects == ("input", "generator")
+    assert found.divergent == 0
+
+
+def test_a_program(tmp_path: Path) -> None:
+    """Compiled as it stands, in a package of its own beside the port's dependencies."""
+    example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "largest.rs"
+    assert example.read_text(encoding="utf-8").endswith(listing("command"))
+    subprocess.run(
+        ["cargo", "build", "--release", "--locked", "--quiet", "--package", "torch-exact-sampler",
+         "--example", "largest"],
+        cwd=REPOSITORY,
+        check=True,
+    )  # fmt: skip
+    program = REPOSITORY / "target" / "release" / "examples" / "largest"
+    found = shard(f"command:{program}", tmp_path / "run", "odd-parameters")
+    assert found.about.name == "largest"
+    kinds = Counter((f.divergence.stage, f.divergence.verdict) for f in found.divergences)
+    assert {stage for stage, _ in kinds} == {"error", "token"}
+    assert found.verdicts["error"] > 100
+    assert "semantic" in found.verdicts, "of negative temperatures it takes the least likely token"
+
+
+def test_an_entry_point_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A package's metadata is all that there needs to be."""
+    (tmp_path / "my_sampler.py").write_text(listing("callable"))
+    metadata = tmp_path / "my_package-1.0.dist-info"
+    metadata.mkdir()
+    (metadata / "METADATA").write_text("Metadata-Version: 2.1\nName: my-package\nVersion: 1.0\n")
+    (metadata / "entry_points.txt").write_text(f"[{ENTRY_POINTS}]\nmine = my_sampler:sample\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert registered()["mine"] == "my_sampler:sample"
+    found = load_implementation("mine")
+    assert isinstance(found, PlugIn)
+    assert found.about.name == "my_sampler"
