@@ -1,0 +1,276 @@
+"""A run of the statistical gate: planned, drawn, judged."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from sampler_parity.statistics import subjects
+from sampler_parity.statistics.budget import FAMILY_WISE, holm
+from sampler_parity.statistics.controls import PlannedControl, faults, itself
+from sampler_parity.statistics.errors import StatisticsError
+from sampler_parity.statistics.plan import Check, Plan, plan
+from sampler_parity.statistics.result import (
+    Checked,
+    Control,
+    Decision,
+    Ecdf,
+    Look,
+    Planned,
+    StatisticsResult,
+    Status,
+)
+from sampler_parity.statistics.sources import (
+    SamplerFailedError,
+    Seeds,
+    Source,
+    port,
+    torch_reference,
+)
+from sampler_parity.statistics.tallies import Tally, UniformityTally
+from sampler_parity.statistics.uniformity import ecdf
+
+__all__ = ["plan", "run_statistics"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being drawn, and how many draws of the run are done of how many."""
+
+STANDS_IN = (
+    "The port draws where the reference's own draws are needed: the bit-exact gate shows that they "
+    "are the same for every seed. torch itself draws in the control that names it."
+)
+
+
+def run_statistics(
+    source: Source,
+    profile: str = "quick",
+    seed: int = 0,
+    progress: Progress = lambda *_: None,
+    *,
+    alpha: float = FAMILY_WISE,
+    reference: Source | None = None,
+    live: Source | None = None,
+) -> StatisticsResult:
+    """Plan every test, draw, and judge; an interruption (Ctrl-C) keeps what was drawn.
+
+    Args:
+        source: the candidate.
+        profile: ``quick`` or ``full``.
+        seed: every seed follows from it, but for the consecutive seeds 0, 1, 2, ...
+        progress: told after every chunk of draws.
+        alpha: the error budget of the run.
+        reference: what draws for the reference, and carries the planted faults; the port if
+            ``None``.
+        live: what must pass as the reference itself; torch if ``None``.
+
+    Raises:
+        CannotJudgeError: there is no such profile, or the extension is missing or stale.
+        StatisticsError: the budget is none.
+    """
+    started = time.monotonic()
+    reference = port() if reference is None else reference
+    live = torch_reference() if live is None else live
+    planned = plan(profile, source, reference, alpha=alpha)
+    controls = _controls(planned, reference, live)
+    run = _Run(source, Seeds.of_run(seed), planned, progress)
+    run.expect(controls)
+    try:
+        for check in planned.checks:
+            run.carry_out(check)
+        for control in controls:
+            run.put(control)
+    except KeyboardInterrupt:
+        run.finished = False
+    return run.conclude(profile, seed, controls, time.monotonic() - started)
+
+
+def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedControl]:
+    rule, sizes = planned.budget.rule, planned.sizes
+    row = subjects.preset_row("global", sizes.preset, rule)
+    return [
+        *faults(row, reference, rule),
+        *itself(row, subjects.tempered(), reference, live, (sizes.versus, sizes.live), rule),
+    ]
+
+
+@dataclass
+class _Outcome:
+    """What a test came to, before all of them are judged together."""
+
+    planned: Planned
+    looks: list[Look] = field(default_factory=list)
+    p: float | None = None
+    reason: str = ""
+    decision: Decision = "unfinished"
+    tally: Tally | None = None
+
+
+@dataclass
+class _Run:
+    source: Source
+    seeds: Seeds
+    planned: Plan
+    progress: Progress
+    outcomes: list[_Outcome] = field(default_factory=list)
+    controls: list[Control] = field(default_factory=list)
+    done: int = 0
+    total: int = 0
+    own: int = 0
+    finished: bool = True
+
+    def expect(self, controls: list[PlannedControl]) -> None:
+        checks = [*self.planned.checks, *(control.check for control in controls)]
+        self.total = sum(check.planned.draws for check in checks)
+
+    def carry_out(self, check: Check) -> None:
+        outcome = _Outcome(check.planned)
+        self.outcomes.append(outcome)
+        self._test(check, self.source, outcome)
+        self.own += sum(look.n * check.draws_a_unit for look in outcome.looks)
+
+    def put(self, control: PlannedControl) -> None:
+        outcome = _Outcome(control.check.planned)
+        self._test(control.check, control.source, outcome)
+        decision = outcome.decision
+        if decision == "unfinished" and outcome.p is not None:
+            decision = "rejects" if outcome.p <= self.planned.budget.rule.alpha else "passes"
+        self.controls.append(
+            Control(
+                name=control.name,
+                test=outcome.planned.name,
+                draws=outcome.planned.draws,
+                should=control.should,
+                power=control.power,
+                decision=decision,
+                p=outcome.p,
+                looks=len(outcome.looks),
+                holds=decision == control.should,
+            )
+        )
+
+    def _test(self, check: Check, source: Source, outcome: _Outcome) -> None:
+        """Take the first look, and the second where the rule asks for it."""
+        rule = self.planned.budget.rule
+        try:
+            first = self._look(check, 0, source, outcome)
+            if first.p is not None and rule.looks_again(first.p):
+                self.total += check.planned.again * check.draws_a_unit
+                second = self._look(check, 1, source, outcome)
+                if second.p is not None:
+                    outcome.p = rule.combined(first.p, second.p)
+            elif first.p is not None:
+                outcome.p = rule.combined(first.p)
+        except (StatisticsError, SamplerFailedError) as error:
+            outcome.decision, outcome.reason = "rejects", f"{error}"
+            return
+        except KeyboardInterrupt:
+            # What was drawn so far is kept, without a p-value.
+            if outcome.tally is not None:
+                outcome.looks.append(outcome.tally.look(finished=False))
+            raise
+        strays = {token: n for look in outcome.looks for token, n in look.outside.items()}
+        if strays:
+            token, times = next(iter(strays.items()))
+            outcome.decision = "rejects"
+            outcome.reason = f"token {token} is outside the mask and was drawn {times:,} times"
+
+    def _look(self, check: Check, index: int, source: Source, outcome: _Outcome) -> Look:
+        units = check.planned.again if index else check.planned.n
+        tally = outcome.tally = check.start(index)
+        for step in _steps(units, max(1, source.chunk // check.draws_a_unit)):
+            tally.add(source, self.seeds, step)
+            self.done += step * check.draws_a_unit
+            self.progress(check.planned.name, self.done, self.total)
+        look = tally.look()
+        outcome.looks.append(look)
+        if not isinstance(tally, UniformityTally):
+            outcome.tally = None
+        return look
+
+    def conclude(
+        self, profile: str, seed: int, controls: list[PlannedControl], seconds: float
+    ) -> StatisticsResult:
+        for check in self.planned.checks[len(self.outcomes) :]:
+            self.outcomes.append(_Outcome(check.planned, reason="not begun"))
+        tests = self._judge()
+        status, reasons = self._status(tests, len(controls))
+        return StatisticsResult(
+            candidate=self.source.name,
+            reference=STANDS_IN,
+            profile=profile,
+            seed=seed,
+            status=status,
+            reasons=reasons,
+            alpha=self.planned.budget.alpha,
+            budget=self.planned.sentence(),
+            tests=tests,
+            controls=tuple(self.controls),
+            ecdf=self._ecdf(),
+            draws=self.own,
+            seconds=round(seconds, 1),
+            finished=self.finished,
+        )
+
+    def _judge(self) -> tuple[Checked, ...]:
+        """Judge all tests together: a rejection without a p-value counts as one of p = 0."""
+        p_values = [
+            0.0 if outcome.decision == "rejects" else 1.0 if outcome.p is None else outcome.p
+            for outcome in self.outcomes
+        ]
+        # The controls that must pass have their share of the budget, and the largest p-values
+        # that Holm's procedure could meet.
+        shares = self.planned.budget.tests - len(p_values)
+        adjusted, rejected = holm([*p_values, *[1.0] * shares], self.planned.budget.nominal)
+        found = []
+        for outcome, level, rejects in zip(self.outcomes, adjusted, rejected, strict=False):
+            decision, reason = outcome.decision, outcome.reason
+            if outcome.p is not None and decision != "rejects":
+                decision = "rejects" if rejects else "passes"
+                reason = _in_words(outcome, level)
+            elif decision == "unfinished" and not reason:
+                reason = "interrupted: what was drawn so far is kept, and decides nothing"
+            has_p = outcome.p is not None
+            found.append(
+                Checked(
+                    planned=outcome.planned,
+                    looks=tuple(outcome.looks),
+                    p=outcome.p,
+                    adjusted=level if has_p else None,
+                    decision=decision,
+                    reason=reason,
+                )
+            )
+        return tuple(found)
+
+    def _status(self, tests: tuple[Checked, ...], controls: int) -> tuple[Status, tuple[str, ...]]:
+        rejected = [test for test in tests if test.decision == "rejects"]
+        if rejected:
+            return "diverges", tuple(f"{test.planned.name}: {test.reason}" for test in rejected)
+        reasons = [
+            f"control: {each.name} should be decided as {each.should!r}, it was {each.decision!r}"
+            for each in self.controls
+            if not each.holds
+        ]
+        open_tests = sum(test.decision == "unfinished" for test in tests)
+        if open_tests or not self.finished:
+            reasons.append(
+                f"interrupted: {open_tests} of {len(tests)} tests and "
+                f"{controls - len(self.controls)} of {controls} controls were not finished"
+            )
+        return ("unjudged", tuple(reasons)) if reasons else ("holds", ())
+
+    def _ecdf(self) -> Ecdf | None:
+        for outcome in self.outcomes:
+            tally = outcome.tally
+            if isinstance(tally, UniformityTally) and tally.p_values and not tally.stray:
+                return ecdf(tally.p_values)
+        return None
+
+
+def _steps(units: int, most: int) -> Iterator[int]:
+    for start in range(0, units, most):
+        yield min(most, units - start)
+
+
+def _in_words(outcome: _Outcome, adjusted: float) -> str:
+    looks = " and ".join(f"p = {look.p:.3g} of {look.n:,}" for look in outcome.looks)
+    return f"{looks} {outcome.planned.unit}; {adjusted:.3g} after adjusting for all tests"
