@@ -18,7 +18,7 @@ from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.goodness import MIN_EXPECTED, Counts
 from sampler_parity.statistics.law import Law
-from sampler_parity.statistics.power import draws_needed, pooled
+from sampler_parity.statistics.power import draws_needed, pool, pooled
 
 HEADS = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
 BANDS = (2, 4, 8, 12, 16, 24, 32)
@@ -52,6 +52,11 @@ class Cells:
     def masses(self, law: Law) -> npt.NDArray[np.float64]:
         """Give the mass of another law in each cell, f64 [cells]; what is outside is left out."""
         return pooled(law, self.cell_of, len(self))
+
+    def blur(self, law: Law) -> float:
+        """Give the noncentrality of one draw that the law's slack can make, at the most."""
+        slack = np.broadcast_to(np.asarray(law.slack, np.float64), law.probabilities.shape)
+        return float((pool(slack, self.cell_of, len(self)) ** 2 / self.probabilities).sum())
 
     def counts(self, counts: Counts) -> Counts:
         """Pool the counts of tokens, i64 [V], into i64 [cells]."""
@@ -126,7 +131,8 @@ def build(law: Law, draws: int, head: int, bands: int, fewest: int = MIN_EXPECTE
         for start, end in zip(starts, ends, strict=True)
     )
     alone = sum(end - start == 1 for start, end in zip(starts, ends, strict=True))
-    scheme = f"{alone} tokens one by one and {len(starts) - alone} rank bands of about equal mass"
+    bands = len(starts) - alone
+    scheme = f"{alone} tokens one by one, {bands} rank bands of about equal mass"
     return Cells(scheme, cell_of, probabilities, words)
 
 

@@ -1,14 +1,14 @@
 """A run of the statistical gate: planned, drawn, judged."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.plan import Check, Plan, plan
+from sampler_parity.statistics.plan import SAMPLERS, Check, Plan, plan
 from sampler_parity.statistics.result import (
     Checked,
     Control,
@@ -49,6 +49,7 @@ def run_statistics(
     alpha: float = FAMILY_WISE,
     reference: Source | None = None,
     live: Source | None = None,
+    samplers: Sequence[str] = SAMPLERS,
 ) -> StatisticsResult:
     """Plan every test, draw, and judge; an interruption (Ctrl-C) keeps what was drawn.
 
@@ -61,15 +62,16 @@ def run_statistics(
         reference: what draws for the reference, and carries the planted faults; the port if
             ``None``.
         live: what must pass as the reference itself; torch if ``None``.
+        samplers: those that the candidate has; the tests of others are waived.
 
     Raises:
-        CannotJudgeError: there is no such profile, or the extension is missing or stale.
+        CannotJudgeError: there is no such profile or sampler, or the extension is missing or stale.
         StatisticsError: the budget is none.
     """
     started = time.monotonic()
     reference = port() if reference is None else reference
     live = torch_reference() if live is None else live
-    planned = plan(profile, source, reference, alpha=alpha)
+    planned = plan(profile, source, reference, alpha=alpha, samplers=samplers)
     controls = _controls(planned, reference, live)
     run = _Run(source, Seeds.of_run(seed), planned, progress)
     run.expect(controls)
@@ -203,6 +205,7 @@ class _Run:
             alpha=self.planned.budget.alpha,
             budget=self.planned.sentence(),
             tests=tests,
+            waived=self.planned.waived,
             controls=tuple(self.controls),
             ecdf=self._ecdf(),
             draws=self.own,

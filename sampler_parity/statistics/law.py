@@ -28,8 +28,8 @@ class Law:
         probabilities: f64 [V], sum 1 to within 1e-12; read-only.
         possible: bool [V]; a token elsewhere can never be drawn. Contains every positive
             probability.
-        granularity: at most this total-variation distance lies between it and what the reference
-            draws in f32.
+        slack: f64 [V], or one number for all: each probability of what the reference draws in f32
+            is within it of the exact one.
         stray: the reference itself draws an impossible token with at most this probability.
 
     Raises:
@@ -38,7 +38,7 @@ class Law:
 
     probabilities: npt.NDArray[np.float64]
     possible: npt.NDArray[np.bool_]
-    granularity: float = 0.0
+    slack: npt.NDArray[np.float64] | float = 0.0
     stray: float = 0.0
 
     def __post_init__(self) -> None:
@@ -53,6 +53,11 @@ class Law:
             raise StatisticsError("a token of positive probability is not among the possible ones")
         p.flags.writeable = False
 
+    @property
+    def granularity(self) -> float:
+        """A bound on the total-variation distance between the law and what f32 draws."""
+        return float(np.broadcast_to(self.slack, self.probabilities.shape).sum() / 2)
+
     @cached_property
     def ranked(self) -> npt.NDArray[np.int64]:
         """The possible tokens, i64, the most probable first, ties by index."""
@@ -62,7 +67,7 @@ class Law:
 
 def normalised(
     weights: npt.NDArray[np.float32] | npt.NDArray[np.float64],
-    granularity: float = 0.0,
+    slack: npt.NDArray[np.float64] | float = 0.0,
     stray: float = 0.0,
 ) -> Law:
     """Divide weights [V] by their sum in f64; the possible tokens are those of positive weight.
@@ -74,7 +79,7 @@ def normalised(
     total = exact.sum()
     if not np.isfinite(total) or total <= 0:
         raise StatisticsError(f"weights that sum to {total} are no distribution")
-    return Law(exact / total, exact > 0, granularity, stray)
+    return Law(exact / total, exact > 0, slack, stray)
 
 
 def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
@@ -100,17 +105,17 @@ def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
 def _race_of_ratios(renormalized: npt.NDArray[np.float32]) -> Law:
     """The law of the first largest p / q, each q a draw of Exp(1): p / sum(p).
 
-    q and the ratio are rounded to f32, so that two ratios compare wrongly only where the true ones
-    are within a factor 1 + 4u of each other, u = 2^-24. The race being memoryless, the second
-    arrival comes within that factor of the first with probability at most 4u (1 - sum p^2). A
-    uniform of 53 bits can change an order only where a rival's threshold falls into its own step,
-    2^-53 for each token. An impossible token is drawn where its uniform is exactly 0: 0 / 0 is a
-    NaN, which torch's argmax takes.
+    q and the ratio are rounded to f32, u = 2^-24 each, so that no token wins the rounded race that
+    would lose the exact one with its p raised by a factor 1 + 4u; and that one has the probability
+    p (1 + 4u) / (1 + 4u p) <= p + 4u p (1 - p). Below, likewise. The uniforms have 53 bits: that
+    moves an order only where a rival's threshold lies in a uniform's own step, 2^-53 each.
+    An impossible token is drawn where its uniform is exactly 0: 0 / 0 is a NaN, which torch's
+    argmax takes.
     """
     p = renormalized.astype(np.float64)
-    impossible = int(np.count_nonzero(p == 0))
-    bound = 4 * UNIT_F32 * (1 - float((p * p).sum())) + len(p) * UNIFORM_STEP
-    return normalised(renormalized, max(bound, 0.0), impossible * UNIFORM_STEP)
+    possible = p > 0
+    slack = 4 * UNIT_F32 * p * (1 - p) + possible * (int(possible.sum()) * UNIFORM_STEP)
+    return normalised(renormalized, slack, int((~possible).sum()) * UNIFORM_STEP)
 
 
 def _noise(scaled: npt.NDArray[np.float32], parameters: SimpleBatch) -> Law:
@@ -118,8 +123,9 @@ def _noise(scaled: npt.NDArray[np.float32], parameters: SimpleBatch) -> Law:
 
     The noise has 24 bits, its product and the sum are rounded to f32: two noised logits compare
     wrongly only where the true ones are within h of each other, h the sum of one step of the noise,
-    two roundings of the product and two of the sum. Each of K racers has density 1 / noise, so it
-    wins by less than h with probability at most h / noise, and any of them with K h / noise.
+    two roundings of the product and two of the sum. So no token wins the rounded race that would
+    lose the exact one with its own logit raised by h; and that one has at most h / noise times the
+    probability more that all others are below the top of its raised range. Below, likewise.
     """
     noise = float(np.float32(parameters.noise))
     values = scaled.astype(np.float64)
@@ -127,11 +133,15 @@ def _noise(scaled: npt.NDArray[np.float32], parameters: SimpleBatch) -> Law:
     if noise == 0:
         return Law(probabilities, probabilities > 0)
     largest = values.max()
-    near = float(np.spacing(np.float32(abs(largest) + 2 * noise))) + 3 * UNIT_F32 * noise
-    possible = values > largest - noise - near
-    racers = int(np.count_nonzero(possible))
-    bound = min(racers * near / noise, 1.0) if racers > 1 else 0.0
-    return Law(probabilities, possible, bound)
+    h = float(np.spacing(np.float32(abs(largest) + 2 * noise))) + 3 * UNIT_F32 * noise
+    possible = values > largest - noise - h
+    racers = values[possible]
+    below = np.clip((racers[:, None] + noise + h - racers[None, :]) / noise, 0.0, 1.0)
+    np.fill_diagonal(below, 1.0)
+    slack = np.zeros(len(values))
+    if len(racers) > 1:
+        slack[possible] = below.prod(axis=1) * (h / noise)
+    return Law(probabilities, possible, slack)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sampler_parity.case import SampleLogits, SimpleBatch
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.alternatives import declared
@@ -37,7 +38,10 @@ from sampler_parity.statistics.tallies import (
 from sampler_parity.statistics.uniformity import smallest_deviation
 
 LAGS = (1, 2, 5)
+SAMPLERS = (SampleLogits.sampler, SimpleBatch.sampler)
 SHOWN_PARTITIONS = 5
+MOST_BLUR = 0.01
+"""Noncentrality that f32 may make: it moves a p-value near 1e-8 by less than a factor of 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +74,11 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(1_000_000, 300_000, 200_000, 20_000, 100_000, 30_000, 50_000, 300, 4000, 8000),
+    "quick": Profile(
+        1_000_000, 300_000, 200_000, 100_000, 100_000, 30_000, 50_000, 300, 4000, 8000
+    ),
     "full": Profile(
-        4_000_000, 1_000_000, 1_000_000, 200_000, 500_000, 200_000, 200_000, 2000, 4000, 50_000
+        4_000_000, 1_000_000, 1_000_000, 400_000, 500_000, 200_000, 200_000, 2000, 4000, 50_000
     ),
 }
 SLOW = {
@@ -105,6 +111,7 @@ class Plan:
     sizes: Profile
     budget: Budget
     checks: tuple[Check, ...]
+    waived: tuple[str, ...]
 
     def sentence(self) -> str:
         """Say the budget in words, with what it does not cover."""
@@ -122,6 +129,7 @@ def plan(
     reference: Source,
     *,
     alpha: float = FAMILY_WISE,
+    samplers: Sequence[str] = SAMPLERS,
     passing_controls: int = 2,
 ) -> Plan:
     """Fix the tests of a run, before anything is drawn.
@@ -131,33 +139,41 @@ def plan(
         source: the candidate; a slow one gets fewer draws.
         reference: whose draws the candidate's are held against.
         alpha: the error budget of the run.
+        samplers: those that the candidate has; the tests of others are waived.
         passing_controls: controls that must pass, which share the budget.
 
     Raises:
-        CannotJudgeError: there is no such profile.
+        CannotJudgeError: there is no such profile or sampler, or no sampler at all.
         StatisticsError: the budget is none.
     """
     if profile not in PROFILES:
         raise CannotJudgeError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
     sizes = (PROFILES if source.fast else SLOW)[profile]
-    makers = _makers(sizes, reference)
+    if not samplers or not set(samplers) <= set(SAMPLERS):
+        raise CannotJudgeError(f"samplers {list(samplers)} are not some of {', '.join(SAMPLERS)}")
+    by_sampler = _makers(sizes, reference, samplers)
+    makers = [make for sampler in samplers for make in by_sampler[sampler]]
+    waived = tuple(
+        f"{len(by_sampler[sampler])} tests of {sampler} are waived: {source.name} has no such "
+        "sampler"
+        for sampler in SAMPLERS
+        if sampler not in samplers
+    )
     budget = Budget(alpha, len(makers) + passing_controls)
-    return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers))
+    return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), waived)
 
 
 Maker = Callable[[Rule], Check]
 
 
-def _makers(sizes: Profile, reference: Source) -> list[Maker]:
+def _makers(sizes: Profile, reference: Source, samplers: Sequence[str]) -> dict[str, list[Maker]]:
     def on_preset(preset: str) -> Maker:
         return lambda rule: frequencies(
             subjects.preset_row(preset, sizes.preset, rule), sizes.preset, rule
         )
 
     def on_preset_in_bf16(preset: str) -> Maker:
-        return lambda rule: frequencies(
-            subjects.rounded(subjects.preset_row(preset, sizes.preset, rule)), sizes.case, rule
-        )
+        return lambda rule: frequencies(subjects.rounded(preset), sizes.case, rule)
 
     def against_reference(preset: str) -> Maker:
         return lambda rule: versus(
@@ -173,25 +189,29 @@ def _makers(sizes: Profile, reference: Source) -> list[Maker]:
     def side_by_side(one: Callable[[int], Subject]) -> Maker:
         return lambda rule: rows((one(0), one(1)), sizes.rows, rule)
 
-    return [
-        on_preset("global"),
-        on_preset("semantic"),
-        against_reference("global"),
-        against_reference("semantic"),
-        on_preset_in_bf16("global"),
-        on_preset_in_bf16("semantic"),
-        on(subjects.flat, sizes.case),
-        on(subjects.tied, sizes.case),
-        on(subjects.tempered, sizes.case),
-        on(subjects.noisy, sizes.case),
-        on(subjects.noisy_forbidden, sizes.case),
-        on(subjects.noisy_real, sizes.costly),
-        *(at_lag(lag) for lag in LAGS),
-        lambda rule: consecutive_seeds(subjects.tempered(), sizes.seeds, rule),
-        side_by_side(subjects.tempered),
-        side_by_side(subjects.noisy),
-        lambda rule: uniformity(sizes.cases, sizes.case_draws, rule),
-    ]
+    return {
+        SampleLogits.sampler: [
+            on_preset("global"),
+            on_preset("semantic"),
+            against_reference("global"),
+            against_reference("semantic"),
+            on_preset_in_bf16("global"),
+            on_preset_in_bf16("semantic"),
+            on(subjects.flat, sizes.case),
+            on(subjects.tied, sizes.case),
+            on(subjects.tempered, sizes.case),
+            *(at_lag(lag) for lag in LAGS),
+            lambda rule: consecutive_seeds(subjects.tempered(), sizes.seeds, rule),
+            side_by_side(subjects.tempered),
+            lambda rule: uniformity(sizes.cases, sizes.case_draws, rule, samplers),
+        ],
+        SimpleBatch.sampler: [
+            on(subjects.noisy, sizes.case),
+            on(subjects.noisy_forbidden, sizes.case),
+            on(subjects.noisy_real, sizes.costly),
+            side_by_side(subjects.noisy),
+        ],
+    }
 
 
 def frequencies(subject: Subject, draws: int, rule: Rule) -> Check:
@@ -256,6 +276,12 @@ def _frequency_plan(
     words = [f"{smallest:.2%} of the draws moved between cells"]
     if temperature is not None:
         words.insert(0, f"a temperature off by {temperature:.2%}")
+    blur = GROWTH * effective * cells.blur(law)
+    if blur > MOST_BLUR:
+        raise StatisticsError(
+            f"{subject.name}: f32's own granularity, {law.granularity:.1g} of the mass, might show "
+            f"in {GROWTH * draws:,} draws"
+        )
     return Planned(
         name=name,
         question=question,
@@ -287,6 +313,7 @@ def _frequency_plan(
         smallest_distance=smallest,
         smallest_temperature=temperature,
         granularity=law.granularity,
+        blur=blur,
         stray=law.stray * draws * (1 + rule.margin * GROWTH),
     )
 
@@ -394,9 +421,10 @@ def pair_cells(pair: tuple[Subject, Subject], n: int) -> tuple[Cells, Cells]:
     raise StatisticsError(f"{n} pairs are too few for two bands on either side")
 
 
-def uniformity(cases: int, draws: int, rule: Rule) -> Check:
+def uniformity(cases: int, draws: int, rule: Rule, samplers: Sequence[str] = SAMPLERS) -> Check:
     """Plan to hold the p-values of many small cases against the uniform distribution."""
-    chosen = small_cases(draws)
+    every = small_cases(draws)
+    chosen = [each for each in every if each[0].parameters.sampler in samplers]
     deviation = smallest_deviation(cases, rule)
     planned = Planned(
         name="p-values of many cases",

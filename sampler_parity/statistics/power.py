@@ -147,7 +147,12 @@ def _per_draw(law: Law, cell_of: npt.NDArray[np.int64], p: Masses) -> float:
 
 def pooled(law: Law, cell_of: npt.NDArray[np.int64], cells: int) -> Masses:
     """Give the mass of ``law`` in each cell, f64 [cells]; what is outside them is left out."""
-    masses = np.zeros(cells)
+    return pool(law.probabilities, cell_of, cells)
+
+
+def pool(values: Masses, cell_of: npt.NDArray[np.int64], cells: int) -> Masses:
+    """Sum the values of tokens, f64 [V], by cell, f64 [cells]."""
+    sums = np.zeros(cells)
     inside = cell_of >= 0
-    np.add.at(masses, cell_of[inside], law.probabilities[inside])
-    return masses
+    np.add.at(sums, cell_of[inside], values[inside])
+    return sums

@@ -67,6 +67,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
             with a power of 0.99; of the p-values' distribution function for their uniformity.
         smallest_temperature: the smallest relative temperature error caught with a power of 0.99.
         granularity: the total-variation distance that f32 can make between law and reference.
+        blur: the noncentrality that it can make in the second look, of which some tens are needed.
         stray: probability that the reference itself draws an impossible token, in both looks.
     """
 
@@ -91,6 +92,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     smallest_distance: float
     smallest_temperature: float | None = None
     granularity: float = 0.0
+    blur: float = 0.0
     stray: float = 0.0
 
 
@@ -108,6 +110,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
         p: the p-value of this look, twice the smaller one of two statistics; ``None`` where a token
             outside the mask made it needless, or where the draws were not finished.
         outside: tokens drawn that cannot be, with how often.
+        reference: the counts of the reference, where its draws were needed.
     """
 
     n: int
@@ -118,6 +121,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     df: int
     p: float | None
     outside: dict[str, int] = {}
+    reference: tuple[int, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -195,6 +199,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
         alpha: the error budget of the run.
         budget: the same in words.
         tests: every planned test.
+        waived: tests that were not planned, and why, one sentence each.
         controls: every control.
         ecdf: the p-values of many cases.
         draws: draws of the candidate.
@@ -211,6 +216,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     alpha: float
     budget: str
     tests: tuple[Checked, ...]
+    waived: tuple[str, ...]
     controls: tuple[Control, ...]
     ecdf: Ecdf | None
     draws: int

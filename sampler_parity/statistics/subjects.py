@@ -51,9 +51,12 @@ def preset_rows(preset: str) -> tuple[Subject, ...]:
     return tuple(each for each in rows if len(each.law.ranked) > 1)
 
 
-def rounded(real: Subject) -> Subject:
-    """Round a subject's logits to bf16, as models give them: ties everywhere."""
-    return subject(f"{real.name}, in bf16", round_bf16(real.logits.copy()), real.parameters)
+@cache
+def rounded(preset: str) -> Subject:
+    """Round the row of the highest entropy to bf16, as models give logits: ties everywhere."""
+    flattest = preset_rows(preset)[-1]
+    name = f"{flattest.name}, in bf16"
+    return subject(name, round_bf16(flattest.logits.copy()), flattest.parameters)
 
 
 @cache

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from scipy import stats
@@ -86,7 +87,8 @@ class HomogeneityTally:
         found = homogeneity(one, other) if finished and not stray else None
         total = max(1, int(one.sum() + other.sum()))
         expected = np.asarray((one + other) * (int(one.sum()) / total), dtype=np.float64)
-        return _look(int(self.one.sum()), one, expected, found, stray)
+        look = _look(int(self.one.sum()), one, expected, found, stray)
+        return msgspec.structs.replace(look, reference=tuple(other.tolist()))
 
 
 @dataclass
