@@ -102,38 +102,10 @@ def build(law: Law, draws: int, head: int, bands: int, fewest: int = MIN_EXPECTE
     Raises:
         StatisticsError: fewer than two cells are left.
     """
-    ranked = law.ranked
-    mass = law.probabilities[ranked]
-    enough = fewest / draws
-    head = min(head, int(np.searchsorted(-mass, -enough, side="right")))
-    starts = list(range(head))
-    if head < len(ranked):
-        target = max(mass[head:].sum() / bands, enough)
-        starts.append(head)
-        filled = 0.0
-        for rank in range(head, len(ranked)):
-            # A token of an equal share closes its band, whatever the last bit of the sum is.
-            if filled >= target * (1 - 1e-9):
-                starts.append(rank)
-                filled = 0.0
-            filled += mass[rank]
-        if filled < enough and len(starts) > 1:
-            starts.pop()
-    if len(starts) < 2:  # noqa: PLR2004  (one cell has nothing to say)
+    starts = _starts(law, draws, head, bands, fewest)
+    if len(starts) < TWO:
         raise StatisticsError(f"{draws} draws of this law fill one cell only: nothing to test")
-    cell_of = np.full(len(law.probabilities), -1, np.int64)
-    ends = [*starts[1:], len(ranked)]
-    for cell, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        cell_of[ranked[start:end]] = cell
-    probabilities = np.array([mass[s:e].sum() for s, e in zip(starts, ends, strict=True)])
-    words = tuple(
-        f"token {ranked[start]}" if end - start == 1 else f"ranks {start + 1} to {end}"
-        for start, end in zip(starts, ends, strict=True)
-    )
-    alone = sum(end - start == 1 for start, end in zip(starts, ends, strict=True))
-    bands = len(starts) - alone
-    scheme = f"{alone} tokens one by one, {bands} rank bands of about equal mass"
-    return Cells(scheme, cell_of, probabilities, words)
+    return _cells(law, starts)
 
 
 def choose(
@@ -149,33 +121,84 @@ def choose(
     Raises:
         StatisticsError: no partition has two cells.
     """
-    candidates: dict[tuple[str, ...], Cells] = {}
-    for head in HEADS:
-        for bands in BANDS:
-            try:
-                cells = build(law, draws, head, bands, fewest)
-            except StatisticsError:
-                continue
-            candidates.setdefault(cells.words, cells)
+    candidates = {
+        starts: None
+        for head in HEADS
+        for bands in BANDS
+        if len(starts := _starts(law, draws, head, bands, fewest)) >= TWO
+    }
     if not candidates:
         raise StatisticsError(f"{draws} draws of this law fill one cell only: nothing to test")
-    weighed = [
-        (_weigh(cells, draws, alternatives, rule, power), cells) for cells in candidates.values()
-    ]
+    ranked = [(each.words, each.law.probabilities[law.ranked]) for each in alternatives]
+    weighed = [(_weigh(law, starts, draws, ranked, rule, power), starts) for starts in candidates]
     weighed.sort(key=lambda pair: (-pair[0].caught, pair[0].draws, pair[0].cells))
-    return Choice(weighed[0][1], tuple(considered for considered, _ in weighed))
+    return Choice(_cells(law, weighed[0][1]), tuple(considered for considered, _ in weighed))
+
+
+TWO = 2
+"""One cell has nothing to say."""
+Starts = tuple[int, ...]
+"""The first rank, from 0, of every cell."""
+
+
+def _starts(law: Law, draws: int, head: int, bands: int, fewest: int) -> Starts:
+    mass = law.probabilities[law.ranked]
+    enough = fewest / draws
+    head = min(head, int(np.searchsorted(-mass, -enough, side="right")))
+    starts = list(range(head))
+    if head < len(mass):
+        # A token of an equal share closes its band, whatever the last bit of the sum is.
+        target = max(float(mass[head:].sum()) / bands, enough) * (1 - 1e-9)
+        filled = target
+        for rank, share in enumerate(mass[head:].tolist(), head):
+            if filled >= target:
+                starts.append(rank)
+                filled = 0.0
+            filled += share
+        if filled < enough and len(starts) > 1:
+            starts.pop()
+    return tuple(starts)
+
+
+def _scheme(starts: Starts, ranks: int) -> str:
+    ends = (*starts[1:], ranks)
+    alone = sum(end - start == 1 for start, end in zip(starts, ends, strict=True))
+    return f"{alone} tokens one by one, {len(starts) - alone} rank bands of about equal mass"
+
+
+def _cells(law: Law, starts: Starts) -> Cells:
+    ranked = law.ranked
+    ends = (*starts[1:], len(ranked))
+    spans = list(zip(starts, ends, strict=True))
+    cell_of = np.full(len(law.probabilities), -1, np.int64)
+    cell_of[ranked] = np.repeat(np.arange(len(starts)), [end - start for start, end in spans])
+    words = tuple(
+        f"token {ranked[start]}" if end - start == 1 else f"ranks {start + 1} to {end}"
+        for start, end in spans
+    )
+    masses = np.add.reduceat(law.probabilities[ranked], starts)
+    return Cells(_scheme(starts, len(ranked)), cell_of, masses, words)
 
 
 def _weigh(
-    cells: Cells, draws: int, alternatives: Sequence[Alternative], rule: Rule, power: float
+    law: Law,
+    starts: Starts,
+    draws: int,
+    alternatives: Sequence[tuple[str, npt.NDArray[np.float64]]],
+    rule: Rule,
+    power: float,
 ) -> Considered:
-    needed = [
-        (draws_needed(cells.probabilities, cells.masses(alternative.law), rule, power), alternative)
-        for alternative in alternatives
+    """Count what a partition catches; the alternatives come by the law's ranks."""
+    p = np.add.reduceat(law.probabilities[law.ranked], starts)
+    caught = [
+        (needed, words)
+        for words, q in alternatives
+        if (needed := draws_needed(p, np.add.reduceat(q, starts), rule, power)) <= draws
     ]
-    caught = [(n, alternative.words) for n, alternative in needed if n <= draws]
     most, hardest = max(caught, default=(np.inf, "none of them"))
-    return Considered(cells.scheme, len(cells), len(caught), float(most), hardest)
+    return Considered(
+        _scheme(starts, len(law.ranked)), len(starts), len(caught), float(most), hardest
+    )
 
 
 def product(one: Cells, other: Cells) -> npt.NDArray[np.float64]:

@@ -12,7 +12,7 @@ from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import STATISTICS
 from sampler_parity.statistics.law import Law, Parameters, Subject, law_of
-from sampler_parity.statistics.plan import Check, frequencies, versus
+from sampler_parity.statistics.planning import Check, frequencies, versus
 from sampler_parity.statistics.power import chance_of
 from sampler_parity.statistics.result import Decision
 from sampler_parity.statistics.sources import Logits, Source, Tokens
@@ -24,7 +24,7 @@ PERIOD = 1000
 """Draws after which the planted generator begins again."""
 SURE = 1 - 1e-6
 """Power that a control's number of draws is chosen for: a miss would end the run unjudged."""
-SIZES = tuple(n * 10**k for k in (4, 5, 6) for n in (2, 4, 8))
+SIZES = tuple(n * 10**k for k in (4, 5, 6) for n in (2, 3, 4, 6, 8, 12))
 
 
 @dataclass(frozen=True)
@@ -124,8 +124,10 @@ def periodic(sound: Source, period: int) -> FaultySource:
     return FaultySource(sound, f"a generator that repeats itself after {period:,} draws", spoil)
 
 
-def faults(subject: Subject, sound: Source, rule: Rule) -> list[PlannedControl]:
-    """Plan every planted fault, each with the fewest draws that make a miss very unlikely.
+def faults(
+    subject: Subject, sound: Source, rule: Rule, power: float = SURE
+) -> list[PlannedControl]:
+    """Plan every planted fault, each with the fewest draws that give its test ``power``.
 
     Raises:
         StatisticsError: a fault cannot be caught on this subject.
@@ -141,22 +143,26 @@ def faults(subject: Subject, sound: Source, rule: Rule) -> list[PlannedControl]:
     ]
     altered.append((tailless(sound, law, TAIL), without_tail(law, TAIL)))
     altered.append((exchanged(sound, one, other), swapped(law, one, other)))
-    return [
-        *(_caught(subject, source, rule, _by_law(subject, spoilt)) for source, spoilt in altered),
-        _caught(subject, periodic(sound, PERIOD), rule, _by_period),
+    chances: list[tuple[FaultySource, Chance]] = [
+        *((source, _by_law(subject, spoilt)) for source, spoilt in altered),
+        (periodic(sound, PERIOD), _by_period),
     ]
+    checks: dict[int, Check] = {}
+    found = []
+    for source, chance in chances:
+        for draws in SIZES:
+            if draws not in checks:
+                checks[draws] = frequencies(subject, draws, rule)
+            reached = chance(checks[draws], draws, rule)
+            if reached >= power:
+                found.append(PlannedControl(source.name, source, checks[draws], "rejects", reached))
+                break
+        else:
+            raise StatisticsError(f"{SIZES[-1]:,} draws are too few to catch {source.name}")
+    return found
 
 
 Chance = Callable[[Check, int, Rule], float]
-
-
-def _caught(subject: Subject, source: FaultySource, rule: Rule, chance: Chance) -> PlannedControl:
-    for draws in SIZES:
-        check = frequencies(subject, draws, rule)
-        power = chance(check, draws, rule)
-        if power >= SURE:
-            return PlannedControl(source.name, source, check, "rejects", power)
-    raise StatisticsError(f"{SIZES[-1]:,} draws are too few to catch {source.name}")
 
 
 def _by_law(subject: Subject, spoilt: Law) -> Chance:

@@ -8,7 +8,7 @@ from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.plan import SAMPLERS, Check, Plan, plan
+from sampler_parity.statistics.planning import SAMPLERS, Check, Plan, plan
 from sampler_parity.statistics.result import (
     Checked,
     Control,
@@ -34,6 +34,8 @@ __all__ = ["plan", "run_statistics"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being drawn, and how many draws of the run are done of how many."""
 
+FAULTS_SHOW_AT = 1_000_000
+"""Draws that the controls' row of real logits is chosen for."""
 STANDS_IN = (
     "The port draws where the reference's own draws are needed: the bit-exact gate shows that they "
     "are the same for every seed. torch itself draws in the control that names it."
@@ -87,7 +89,7 @@ def run_statistics(
 
 def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedControl]:
     rule, sizes = planned.budget.rule, planned.sizes
-    row = subjects.preset_row("global", sizes.preset, rule)
+    row = subjects.preset_row("global", FAULTS_SHOW_AT, rule)
     return [
         *faults(row, reference, rule),
         *itself(row, subjects.tempered(), reference, live, (sizes.versus, sizes.live), rule),

@@ -187,9 +187,11 @@ def subject(name: str, logits: npt.NDArray[np.float32], parameters: Parameters) 
 
 def tilted(law: Law, factor: float) -> Law:
     """Raise every probability to the power 1 / ``factor``, and normalise."""
-    with np.errstate(divide="ignore"):
-        logs = np.log(law.probabilities) / factor
-    return normalised(np.exp(logs - logs.max()))
+    positive = law.probabilities > 0
+    logs = np.log(law.probabilities[positive]) / factor
+    weights = np.zeros(len(positive))
+    weights[positive] = np.exp(logs - logs.max())
+    return normalised(weights)
 
 
 def distance(one: Law, other: Law) -> float:

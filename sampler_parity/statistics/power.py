@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
@@ -45,10 +45,10 @@ def chance(noncentrality: float, df: int, rule: Rule) -> float:
 
 
 def _beyond(level: float, df: int, noncentrality: float) -> float:
-    critical = stats.chi2.isf(level / STATISTICS, df)
+    critical = special.chdtri(df, level / STATISTICS)
     if noncentrality == 0:
-        return float(stats.chi2.sf(critical, df))
-    return float(stats.ncx2.sf(critical, df, min(noncentrality, CERTAIN)))
+        return float(special.chdtrc(df, critical))
+    return float(1 - special.chndtr(critical, df, min(noncentrality, CERTAIN)))
 
 
 @cache

@@ -82,7 +82,7 @@ PROFILES = {
     ),
 }
 SLOW = {
-    "quick": Profile(20_000, 10_000, 10_000, 5000, 8000, 4000, 4000, 20, 2000, 8000),
+    "quick": Profile(30_000, 20_000, 10_000, 8000, 8000, 8000, 8000, 20, 2000, 8000),
     "full": Profile(200_000, 50_000, 100_000, 20_000, 50_000, 20_000, 20_000, 100, 2000, 50_000),
 }
 """The same for a candidate of fractions of a millisecond a draw."""
@@ -177,7 +177,7 @@ def _makers(sizes: Profile, reference: Source, samplers: Sequence[str]) -> dict[
 
     def against_reference(preset: str) -> Maker:
         return lambda rule: versus(
-            subjects.preset_row(preset, sizes.preset, rule), sizes.versus, rule, reference
+            subjects.preset_row(preset, sizes.versus // 2, rule), sizes.versus, rule, reference
         )
 
     def on(subject: Callable[[], Subject], draws: int) -> Maker:
@@ -319,7 +319,8 @@ def _frequency_plan(
 
 
 def _finite(draws: float) -> int | None:
-    return int(np.ceil(draws)) if np.isfinite(draws) else None
+    """Round up; fewer than two cells' worth of draws are no test at all."""
+    return max(2 * MIN_EXPECTED, int(np.ceil(draws))) if np.isfinite(draws) else None
 
 
 def successive(subject: Subject, lag: int, n: int, rule: Rule) -> Check:

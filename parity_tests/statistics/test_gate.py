@@ -1,0 +1,296 @@
+"""A run of the statistical gate: what passes, what does not, and what is never a pass."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+import msgspec
+import numpy as np
+import pytest
+
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.statistics import planning, subjects
+from sampler_parity.statistics.budget import Budget
+from sampler_parity.statistics.controls import (
+    SURE,
+    FaultySource,
+    PlannedControl,
+    exchanged,
+    faults,
+    mistempered,
+    periodic,
+    tailless,
+)
+from sampler_parity.statistics.errors import StatisticsError
+from sampler_parity.statistics.gate import _Run, plan, run_statistics
+from sampler_parity.statistics.law import Parameters
+from sampler_parity.statistics.planning import Check, Plan, Profile, frequencies, versus
+from sampler_parity.statistics.result import Look, StatisticsResult
+from sampler_parity.statistics.sources import Logits, PortSource, Seeds, Source, Tokens, port
+
+TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
+Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
+
+
+@pytest.fixture(scope="module")
+def sound() -> PortSource:
+    return port()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tiny() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(planning.PROFILES, "quick", TINY)
+        yield
+
+
+@pytest.fixture(scope="module")
+def result(sound: PortSource, tiny: None) -> StatisticsResult:  # noqa: ARG001  (order)
+    return run_statistics(sound, "quick", seed=0)
+
+
+def judged(source: Source, checks: list[Check], seed: int = 0) -> StatisticsResult:
+    """Carry out a few tests without the controls."""
+    run = _Run(source, Seeds.of_run(seed), some(checks), lambda *_: None)
+    for check in checks:
+        run.carry_out(check)
+    return run.conclude("quick", seed, [], 0.0)
+
+
+def some(checks: list[Check]) -> Plan:
+    return Plan("quick", TINY, Budget(1e-6, len(checks)), tuple(checks), ())
+
+
+RULE = Budget(1e-6, 3).rule
+
+
+@pytest.fixture(scope="module")
+def checks(sound: PortSource) -> list[Check]:
+    subject = subjects.tempered()
+    return [
+        frequencies(subject, 100_000, RULE),
+        versus(subject, 100_000, RULE, sound),
+        frequencies(subjects.noisy(), 50_000, RULE),
+    ]
+
+
+def test_the_port_passes(result: StatisticsResult) -> None:
+    assert result.status == "holds", result.reasons
+    assert result.finished
+    assert result.reasons == ()
+    assert {test.decision for test in result.tests} == {"passes"}
+    assert all(test.p is not None and test.looks for test in result.tests)
+    assert result.draws >= sum(test.planned.draws for test in result.tests)
+
+
+def test_every_test_says_what_it_would_have_caught(result: StatisticsResult) -> None:
+    for test in result.tests:
+        planned = test.planned
+        assert "0.99" in planned.catches
+        assert 0 < planned.smallest_distance < 1
+        assert planned.alpha == pytest.approx(0.5e-6 / (len(result.tests) + 2))
+        assert planned.first + planned.margin * planned.second == pytest.approx(planned.alpha)
+        assert len(planned.cells) == len(planned.probabilities) == len(test.looks[0].observed)
+        assert sum(test.looks[0].observed) == planned.n
+    presets = [test.planned for test in result.tests if "preset, real row" in test.planned.name]
+    assert len(presets) == 6
+    assert all(planned.power and planned.considered for planned in presets)
+    assert all(planned.smallest_temperature for planned in presets)
+    assert "1e-06" in result.budget
+
+
+def test_every_control_comes_out_as_it_should(result: StatisticsResult) -> None:
+    names = [control.name for control in result.controls]
+    assert names[:4] == [
+        "temperature off by 1%",
+        "temperature off by 2%",
+        "temperature off by 5%",
+        "1% of the tail deleted",
+    ]
+    assert [control.should for control in result.controls] == ["rejects"] * 6 + ["passes"] * 2
+    assert all(control.holds and control.power >= SURE for control in result.controls)
+    assert "python_ref (live torch)" in names[-1]
+
+
+def test_the_result_is_json(result: StatisticsResult) -> None:
+    text = msgspec.json.encode(result)
+    assert msgspec.json.decode(text, type=StatisticsResult) == result
+    assert b"NaN" not in text
+
+
+def test_the_p_values_are_drawn(result: StatisticsResult) -> None:
+    assert result.ecdf is not None
+    assert len(result.ecdf.p_values) == TINY.cases
+    assert result.ecdf.largest < result.ecdf.band
+
+
+def test_the_plan_is_fixed_before_the_draws(sound: PortSource, result: StatisticsResult) -> None:
+    again = plan("quick", sound, sound)
+    assert [check.planned for check in again.checks] == [test.planned for test in result.tests]
+
+
+@pytest.mark.parametrize("profile", ["quick", "full"])
+def test_a_slow_candidate_has_a_plan_too(sound: PortSource, profile: str) -> None:
+    slow = plan(profile, replace(sound, fast=False), sound)
+    assert len(slow.checks) == 19
+    assert sum(check.planned.draws for check in slow.checks) < 2_000_000
+
+
+def test_a_sampler_that_is_not_there_is_waived(sound: PortSource) -> None:
+    only = plan("quick", sound, sound, samplers=("sample_logits",))
+    assert len(only.checks) == 15
+    assert only.waived == (
+        "4 tests of simple_batch_sampler are waived: rust_ext has no such sampler",
+    )
+    for samplers in ((), ("fast_sampler",)):
+        with pytest.raises(CannotJudgeError):
+            plan("quick", sound, sound, samplers=samplers)
+    with pytest.raises(CannotJudgeError):
+        plan("fast", sound, sound)
+    with pytest.raises(StatisticsError):
+        plan("quick", sound, sound, alpha=0.0)
+
+
+def shifted(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    return source.draws(logits, parameters, seed, n) + len(logits)
+
+
+def raises(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    raise StatisticsError(f"{source.name} {len(logits)} {parameters} {seed} {n}")
+
+
+def empty(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    return source.draws(logits, parameters, seed, n)[:0]
+
+
+def one_astray(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    tokens = source.draws(logits, parameters, seed, n)
+    tokens[-1] = logits.argmin()
+    return tokens
+
+
+@pytest.mark.parametrize("fault", [shifted, raises, empty])
+def test_wrong_draws_are_a_rejection_without_a_p_value(
+    sound: PortSource, checks: list[Check], fault: Spoil
+) -> None:
+    found = judged(FaultySource(sound, "wrong", fault), checks[:1])
+    assert found.status == "diverges"
+    assert found.tests[0].p is None
+    assert found.tests[0].decision == "rejects"
+
+
+def test_one_token_outside_the_mask(sound: PortSource, checks: list[Check]) -> None:
+    found = judged(FaultySource(sound, "one astray", one_astray), checks)
+    assert found.status == "diverges"
+    for test in found.tests:
+        assert test.p is None
+        assert test.adjusted is None
+        assert test.decision == "rejects"
+        assert "outside the mask" in test.reason
+        assert sum(test.looks[0].outside.values()) == 1
+
+
+def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
+    assert judged(sound, checks).status == "holds"
+    law = subjects.tempered().law
+    first, second = law.ranked[:2].tolist()
+    for fault in (
+        mistempered(sound, 0.05),
+        tailless(sound, law, 0.03),
+        exchanged(sound, first, second),
+        periodic(sound, 1000),
+    ):
+        found = judged(fault, checks[:2])
+        assert found.status == "diverges", fault.name
+        assert found.tests[0].decision == "rejects"
+        assert found.reasons[0].startswith("frequencies: tempered: p = ")
+
+
+def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
+    calls = 0
+
+    def progress(_name: str, done: int, total: int) -> None:
+        nonlocal calls
+        calls += 1
+        assert 0 < done <= total
+        if calls == 4:
+            raise KeyboardInterrupt
+
+    found = run_statistics(replace(sound, chunk=6000), "quick", 0, progress, live=sound)
+    assert not found.finished
+    assert found.status == "unjudged"
+    assert "interrupted" in found.reasons[0]
+    assert {test.decision for test in found.tests} == {"unfinished"}
+    assert found.tests[0].looks[0].n == 20_000, "what was drawn is kept"
+    assert found.tests[0].looks[0].p is None
+    assert found.tests[1].looks == ()
+    assert len(found.tests) == 19
+    assert found.controls == ()
+
+
+@dataclass
+class Scripted:
+    """A tally whose p-values are given."""
+
+    p_values: list[float]
+    seeds: list[int] = field(default_factory=list)
+
+    def add(self, source: Source, seeds: Seeds, n: int) -> None:
+        assert source
+        assert n
+        self.seeds.append(seeds.take())
+
+    def look(self, *, finished: bool = True) -> Look:
+        p = self.p_values.pop(0) if finished else None
+        return Look(n=1, observed=(), expected=(), residuals=(), statistics={}, df=1, p=p)
+
+
+def scripted(check: Check, *p_values: float) -> tuple[Check, Scripted]:
+    tally = Scripted(list(p_values))
+    return replace(check, start=lambda _index: tally), tally
+
+
+@pytest.mark.parametrize(
+    ("p_values", "looks", "decision"),
+    [
+        ((0.5,), 1, "passes"),
+        ((2e-3,), 1, "passes"),
+        ((1e-9,), 1, "rejects"),
+        ((5e-4, 0.3), 2, "passes"),
+        ((5e-4, 1e-5), 2, "rejects"),
+        ((1e-6, 0.3), 2, "passes"),
+    ],
+)
+def test_escalation(
+    sound: PortSource,
+    checks: list[Check],
+    p_values: tuple[float, ...],
+    looks: int,
+    decision: str,
+) -> None:
+    check, tally = scripted(checks[0], *p_values)
+    found = judged(sound, [check]).tests[0]
+    assert found.decision == decision
+    assert [look.p for look in found.looks] == list(p_values)
+    assert len(found.looks) == looks
+    assert len(set(tally.seeds)) == len(tally.seeds) == (1, 3)[looks - 1], "all seeds are fresh"
+    assert tally.p_values == [], "and never a third look"
+
+
+def test_a_missed_control_is_no_pass(sound: PortSource, checks: list[Check]) -> None:
+    """A sound source where a fault was declared, and a fault where the reference should be."""
+    for source, should in ((sound, "rejects"), (mistempered(sound, 0.05), "passes")):
+        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+        run.carry_out(checks[0])
+        control = PlannedControl("control", source, checks[0], should, 0.99)  # type: ignore[arg-type]
+        run.put(control)
+        found = run.conclude("quick", 0, [control], 0.0)
+        assert found.status == "unjudged"
+        assert "control" in found.reasons[0]
+        assert not found.controls[0].holds
+
+
+def test_a_row_without_neighbours_to_swap_carries_no_controls(sound: PortSource) -> None:
+    with pytest.raises(StatisticsError):
+        faults(subjects.flat(), sound, RULE)
+    with pytest.raises(StatisticsError):
+        mistempered(sound, 0.01).draws(np.zeros(3, np.float32), subjects.noisy().parameters, 0, 5)
