@@ -10,6 +10,7 @@ import pytest
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.statistics import planning, subjects
 from sampler_parity.statistics.budget import Budget
+from sampler_parity.statistics.command import TESTS
 from sampler_parity.statistics.controls import (
     SURE,
     FaultySource,
@@ -96,6 +97,7 @@ def test_every_test_says_what_it_would_have_caught(result: StatisticsResult) -> 
     assert all(planned.power and planned.considered for planned in presets)
     assert all(planned.smallest_temperature for planned in presets)
     assert "1e-06" in result.budget
+    assert len(result.tests) + 2 == TESTS, "what `sampler-parity power` assumes"
 
 
 def test_every_control_comes_out_as_it_should(result: StatisticsResult) -> None:
@@ -223,6 +225,7 @@ def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
     assert found.tests[0].looks[0].n == 20_000, "what was drawn is kept"
     assert found.tests[0].looks[0].p is None
     assert found.tests[1].looks == ()
+    assert found.draws == 20_000
     assert len(found.tests) == 19
     assert found.controls == ()
 
@@ -278,7 +281,11 @@ def test_escalation(
 
 def test_a_missed_control_is_no_pass(sound: PortSource, checks: list[Check]) -> None:
     """A sound source where a fault was declared, and a fault where the reference should be."""
-    for source, should in ((sound, "rejects"), (mistempered(sound, 0.05), "passes")):
+    for source, should in (
+        (sound, "rejects"),
+        (FaultySource(sound, "breaks down", raises), "rejects"),
+        (mistempered(sound, 0.05), "passes"),
+    ):
         run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
         run.carry_out(checks[0])
         control = PlannedControl("control", source, checks[0], should, 0.99)  # type: ignore[arg-type]

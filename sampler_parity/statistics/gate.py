@@ -100,12 +100,21 @@ def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedCon
 class _Outcome:
     """What a test came to, before all of them are judged together."""
 
-    planned: Planned
+    check: Check
     looks: list[Look] = field(default_factory=list)
     p: float | None = None
     reason: str = ""
     decision: Decision = "unfinished"
+    failed: bool = False
     tally: Tally | None = None
+
+    @property
+    def planned(self) -> Planned:
+        return self.check.planned
+
+    @property
+    def draws(self) -> int:
+        return sum(look.n for look in self.looks) * self.check.draws_a_unit
 
 
 @dataclass
@@ -118,7 +127,6 @@ class _Run:
     controls: list[Control] = field(default_factory=list)
     done: int = 0
     total: int = 0
-    own: int = 0
     finished: bool = True
 
     def expect(self, controls: list[PlannedControl]) -> None:
@@ -126,16 +134,16 @@ class _Run:
         self.total = sum(check.planned.draws for check in checks)
 
     def carry_out(self, check: Check) -> None:
-        outcome = _Outcome(check.planned)
+        outcome = _Outcome(check)
         self.outcomes.append(outcome)
         self._test(check, self.source, outcome)
-        self.own += sum(look.n * check.draws_a_unit for look in outcome.looks)
 
     def put(self, control: PlannedControl) -> None:
-        outcome = _Outcome(control.check.planned)
+        outcome = _Outcome(control.check)
         self._test(control.check, control.source, outcome)
-        decision = outcome.decision
-        if decision == "unfinished" and outcome.p is not None:
+        # A fault that could not be drawn from was not caught.
+        decision: Decision = "unfinished" if outcome.failed else outcome.decision
+        if outcome.p is not None and decision == "unfinished":
             decision = "rejects" if outcome.p <= self.planned.budget.rule.alpha else "passes"
         self.controls.append(
             Control(
@@ -164,7 +172,7 @@ class _Run:
             elif first.p is not None:
                 outcome.p = rule.combined(first.p)
         except (StatisticsError, SamplerFailedError) as error:
-            outcome.decision, outcome.reason = "rejects", f"{error}"
+            outcome.failed, outcome.decision, outcome.reason = True, "rejects", str(error)
             return
         except KeyboardInterrupt:
             # What was drawn so far is kept, without a p-value.
@@ -194,7 +202,7 @@ class _Run:
         self, profile: str, seed: int, controls: list[PlannedControl], seconds: float
     ) -> StatisticsResult:
         for check in self.planned.checks[len(self.outcomes) :]:
-            self.outcomes.append(_Outcome(check.planned, reason="not begun"))
+            self.outcomes.append(_Outcome(check, reason="not begun"))
         tests = self._judge()
         status, reasons = self._status(tests, len(controls))
         return StatisticsResult(
@@ -210,7 +218,7 @@ class _Run:
             waived=self.planned.waived,
             controls=tuple(self.controls),
             ecdf=self._ecdf(),
-            draws=self.own,
+            draws=sum(outcome.draws for outcome in self.outcomes),
             seconds=round(seconds, 1),
             finished=self.finished,
         )
