@@ -15,10 +15,10 @@ from scipy import stats
 
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import Budget
+from sampler_parity.statistics.checks import Check, frequencies, small_cases
 from sampler_parity.statistics.controls import SURE, PlannedControl, faults
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import Goodness, goodness, homogeneity
-from sampler_parity.statistics.planning import Check, frequencies, small_cases
 from sampler_parity.statistics.sources import PortSource, Seeds, Source, port, torch_reference
 from sampler_parity.statistics.tallies import drawn
 from sampler_parity.statistics.uniformity import ecdf

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.statistics import planning, subjects
 from sampler_parity.statistics.budget import Budget
+from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.command import TESTS
 from sampler_parity.statistics.controls import (
     SURE,
@@ -22,9 +25,9 @@ from sampler_parity.statistics.controls import (
     tailless,
 )
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.gate import _Run, plan, run_statistics
+from sampler_parity.statistics.gate import _Run, _uniforms, plan, run_statistics
 from sampler_parity.statistics.law import Parameters
-from sampler_parity.statistics.planning import Check, Plan, Profile, frequencies, versus
+from sampler_parity.statistics.planning import Plan, Profile
 from sampler_parity.statistics.result import Look, StatisticsResult
 from sampler_parity.statistics.sources import Logits, PortSource, Seeds, Source, Tokens, port
 
@@ -205,6 +208,29 @@ def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
         assert found.status == "diverges", fault.name
         assert found.tests[0].decision == "rejects"
         assert found.reasons[0].startswith("frequencies: tempered: p = ")
+
+
+def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
+    @dataclass
+    class Walker:
+        inclusive: bool
+        dtype: npt.DTypeLike = np.float32
+
+        def token(self, probabilities: npt.NDArray[np.float32], uniform: float) -> int:
+            side: Literal["left", "right"] = "left" if self.inclusive else "right"
+            return int(np.searchsorted(np.cumsum(probabilities), uniform, side=side))
+
+    for inclusive, status in ((False, "holds"), (True, "diverges")):
+        uniforms = _uniforms(Walker(inclusive))
+        assert uniforms is not None
+        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None, uniforms)
+        run.carry_out(checks[0])
+        found = run.conclude("quick", 0, [], 0.0)
+        assert found.status == status
+        assert found.uniforms is not None
+        assert found.uniforms.edges > 100
+        assert found.reasons == found.uniforms.missteps
+    assert _uniforms(None) is None
 
 
 def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:

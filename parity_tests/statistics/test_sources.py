@@ -10,11 +10,11 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.outcome import Failure, Outcome
 from sampler_parity.statistics import subjects
+from sampler_parity.statistics.checks import versus
 from sampler_parity.statistics.controls import mistempered
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.pilot import pilot
-from sampler_parity.statistics.planning import versus
 from sampler_parity.statistics.sources import (
     ImplementationSource,
     SamplerFailedError,

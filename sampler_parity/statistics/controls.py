@@ -8,15 +8,14 @@ from scipy import stats
 
 from sampler_parity.case import SampleLogits
 from sampler_parity.statistics.alternatives import swapped, swaps, tail, without_tail
+from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import STATISTICS
 from sampler_parity.statistics.law import Law, Parameters, Subject, law_of
-from sampler_parity.statistics.planning import Check, frequencies, versus
 from sampler_parity.statistics.power import chance_of
 from sampler_parity.statistics.result import Decision
 from sampler_parity.statistics.sources import Logits, Source, Tokens
-from sampler_parity.statistics.tallies import FrequencyTally
 
 TEMPERATURES = (0.01, 0.02, 0.05)
 TAIL = 0.01
@@ -166,20 +165,16 @@ Chance = Callable[[Check, int, Rule], float]
 
 
 def _by_law(subject: Subject, spoilt: Law) -> Chance:
+    """Give the probability that a frequency test rejects draws of another law."""
+    stray = float(spoilt.probabilities[~subject.law.possible].sum())
+
     def chance(check: Check, draws: int, rule: Rule) -> float:
-        return chance_against(check, subject, spoilt, draws, rule)
+        if check.cells is None:
+            raise StatisticsError("the controls are put before frequency tests")
+        p, q = check.cells.probabilities, check.cells.masses(spoilt)
+        return chance_of(p, q, draws, rule, outside=stray)
 
     return chance
-
-
-def chance_against(check: Check, subject: Subject, spoilt: Law, draws: int, rule: Rule) -> float:
-    """Give the probability that a frequency test rejects draws of another law."""
-    tally = check.start(0)
-    if not isinstance(tally, FrequencyTally):
-        raise StatisticsError("only a frequency test has this power")
-    stray = float(spoilt.probabilities[~subject.law.possible].sum())
-    cells = tally.cells
-    return chance_of(cells.probabilities, cells.masses(spoilt), draws, rule, outside=stray)
 
 
 def _by_period(check: Check, draws: int, rule: Rule) -> float:

@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
+from sampler_parity.statistics.checks import SAMPLERS, Check
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.planning import SAMPLERS, Check, Plan, plan
+from sampler_parity.statistics.planning import Plan, plan
 from sampler_parity.statistics.result import (
     Checked,
     Control,
@@ -18,6 +19,7 @@ from sampler_parity.statistics.result import (
     Planned,
     StatisticsResult,
     Status,
+    Uniforms,
 )
 from sampler_parity.statistics.sources import (
     SamplerFailedError,
@@ -28,6 +30,7 @@ from sampler_parity.statistics.sources import (
 )
 from sampler_parity.statistics.tallies import Tally, UniformityTally
 from sampler_parity.statistics.uniformity import ecdf
+from sampler_parity.statistics.uniforms import Walk, edges, missteps
 
 __all__ = ["plan", "run_statistics"]
 
@@ -52,6 +55,7 @@ def run_statistics(
     reference: Source | None = None,
     live: Source | None = None,
     samplers: Sequence[str] = SAMPLERS,
+    walk: Walk | None = None,
 ) -> StatisticsResult:
     """Plan every test, draw, and judge; an interruption (Ctrl-C) keeps what was drawn.
 
@@ -65,6 +69,7 @@ def run_statistics(
             ``None``.
         live: what must pass as the reference itself; torch if ``None``.
         samplers: those that the candidate has; the tests of others are waived.
+        walk: the candidate's draw from a given uniform, if it has one.
 
     Raises:
         CannotJudgeError: there is no such profile or sampler, or the extension is missing or stale.
@@ -75,7 +80,7 @@ def run_statistics(
     live = torch_reference() if live is None else live
     planned = plan(profile, source, reference, alpha=alpha, samplers=samplers)
     controls = _controls(planned, reference, live)
-    run = _Run(source, Seeds.of_run(seed), planned, progress)
+    run = _Run(source, Seeds.of_run(seed), planned, progress, _uniforms(walk))
     run.expect(controls)
     try:
         for check in planned.checks:
@@ -85,6 +90,13 @@ def run_statistics(
     except KeyboardInterrupt:
         run.finished = False
     return run.conclude(profile, seed, controls, time.monotonic() - started)
+
+
+def _uniforms(walk: Walk | None) -> Uniforms | None:
+    if walk is None:
+        return None
+    found = tuple(misstep.words() for misstep in missteps(walk))
+    return Uniforms(edges=len(edges(walk.dtype)), missteps=found)
 
 
 def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedControl]:
@@ -123,6 +135,7 @@ class _Run:
     seeds: Seeds
     planned: Plan
     progress: Progress
+    uniforms: Uniforms | None = None
     outcomes: list[_Outcome] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
     done: int = 0
@@ -218,6 +231,7 @@ class _Run:
             waived=self.planned.waived,
             controls=tuple(self.controls),
             ecdf=self._ecdf(),
+            uniforms=self.uniforms,
             draws=sum(outcome.draws for outcome in self.outcomes),
             seconds=round(seconds, 1),
             finished=self.finished,
@@ -256,8 +270,10 @@ class _Run:
 
     def _status(self, tests: tuple[Checked, ...], controls: int) -> tuple[Status, tuple[str, ...]]:
         rejected = [test for test in tests if test.decision == "rejects"]
-        if rejected:
-            return "diverges", tuple(f"{test.planned.name}: {test.reason}" for test in rejected)
+        missteps = () if self.uniforms is None else self.uniforms.missteps
+        if rejected or missteps:
+            said = (f"{test.planned.name}: {test.reason}" for test in rejected)
+            return "diverges", (*said, *missteps)
         reasons = [
             f"control: {each.name} should be decided as {each.should!r}, it was {each.decision!r}"
             for each in self.controls

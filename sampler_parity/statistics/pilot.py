@@ -1,7 +1,7 @@
 """Two black boxes, of which no probability is known: cells from a pilot, then fresh draws.
 
 The pilot's draws rank the tokens and size the cells, and are used for nothing else; then
-:func:`sampler_parity.statistics.planning.versus` holds fresh draws of both against each other.
+:func:`sampler_parity.statistics.checks.versus` holds fresh draws of both against each other.
 """
 
 import numpy as np

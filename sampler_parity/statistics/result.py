@@ -186,6 +186,18 @@ class Ecdf(msgspec.Struct, frozen=True, kw_only=True):
     largest: float
 
 
+class Uniforms(msgspec.Struct, frozen=True, kw_only=True):
+    """Constructed uniforms, put before a sampler that takes its uniform.
+
+    Attributes:
+        edges: how many.
+        missteps: where it drew another token than the one that owns the uniform, in words.
+    """
+
+    edges: int
+    missteps: tuple[str, ...]
+
+
 class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     """A run of the statistical gate.
 
@@ -202,6 +214,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
         waived: tests that were not planned, and why, one sentence each.
         controls: every control.
         ecdf: the p-values of many cases.
+        uniforms: constructed uniforms; ``None`` where the candidate does not take its uniform.
         draws: draws of the candidate.
         seconds: how long it took.
         finished: whether it came to its end.
@@ -219,6 +232,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     waived: tuple[str, ...]
     controls: tuple[Control, ...]
     ecdf: Ecdf | None
+    uniforms: Uniforms | None
     draws: int
     seconds: float
     finished: bool

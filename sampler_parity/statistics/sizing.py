@@ -2,10 +2,10 @@
 
 from collections.abc import Callable
 
+from sampler_parity.statistics.checks import frequencies
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.law import Subject
-from sampler_parity.statistics.planning import frequencies
 from sampler_parity.statistics.result import Planned
 
 FEWEST = 4000

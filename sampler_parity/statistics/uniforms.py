@@ -55,6 +55,14 @@ class Misstep:
     edge: Edge
     found: str
 
+    def words(self) -> str:
+        """Say what happened."""
+        edge = self.edge
+        return (
+            f"uniform {edge.uniform!r}, {edge.words}: token {edge.expected} owns it, {self.found} "
+            "was drawn"
+        )
+
 
 def edges(dtype: npt.DTypeLike) -> list[Edge]:
     """Give 0, the largest uniform below 1, and every boundary with one ulp to either side.
