@@ -29,7 +29,15 @@ from sampler_parity.statistics.gate import _Run, _uniforms, plan, run_statistics
 from sampler_parity.statistics.law import Parameters
 from sampler_parity.statistics.planning import Plan, Profile
 from sampler_parity.statistics.result import Look, StatisticsResult
-from sampler_parity.statistics.sources import Logits, PortSource, Seeds, Source, Tokens, port
+from sampler_parity.statistics.sources import (
+    Logits,
+    PortSource,
+    SamplerFailedError,
+    Seeds,
+    Source,
+    Tokens,
+    port,
+)
 
 TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
@@ -160,7 +168,15 @@ def shifted(source: Source, logits: Logits, parameters: Parameters, seed: int, n
 
 
 def raises(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
-    raise StatisticsError(f"{source.name} {len(logits)} {parameters} {seed} {n}")
+    raise SamplerFailedError(f"{source.name} {len(logits)} {parameters} {seed} {n}")
+
+
+def crashes(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    raise ZeroDivisionError(f"{source.name} {len(logits)} {parameters} {seed} {n}")
+
+
+def fractions(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+    return source.draws(logits, parameters, seed, n) + 0.5  # type: ignore[return-value]
 
 
 def empty(source: Source, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
@@ -173,7 +189,7 @@ def one_astray(source: Source, logits: Logits, parameters: Parameters, seed: int
     return tokens
 
 
-@pytest.mark.parametrize("fault", [shifted, raises, empty])
+@pytest.mark.parametrize("fault", [shifted, raises, crashes, fractions, empty])
 def test_wrong_draws_are_a_rejection_without_a_p_value(
     sound: PortSource, checks: list[Check], fault: Spoil
 ) -> None:
@@ -254,6 +270,17 @@ def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
     assert found.draws == 20_000
     assert len(found.tests) == 19
     assert found.controls == ()
+
+
+def test_a_token_outside_before_an_interruption(sound: PortSource, checks: list[Check]) -> None:
+    def progress(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    run = _Run(FaultySource(sound, "one astray", one_astray), Seeds(0), some(checks), progress)
+    with pytest.raises(KeyboardInterrupt):
+        run.carry_out(checks[0])
+    run.finished = False
+    assert run.conclude("quick", 0, [], 0.0).status == "diverges"
 
 
 @dataclass

@@ -22,6 +22,7 @@ from sampler_parity.statistics.result import (
     Uniforms,
 )
 from sampler_parity.statistics.sources import (
+    Guarded,
     SamplerFailedError,
     Seeds,
     Source,
@@ -128,6 +129,14 @@ class _Outcome:
     def draws(self) -> int:
         return sum(look.n for look in self.looks) * self.check.draws_a_unit
 
+    def check_support(self) -> None:
+        """Reject for a token outside the mask, whether or not the look was finished."""
+        strays = {token: n for look in self.looks for token, n in look.outside.items()}
+        if strays:
+            token, times = next(iter(strays.items()))
+            self.decision = "rejects"
+            self.reason = f"token {token} is outside the mask and was drawn {times:,} times"
+
 
 @dataclass
 class _Run:
@@ -149,7 +158,7 @@ class _Run:
     def carry_out(self, check: Check) -> None:
         outcome = _Outcome(check)
         self.outcomes.append(outcome)
-        self._test(check, self.source, outcome)
+        self._test(check, Guarded(self.source), outcome)
 
     def put(self, control: PlannedControl) -> None:
         outcome = _Outcome(control.check)
@@ -191,12 +200,9 @@ class _Run:
             # What was drawn so far is kept, without a p-value.
             if outcome.tally is not None:
                 outcome.looks.append(outcome.tally.look(finished=False))
+            outcome.check_support()
             raise
-        strays = {token: n for look in outcome.looks for token, n in look.outside.items()}
-        if strays:
-            token, times = next(iter(strays.items()))
-            outcome.decision = "rejects"
-            outcome.reason = f"token {token} is outside the mask and was drawn {times:,} times"
+        outcome.check_support()
 
     def _look(self, check: Check, index: int, source: Source, outcome: _Outcome) -> Look:
         units = check.planned.again if index else check.planned.n

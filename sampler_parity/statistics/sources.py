@@ -156,6 +156,51 @@ class ImplementationSource:
         return rows
 
 
+@dataclass(frozen=True)
+class Guarded:
+    """A source whose exceptions are its own fault, and whose tokens are an array."""
+
+    source: Source
+
+    @property
+    def name(self) -> str:
+        """As the source's is."""
+        return self.source.name
+
+    @property
+    def fast(self) -> bool:
+        """As the source is."""
+        return self.source.fast
+
+    @property
+    def chunk(self) -> int:
+        """As the source's is."""
+        return self.source.chunk
+
+    def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+        """Draw from the source.
+
+        Raises:
+            SamplerFailedError: whatever it raised.
+        """
+        try:
+            return np.asarray(self.source.draws(logits, parameters, seed, n))
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def batches(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
+        """Draw batches from the source. Raises as :meth:`draws` does."""
+        try:
+            return np.asarray(self.source.batches(logits, parameters, seed, n))
+        except Exception as error:
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> SamplerFailedError:
+        if isinstance(error, SamplerFailedError):
+            return error
+        return SamplerFailedError(f"{self.name} raised {type(error).__name__}: {error}")
+
+
 def torch_reference() -> ImplementationSource:
     """Give the reference itself, on this process' torch: some tenths of a millisecond a draw."""
     return ImplementationSource(PythonRef(), capability_here())
