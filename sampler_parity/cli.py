@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -16,16 +17,21 @@ from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import registered
 from sampler_parity.isolated import Limits
-from sampler_parity.manifest import FixtureError
+from sampler_parity.manifest import FixtureError, write_atomically
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import write_report
 from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run, read_run
+from sampler_parity.statistics.command import power
+from sampler_parity.statistics.words import summary
+from sampler_parity.summary import summarise
 from sampler_parity.waivers import WAIVERS, Waiver, load_waivers
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 
 GIB = 1 << 30
+
+COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 
 LATEST = Path("reports/latest")
 
@@ -106,7 +112,7 @@ def run(
         path = write_report(result, folder)
     except KeyboardInterrupt:
         raise CannotJudgeError("interrupted: the run was not finished") from None
-    _summarise(result)
+    summarise(result, out)
     out.print(f"report: {path}", soft_wrap=True)
     raise typer.Exit(EXIT_STATUS[result.status])
 
@@ -133,6 +139,35 @@ def explain(
 
     equal = explain_case(case, capability, implementation, out)
     raise typer.Exit(0 if equal else 1)
+
+
+@app.command()
+def frequencies(
+    implementation: Annotated[str, typer.Argument(help="The candidate.")] = "rust_ext",
+    profile: Annotated[Profile, typer.Option(help="How many draws.")] = Profile.quick,
+    seed: Annotated[int, typer.Option(min=0, help="Every seed follows from it.")] = 0,
+    folder: Annotated[Path, typer.Option("--out", help="Where the result is stored.")] = LATEST,
+) -> None:
+    """Draw from a candidate and count; Ctrl-C keeps what was drawn, which is never a pass."""
+    from sampler_parity.frequencies import frequencies as count
+
+    with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
+        task = bars.add_task(f"draws of {implementation}")
+
+        def progress(name: str, done: int, total: int) -> None:
+            bars.update(task, description=name, completed=done, total=total)
+
+        result = count(implementation, profile.value, seed, Limits(), progress)
+    folder.mkdir(parents=True, exist_ok=True)
+    path = folder / "statistics.json"
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
+    for line in summary(result):
+        out.print(line, soft_wrap=True)
+    out.print(f"result: {path}", soft_wrap=True)
+    raise typer.Exit(EXIT_STATUS[result.status])
+
+
+app.command()(power)
 
 
 @app.command("list")
@@ -178,8 +213,7 @@ def _waivers(path: Path | None) -> tuple[Waiver, ...]:
 
 
 def _with_progress(request: Request) -> Run:
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
+    with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         tasks = {}
 
         def progress(name: str, done: int, total: int) -> None:
@@ -188,44 +222,6 @@ def _with_progress(request: Request) -> Run:
             bars.update(tasks[name], completed=done, total=total)
 
         return run_gate(request, progress)
-
-
-def _summarise(result: Run) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in ("implementation", "capability", "against"):
-        table.add_column(name)
-    for name in ("cases compared", "tokens", "differ"):
-        table.add_column(name, justify="right")
-    for shard in result.shards:
-        table.add_row(
-            shard.implementation,
-            shard.capability,
-            "torch" if shard.source == "torch" else "recorded torch",
-            f"{shard.compared:,} of {shard.planned:,}",
-            f"{shard.tokens:,}",
-            f"{shard.divergent:,}",
-            style="red" if shard.divergent else None,
-        )
-    out.print(table)
-    for shard in result.shards:
-        if shard.waiver:
-            out.print(f"waived: {shard.waiver}", soft_wrap=True)
-        for found in shard.divergences[:3]:
-            first = found.divergence
-            out.print(
-                f"{found.case} at {shard.capability}: {first.verdict} at {first.stage}, "
-                f"first divergent stage {first.first}, index {list(first.index)}: "
-                f"reference {first.reference}, candidate {first.candidate}\n  {found.replay}",
-                soft_wrap=True,
-            )
-    sentence = {
-        "holds": "the gate holds: no bit, token, error or effect differs",
-        "diverges": "the gate found a divergence",
-        "unjudged": "the gate could not be judged",
-    }[result.status]
-    out.print(f"{sentence} ({result.seconds:.0f} s)")
-    for reason in result.reasons:
-        out.print(f"  {reason}", soft_wrap=True)
 
 
 def main() -> None:

@@ -4,6 +4,7 @@ import msgspec
 
 from sampler_parity.isolated import Limits
 from sampler_parity.run_file import Correct, Planted, Shard
+from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.waivers import Waiver
 
 
@@ -16,12 +17,14 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         profile: ``quick`` or ``full``.
         seed: the run's.
         families: whose cases are compared.
-        folder: where evidence is kept.
+        folder: where evidence is kept until the run is stored.
+        home: where the run will be, as commands that replay a case name it.
         limits: the candidate's.
         waivers: those of this candidate that have not expired.
         noise: whether to measure how far torch is from torch as well.
         plain: whether to plant faults in the plain samplers.
         port: whether to plant faults in the port.
+        frequencies: whether to draw from the candidate and count, instead of comparing cases.
     """
 
     implementation: str = ""
@@ -30,16 +33,19 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     seed: int = 0
     families: tuple[str, ...] = ()
     folder: str = ""
+    home: str = ""
     limits: Limits = Limits()
     waivers: tuple[Waiver, ...] = ()
     noise: bool = False
     plain: bool = False
     port: bool = False
+    frequencies: bool = False
 
     @property
     def name(self) -> str:
         """How progress calls it."""
-        return f"{self.implementation or 'planted faults'} at {self.capability}"
+        what = "frequencies of " if self.frequencies else ""
+        return f"{what}{self.implementation or 'planted faults'} at {self.capability}"
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,12 +56,14 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         planted: faults, with what was found of them at this capability.
         correct: samplers that must not be called wrong.
         covered: how many divergent cases each of the order's waivers covers.
+        statistics: what the candidate's frequencies say.
     """
 
     shards: tuple[Shard, ...] = ()
     planted: tuple[Planted, ...] = ()
     correct: tuple[Correct, ...] = ()
     covered: tuple[int, ...] = ()
+    statistics: StatisticsResult | None = None
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

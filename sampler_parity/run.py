@@ -39,6 +39,7 @@ from sampler_parity.run_file import (
     Status,
     write_run,
 )
+from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.waivers import AppliedWaiver, Waiver, expired, problems
 
 WORKER = ("-m", "sampler_parity.worker")
@@ -98,12 +99,14 @@ class Found:
         planted: every planted fault, over all capabilities at which it was planted.
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
+        statistics: what each implementation's frequencies say.
     """
 
     shards: tuple[Shard, ...] = ()
     planted: tuple[Planted, ...] = ()
     correct: tuple[Correct, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
+    statistics: tuple[StatisticsResult, ...] = ()
 
 
 def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
@@ -142,6 +145,7 @@ def _conclude(request: Request, found: Found, started: datetime, seconds: float)
         planted=found.planted,
         correct=found.correct,
         waivers=found.waivers,
+        statistics=found.statistics,
     )
 
 
@@ -163,10 +167,21 @@ def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
         for shard in found.shards
         if shard.divergent > shard.accepted
     ]
+    divergences += [
+        f"the frequencies of {result.candidate} are not the reference's: {reason}"
+        for result in found.statistics
+        if result.status == "diverges"
+        for reason in result.reasons
+    ]
     divergences += problems(found.waivers)
     if divergences:
         return "diverges", tuple(divergences)
-    reasons = (*_deselected(request), *_missing(found.shards), *_survivors(request, found))
+    reasons = (
+        *_deselected(request),
+        *_missing(found.shards),
+        *_survivors(request, found),
+        *_uncounted(request, found),
+    )
     return ("unjudged", reasons) if reasons else ("holds", ())
 
 
@@ -220,6 +235,14 @@ def _survivors(request: Request, found: Found) -> Iterable[str]:
             yield f"the gate misjudged a correct sampler: {sampler.name} got {got}"
 
 
+def _uncounted(request: Request, found: Found) -> Iterable[str]:
+    if request.whole and len(found.statistics) < len(request.implementations):
+        yield "the frequencies of an implementation were not counted"
+    for result in found.statistics:
+        for reason in result.reasons:
+            yield f"the frequencies of {result.candidate} could not be judged: {reason}"
+
+
 def _check(request: Request) -> None:
     for name, known, given in (
         ("profile", tuple(PROFILES), (request.profile,)),
@@ -264,6 +287,7 @@ def _orders(request: Request, staging: Path) -> list[Order]:
             seed=request.seed,
             families=request.families,
             folder=str(staging.resolve()),
+            home=str(request.folder),
             limits=request.limits,
             waivers=request.waivers_of(implementation),
             noise=implementation == request.implementations[0],
@@ -271,6 +295,18 @@ def _orders(request: Request, staging: Path) -> list[Order]:
         for implementation in request.implementations
         for capability in request.capabilities
     ]
+    if request.whole:
+        orders += [
+            Order(
+                implementation=implementation,
+                capability=request.capabilities[0],
+                profile=request.profile,
+                seed=request.seed,
+                limits=request.limits,
+                frequencies=True,
+            )
+            for implementation in request.implementations
+        ]
     if request.whole and request.implementations:
         # Some of the port's faults show at one capability only, the plain samplers' at any.
         orders += [
@@ -328,6 +364,7 @@ def _gather(request: Request, orders: list[Order], results: dict[str, Result]) -
         shards=tuple(shard for result in ordered for shard in result.shards),
         planted=_merged([fault for result in ordered for fault in result.planted]),
         correct=tuple(sampler for result in ordered for sampler in result.correct),
+        statistics=tuple(r.statistics for r in ordered if r.statistics is not None),
         waivers=tuple(
             AppliedWaiver(
                 waiver=waiver, cases=covered[waiver], expired=expired(waiver, request.today)

@@ -8,6 +8,7 @@ import msgspec
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import About
 from sampler_parity.manifest import write_atomically
+from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.verdict import Divergence, Verdict
 from sampler_parity.waivers import AppliedWaiver
 
@@ -198,6 +199,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         planted: every planted fault.
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
+        statistics: what each implementation's frequencies say.
     """
 
     schema: int
@@ -214,6 +216,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     planted: tuple[Planted, ...] = ()
     correct: tuple[Correct, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
+    statistics: tuple[StatisticsResult, ...] = ()
 
 
 def write_run(folder: Path, run: Run) -> Path:

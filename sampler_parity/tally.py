@@ -3,7 +3,7 @@
 import shlex
 from collections import Counter
 from collections.abc import Callable
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Literal
 
 import numpy as np
@@ -45,13 +45,18 @@ class Tally:
         about: About,
         capability: str,
         folder: Path,
+        home: str = "",
         waivers: tuple[Waiver, ...] = (),
     ) -> None:
-        """Count for ``implementation``, as a command line calls it; reports call it by its name."""
+        """Count for ``implementation``, as a command line calls it; reports call it by its name.
+
+        Evidence goes into ``folder``; commands that replay it look for it in ``home``.
+        """
         self._implementation = implementation
         self._about = about
         self._capability = capability
         self._folder = folder
+        self._home = PurePath(home)
         self._waivers = waivers
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
@@ -197,7 +202,7 @@ class Tally:
             logits=tuple(", ".join(map(str, row)) for row in rows if rows.size <= READABLE),
             divergence=found,
             evidence=evidence,
-            replay=self._replay(evidence),
+            replay=self._replay(str(self._home / evidence)),
             tried=tried,
         )
 

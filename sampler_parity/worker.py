@@ -25,6 +25,7 @@ from sampler_parity.faults.kill import (
 )
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import port_faults
+from sampler_parity.frequencies import frequencies
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.isolated import Isolated
@@ -48,6 +49,8 @@ def work(order: Order) -> Result:
     """
     if not order.implementation:
         return _plant(order)
+    if order.frequencies:
+        return _count(order)
     with Isolated(order.implementation, order.limits) as candidate:
         tallies = [
             Tally(
@@ -55,6 +58,7 @@ def work(order: Order) -> Result:
                 candidate.about,
                 order.capability,
                 Path(order.folder),
+                order.home,
                 order.waivers,
             )
             for _ in range(2)
@@ -114,6 +118,14 @@ def _live(order: Order, candidate: Isolated, tally: Tally) -> Shard:
 
 def _given_up(left: int) -> str:
     return f"{left:,} not run: the candidate was given up after {IN_A_ROW} cases without an answer"
+
+
+def _count(order: Order) -> Result:
+    def progress(_: str, done: int, total: int) -> None:
+        _say(Message(done=done, total=total))
+
+    found = frequencies(order.implementation, order.profile, order.seed, order.limits, progress)
+    return Result(statistics=found)
 
 
 def _plant(order: Order) -> Result:

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from sampler_parity.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.outcome import Failure, Outcome
+from sampler_parity.outcome import Failure, Lost, Outcome
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.checks import versus
 from sampler_parity.statistics.controls import mistempered
@@ -22,6 +23,7 @@ from sampler_parity.statistics.sources import (
     port,
     torch_reference,
 )
+from sampler_parity.verdict import Verdict
 
 LOGITS = np.random.default_rng(1).normal(0, 1, 40).astype(np.float32)
 PARAMETERS = (SampleLogits(0.8, 0.9, 20), SimpleBatch(0.7, 1.3), SimpleBatch(1.0, 1.0, 3))
@@ -57,7 +59,7 @@ def test_noise_on_noise_is_no_sample() -> None:
 @dataclass
 class Broken:
     outcome: Outcome
-    name: str = "broken"
+    about = About(name="broken")
 
     def run(self, case: Case, capability: str) -> Outcome:
         assert case.draws
@@ -69,7 +71,9 @@ def test_a_sampler_that_fails() -> None:
     raised = Outcome(failure=Failure("RuntimeError", "no", 0))
     short = Outcome(tokens=[np.zeros(1, np.int64)])
     wide = Outcome(tokens=[np.zeros(2, np.int64)] * 5)
-    for outcome in (raised, short, wide):
+    crashed = Outcome(lost=Lost(Verdict.CRASHED, "ended by SIGSEGV"))
+    declined = Outcome(declined="not today")
+    for outcome in (raised, short, wide, crashed, declined):
         source = ImplementationSource(Broken(outcome), "default")
         with pytest.raises(SamplerFailedError, match="broken"):
             source.draws(LOGITS, SampleLogits(), 1, 5)

@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from sampler_parity.case import Case, SimpleBatch
+from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.cases.plan import case_of
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
@@ -26,8 +26,11 @@ FAMILIES = (
 )  # fmt: skip
 SEED = 5
 
-CASES = {"quick": 8, "full": 120}
-"""Cases of each family, by profile."""
+CASES = {
+    "quick": {SampleLogits.sampler: 90, SimpleBatch.sampler: 30},
+    "full": {SampleLogits.sampler: 1000, SimpleBatch.sampler: 1000},
+}
+"""Cases of each sampler, by profile."""
 
 CONSEQUENCES = frozenset({("error", Verdict.ERROR), ("generator", Verdict.GENERATOR)})
 """What any mistake can lead to: nothing is left to draw from; or no token differs by chance, and
@@ -44,14 +47,20 @@ def kill_cases(profile: str, capability: str) -> Pairs:
     """
     reference = PythonRef()
     pairs: Pairs = []
-    for family in FAMILIES:
-        for index in range(CASES[profile]):
+    wanted = dict(CASES[profile])
+    index = 0
+    while any(wanted.values()):
+        for family in FAMILIES:
             case = replace(case_of(f"{family}-{index}@{SEED}"), threads=1, advance=0)
             if isinstance(case.parameters, SimpleBatch):
                 case = replace(case, draws=1)
+            if not wanted[case.parameters.sampler]:
+                continue
             outcome = reference.run(case, capability)
             if outcome.failure is None:
+                wanted[case.parameters.sampler] -= 1
                 pairs.append((case, outcome))
+        index += 1
     return pairs
 
 

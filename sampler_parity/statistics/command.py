@@ -1,19 +1,19 @@
 """``sampler-parity power``: how many draws for this difference, and the other way round."""
 
 import enum
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
-from sampler_parity.statistics.law import Subject
-from sampler_parity.statistics.sizing import for_distance, for_temperature, shown_by
+
+if TYPE_CHECKING:
+    from sampler_parity.statistics.law import Subject
 
 TESTS = 21
 """As many as a run of the gate plans."""
@@ -47,6 +47,9 @@ def power(
     tests: Annotated[int, typer.Option(min=1, help="Tests that share it.")] = TESTS,
 ) -> None:
     """Say how many draws a difference needs, or which difference draws show."""
+    # Here, not above: it takes torch, which takes seconds to import.
+    from sampler_parity.statistics.sizing import for_distance, for_temperature
+
     if sum(given is not None for given in (draws, temperature, distance)) > 1:
         raise CannotJudgeError("name one of --draws, --temperature and --distance")
     try:
@@ -61,7 +64,9 @@ def power(
         raise CannotJudgeError(f"no power can be given: {error}") from error
 
 
-def _subject(case: What, rule: Rule) -> Subject:
+def _subject(case: What, rule: Rule) -> "Subject":
+    from sampler_parity.statistics import subjects
+
     if case is What.tempered:
         return subjects.tempered()
     if case is What.simple:
@@ -69,7 +74,9 @@ def _subject(case: What, rule: Rule) -> Subject:
     return subjects.preset_row(case.value, DRAWS, rule)
 
 
-def _print(subject: Subject, draws: int, rule: Rule) -> None:
+def _print(subject: "Subject", draws: int, rule: Rule) -> None:
+    from sampler_parity.statistics.sizing import shown_by
+
     planned = shown_by(subject, draws, rule)
     out.print(
         f"{subject.name}: {draws:,} draws, and {planned.again:,} more where they are marginal",

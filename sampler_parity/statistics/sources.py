@@ -123,7 +123,7 @@ class ImplementationSource:
     @property
     def name(self) -> str:
         """The implementation's own name."""
-        return self.implementation.name
+        return self.implementation.about.name
 
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Make ``n`` calls; of the simple sampler, which spoils its logits, one call of n rows."""
@@ -144,6 +144,9 @@ class ImplementationSource:
             raise StatisticsError("successive calls of the simple sampler are not alike")
         case = Case(f"draws@{seed}", "statistics", logits, parameters, seed, draws=n)
         outcome = self.implementation.run(case, self.capability)
+        if outcome.lost is not None or outcome.declined:
+            why = outcome.declined or (outcome.lost and f"{outcome.lost.words}")
+            raise SamplerFailedError(f"{self.name} gave no tokens: {why}")
         if outcome.failure is not None:
             failure = outcome.failure
             raise SamplerFailedError(f"{self.name} raised {failure.kind}: {failure.message}")
