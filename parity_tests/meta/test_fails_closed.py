@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -19,6 +20,7 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.orders import Message, Order
 from sampler_parity.run import Found, Request, judge, run_gate
 from sampler_parity.run_file import Correct, Planted, Shard, read_run
+from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.verdict import Verdict
 
 CANNOT_JUDGE = 2
@@ -205,9 +207,31 @@ def planted(**changes: object) -> Planted:
     return msgspec.structs.replace(fault, **changes)
 
 
+def counted(**changes: object) -> StatisticsResult:
+    result = StatisticsResult(
+        candidate="rust_ext",
+        reference="torch",
+        profile="quick",
+        seed=0,
+        status="holds",
+        reasons=(),
+        alpha=1e-6,
+        budget="",
+        tests=(),
+        waived=(),
+        controls=(),
+        ecdf=None,
+        uniforms=None,
+        draws=1000,
+        seconds=1,
+        finished=True,
+    )
+    return msgspec.structs.replace(result, **changes)
+
+
 def found(shards: tuple[Shard, ...]) -> Found:
     correct = Correct(name="another", cases=10, verdicts={"rounding": 5}, passed=True)
-    return Found(shards=shards, planted=(planted(),), correct=(correct,))
+    return Found(shards=shards, planted=(planted(),), correct=(correct,), statistics=(counted(),))
 
 
 def test_the_judge_can_say_yes() -> None:
@@ -240,6 +264,29 @@ def test_the_judge_does_not_pass_what_is_missing(
     status, reasons = judge(request_, found(given))
     assert status == "unjudged"
     assert sentence in " ".join(reasons)
+
+
+@pytest.mark.parametrize(
+    ("statistics", "status", "sentence"),
+    [
+        ((), "unjudged", "the frequencies of an implementation were not counted"),
+        (
+            (counted(status="unjudged", reasons=("interrupted",)),),
+            "unjudged",
+            "the frequencies of rust_ext could not be judged: interrupted",
+        ),
+        (
+            (counted(status="diverges", reasons=("rows: p = 1e-9",)),),
+            "diverges",
+            "the frequencies of rust_ext are not the reference's: rows: p = 1e-9",
+        ),
+    ],
+)
+def test_frequencies_are_part_of_the_verdict(
+    statistics: tuple[StatisticsResult, ...], status: str, sentence: str
+) -> None:
+    counts = replace(found(shards()), statistics=statistics)
+    assert judge(Request(), counts) == (status, (sentence,))
 
 
 def test_a_divergence_outweighs_what_is_missing() -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from parity_tests.meta import faulty
-from parity_tests.meta.test_fails_closed import planted, shards
+from parity_tests.meta.test_fails_closed import found, planted, shards
 from sampler_parity.cli import main
 from sampler_parity.extension import REPOSITORY
 from sampler_parity.faults import kill, port
@@ -19,7 +19,7 @@ from sampler_parity.faults.plain import Plain
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
-from sampler_parity.run import Found, Request, judge
+from sampler_parity.run import Request, judge
 from sampler_parity.run_file import Run, read_run
 from sampler_parity.verdict import Verdict
 
@@ -111,20 +111,17 @@ def test_a_correct_sampler_called_wrong_does_not_pass(monkeypatch: pytest.Monkey
         ({"planted": (planted(killed=False),)}, "the gate missed a planted fault: mistake"),
     ],
 )
-def test_a_run_that_misses_a_fault_is_not_a_pass(
-    changes: dict[str, Any], sentence: str, gate_run: Run
-) -> None:
-    found = Found(shards=shards(), planted=(planted(),), correct=gate_run.correct)
-    assert judge(Request(), found)[0] == "holds"
-    status, reasons = judge(Request(), replace(found, **changes))
+def test_a_run_that_misses_a_fault_is_not_a_pass(changes: dict[str, Any], sentence: str) -> None:
+    holding = found(shards())
+    assert judge(Request(), holding)[0] == "holds"
+    status, reasons = judge(Request(), replace(holding, **changes))
     assert status == "unjudged"
     assert sentence in " ".join(reasons)
 
 
 def test_a_misjudged_correct_sampler_is_not_a_pass(gate_run: Run) -> None:
     wrong = msgspec.structs.replace(gate_run.correct[0], passed=False)
-    found = Found(shards=shards(), planted=(planted(),), correct=(wrong,))
-    status, reasons = judge(Request(), found)
+    status, reasons = judge(Request(), replace(found(shards()), correct=(wrong,)))
     assert status == "unjudged"
     assert "the gate misjudged a correct sampler: numpy f64 got" in reasons[0]
 
@@ -151,10 +148,10 @@ def test_one_flipped_bit_on_the_command_line(
     run = read_run(tmp_path)
     for shard in run.shards:
         assert sum(shard.verdicts.values()) == shard.divergent > 0
-        for found in shard.divergences:
-            assert found.evidence is not None
-            assert (tmp_path / found.evidence).is_file()
-        small = [found.shrunken for found in shard.divergences if found.shrunken is not None]
+        for diverging in shard.divergences:
+            assert diverging.evidence is not None
+            assert (tmp_path / diverging.evidence).is_file()
+        small = [each.shrunken for each in shard.divergences if each.shrunken is not None]
         assert len(small) == (3 if shard.source == "torch" else 0)
         for shrunken in small:
             assert (tmp_path / shrunken.evidence).is_file()
