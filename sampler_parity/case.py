@@ -1,6 +1,6 @@
 """A case: logits, parameters and a seed, the same for every implementation."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import ClassVar, Literal
 
 import numpy as np
@@ -73,7 +73,8 @@ class Case:
 
     def parameter_values(self) -> dict[str, float | int | str | None]:
         """Give every parameter by name."""
-        return asdict(self.parameters)
+        parameters = self.parameters
+        return {field.name: getattr(parameters, field.name) for field in fields(parameters)}
 
     def parameter_text(self) -> dict[str, str]:
         """Give every parameter by name, in a form that Python reads back."""

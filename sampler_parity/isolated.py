@@ -3,7 +3,7 @@
 import contextlib
 import fcntl
 import os
-import selectors
+import select
 import shlex
 import signal
 import subprocess
@@ -233,7 +233,7 @@ class Isolated:
         pipe = self._now.running.stdin
         rest = memoryview(message)
         while pipe is not None and rest:
-            self._wait(pipe, selectors.EVENT_WRITE)
+            self._wait(pipe, select.POLLOUT)
             try:
                 rest = rest[os.write(pipe.fileno(), rest) :]
             except BrokenPipeError:
@@ -263,7 +263,7 @@ class Isolated:
         pipe = self._now.running.stdout
         if pipe is None:
             raise RuntimeError("pipes were asked for")
-        self._wait(pipe, selectors.EVENT_READ)
+        self._wait(pipe, select.POLLIN)
         try:
             read = os.read(pipe.fileno(), 1 << 20)
         except BlockingIOError:
@@ -275,21 +275,21 @@ class Isolated:
     def _wait(self, pipe: IO[bytes], event: int) -> None:
         """Wait for the pipe, a death, or the deadline."""
         process = self._now
-        with selectors.DefaultSelector() as selector:
-            selector.register(pipe, event)
-            if process.deaths is not None:
-                selector.register(process.deaths, selectors.EVENT_READ)
-            ready = selector.select(max(0.0, self._deadline - time.monotonic()))
+        poll = select.poll()
+        poll.register(pipe, event)
+        if process.deaths is not None:
+            poll.register(process.deaths, select.POLLIN)
+        ready = poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000)
         if not ready:
             raise _EndedError(
                 Verdict.TIMED_OUT, f"no answer within {self._limits.seconds:g} seconds"
             )
-        if any(key.fd == process.deaths for key, _ in ready):
+        if any(descriptor == process.deaths for descriptor, _ in ready):
             status = os.read(process.deaths or 0, 64)
             if status:
                 process.replies.clear()
                 # A child that died while it was being asked has left half an ask in the pipe.
-                gone = event == selectors.EVENT_WRITE
+                gone = event == select.POLLOUT
                 raise _EndedError(Verdict.CRASHED, self._ending(int(status.split()[0])), gone=gone)
             raise self._died()
 
