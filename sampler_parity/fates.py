@@ -24,14 +24,35 @@ class Fates:
     Attributes:
         kept: every correct sampler keeps it.
         dropped: none does, or its probability is zero.
+        ranked: every correct sampler's top-k keeps it.
         probs: the exact probabilities before truncation.
         error: bound on their relative error in f32, [B, 1]; 4 * 2^-149 comes on top.
     """
 
     kept: Mask
     dropped: Mask
+    ranked: Mask
     probs: Exact
     error: Exact
+
+    def cut_right(self, kept: Mask, top_p: float) -> Mask:
+        """Whether some order of equal tokens makes each row's nucleus ``kept``, bool [B].
+
+        Without its least token, a nucleus has not exceeded ``top_p``; with it, it has, or there is
+        nothing left to add. That holds in any order, and says how many of equal tokens stay.
+        """
+        values = np.where(kept, self.probs, 0)
+        mass = values.sum(axis=-1, keepdims=True)
+        least = np.where(kept, self.probs, np.inf).min(axis=-1, keepdims=True, initial=np.inf)
+        bounds = (np.longdouble(top_p), np.longdouble(np.float32(top_p)))
+        slack = self.error + gamma(kept.sum(axis=-1, keepdims=True).astype(np.longdouble))
+        tiny = 4 * TINY * kept.sum(axis=-1, keepdims=True)
+        too_many = (mass - least) * (1 - slack) - tiny > max(bounds)
+        too_few = mass * (1 + slack) + tiny <= min(bounds)
+        more = (self.ranked & ~kept & (self.probs > 8 * TINY * mass)).any(axis=-1, keepdims=True)
+        alone = kept.sum(axis=-1, keepdims=True) <= 1
+        right: Mask = ~(too_many & ~alone | too_few & more)[..., 0]
+        return right
 
     def renormalized(self, kept: Mask) -> Truth:
         """Bound kept / sum(kept): both are off by ``error``, the sum by its roundings as well."""
@@ -71,12 +92,12 @@ def fates(logits: F32, parameters: SampleLogits) -> Fates:
         own = (depth + 4).max(axis=-1, keepdims=True) * U + moved.max(axis=-1, keepdims=True)
         weighted = (probs * (depth * U + moved)).sum(axis=-1, keepdims=True)
         error = own + weighted + gamma(count + 6)
-    kept, dropped = np.empty(x.shape, bool), np.empty(x.shape, bool)
-    for row in range(len(x)):
-        kept[row], dropped[row] = _row(flat[row], probs[row], error[row, 0], parameters)
+    rows = [_row(flat[row], probs[row], error[row, 0], parameters) for row in range(len(x))]
+    kept, dropped, ranked = (np.stack(masks) for masks in zip(*rows, strict=True))
     return Fates(
         kept=kept.reshape(logits.shape),
         dropped=(dropped | ~alive).reshape(logits.shape),
+        ranked=ranked.reshape(logits.shape),
         probs=probs.reshape(logits.shape),
         error=error.reshape((*logits.shape[:-1], 1)),
     )
@@ -84,7 +105,7 @@ def fates(logits: F32, parameters: SampleLogits) -> Fates:
 
 def _row(
     logits: F32, probs: Exact, error: np.longdouble, parameters: SampleLogits
-) -> tuple[Mask, Mask]:
+) -> tuple[Mask, Mask, Mask]:
     order = np.argsort(-logits, kind="stable")
     descending = probs[order]
     low = descending * (1 - error) - 4 * TINY
@@ -100,6 +121,7 @@ def _row(
         equal -= np.searchsorted(values, values, side="left")
         dropped = surely >= parameters.top_k
         kept = possibly - equal < parameters.top_k
+    ranked = kept
     if parameters.top_p > 0:
         mass = np.where(dropped, 0, descending)
         sums = np.concatenate([np.zeros(1, np.longdouble), np.cumsum(mass)])
@@ -114,4 +136,4 @@ def _row(
         kept = kept & ((most <= min(exact, rounded)) | (possibly <= 1))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
-    return kept[back], dropped[back]
+    return kept[back], dropped[back], ranked[back]

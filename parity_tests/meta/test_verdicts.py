@@ -136,12 +136,37 @@ def test_fates_hold_of_the_reference(cases: Pairs) -> None:
         fate = fates(case.logits, case.parameters)
         kept = outcome.stages["top_k_mask"] & outcome.stages["top_p_mask"]
         assert not (fate.kept & ~kept).any(), case.id
+        if case.parameters.top_p > 0:
+            assert fate.cut_right(kept, case.parameters.top_p).all(), case.id
         assert not (fate.dropped & (outcome.stages["renormalized"] > 0)).any(), case.id
         assert fate.renormalized(kept).excess(outcome.stages["renormalized"]).max() <= 1, case.id
         if case.family == "gaussian":
             doubt += int((~fate.kept & ~fate.dropped).sum())
             tokens += kept.size
     assert 0 < doubt < tokens / 50
+
+
+@pytest.mark.parametrize(
+    ("kept", "verdict"),
+    [
+        ([1, 1, 0], None),
+        ([0, 1, 1], Verdict.TIE_ORDER),
+        ([1, 1, 1], Verdict.SEMANTIC),
+        ([0, 1, 0], Verdict.SEMANTIC),
+        ([1, 0, 1], Verdict.SEMANTIC),
+    ],
+)
+def test_how_many_of_equal_tokens_stay(kept: list[int], verdict: Verdict | None) -> None:
+    """Two tokens tie at the cutoff: one of them stays, whichever."""
+    logits = np.array([[-3.0, 0.0, -3.0]], np.float32)
+    case = Case("tie", "tie", logits, SampleLogits(1.0, 0.95, 0), seed=0)
+    expected = PythonRef().run(case, HERE)
+    mask = np.array([kept], bool)
+    probs = np.where(mask, expected.stages["probs"], np.float32(0))
+    outcome = replace(expected, stages={"renormalized": probs / probs.sum()})
+    about = seen("probs")
+    found = judge(case, expected, outcome, compare(case, expected, outcome, about), about)
+    assert (None if found is None else found.verdict) == verdict
 
 
 def test_a_stage_that_is_not_shown_is_missing() -> None:

@@ -37,7 +37,26 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
         return Judgement(Verdict.SEMANTIC, "a probability is not finite")
     fate = fates(case.logits, case.parameters)
     kept = values > 0
-    return _support(fate, kept) or _values(case, fate, expected, values)
+    return (
+        _support(fate, kept)
+        or _count(fate, kept, case.parameters.top_p)
+        or _values(case, fate, expected, values)
+    )
+
+
+def _count(fate: Fates, kept: Array, top_p: float) -> Judgement | None:
+    """Find a row with more or fewer of equal tokens than any order of them leaves."""
+    if not top_p > 0:
+        return None
+    right = np.atleast_1d(fate.cut_right(kept, top_p))
+    if right.all():
+        return None
+    row = int(np.argmin(right))
+    return Judgement(
+        Verdict.SEMANTIC,
+        f"no order of equal tokens ends the nucleus there: {int(np.atleast_2d(kept)[row].sum())} "
+        f"kept, in row {row}",
+    )
 
 
 def _values(case: Case, fate: Fates, expected: Array, values: Array) -> Judgement:
