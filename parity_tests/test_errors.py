@@ -9,7 +9,12 @@ import torch
 
 import python_ref
 import rust_ext
+from sampler_parity.cases.plan import case_of
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.rust_ext import RustExt
+from sampler_parity.refusals import CAUSES, cause_of
 
+HERE = capability_here()
 NAN, INF = math.nan, math.inf
 ROW = [0.5, -1.0, 2.0, 0.0]
 
@@ -180,3 +185,18 @@ def test_a_read_only_array_is_refused_in_place_and_read_elsewhere() -> None:
     with pytest.raises(ValueError, match="cannot be written in place"):
         rust_ext.simple_batch_sampler(logits, generator=port)
     assert port.get_state() == rust_ext.Generator(1).get_state()
+
+
+def test_both_sides_name_the_same_cause() -> None:
+    """So that the gate, which compares causes where it knows both, does compare them."""
+    seen = set()
+    for family in ("odd-parameters", "odd-logits", "one-dimension"):
+        for index in range(150):
+            case = case_of(f"{family}-{index}@4")
+            failure = PythonRef().run(case, HERE).failure
+            if failure is not None:
+                ours = RustExt().run(case, HERE).failure
+                assert ours is not None
+                assert cause_of(failure.message) == cause_of(ours.message) != ""
+                seen.add(cause_of(failure.message))
+    assert seen == {cause for cause, _ in CAUSES}

@@ -130,6 +130,30 @@ def failed(kind: str, draw: int = 0, message: str = "") -> Outcome:
     return replace(outcome(SAMPLE), stages={}, tokens=[], failure=Failure(kind, message, draw))
 
 
+def test_errors_are_compared_by_cause_where_it_is_known() -> None:
+    """torch's words and the port's for one refusal are alike, and unlike those for another."""
+    words = {
+        "top_k": ("selected index k out of range", "top_k = 9 is out of range: logits have V = 5"),
+        "the probabilities": (
+            "probability tensor contains either `inf`, `nan` or element < 0",
+            "the probabilities contain inf, nan or an element < 0: temperature = NaN",
+        ),
+        "the noise": ("uniform_ expects to return a [from, to) range", "noise = -1 must be within"),
+        "the temperature": (
+            "use noise=0 for greedy decoding",
+            "temp = -1 must be > 0: use noise = 0 for greedy decoding",
+        ),
+    }
+    for cause, ours in words.items():
+        for other, theirs in words.items():
+            a, b = (
+                failed("RuntimeError", message=ours[0]),
+                failed("RuntimeError", message=theirs[1]),
+            )
+            divergence = compare(SAMPLE, a, b).divergence()
+            assert (divergence is None) == (cause == other), (cause, other)
+
+
 def test_errors_are_compared_by_class_and_call_not_by_text() -> None:
     a = failed("RuntimeError", message="one")
     assert compare(SAMPLE, a, failed("RuntimeError", message="two")).divergence() is None
