@@ -4,14 +4,32 @@ from collections.abc import Callable
 
 import msgspec
 
+from sampler_parity.case import Case
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.isolated import Isolated, Limits
+from sampler_parity.outcome import Lost, Outcome
 from sampler_parity.statistics.gate import run_statistics
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.sources import ImplementationSource, port
 
-DRAWS_OF_A_CASE = 100
+PATIENCE = 10
 """Times the limit for a case that a candidate may take here: a case has up to 1,000 calls."""
+
+
+class _OnceLost:
+    """A candidate that is not asked again once it has left a case without an answer."""
+
+    def __init__(self, candidate: Isolated) -> None:
+        self.about = candidate.about
+        self._candidate = candidate
+        self._lost: Lost | None = None
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        if self._lost is None:
+            outcome = self._candidate.run(case, capability)
+            self._lost = outcome.lost
+            return outcome
+        return Outcome(lost=self._lost)
 
 
 def frequencies(
@@ -31,7 +49,7 @@ def frequencies(
     """
     if implementation == "rust_ext":
         return run_statistics(port(), profile, seed, progress)
-    patient = msgspec.structs.replace(limits, seconds=limits.seconds * DRAWS_OF_A_CASE)
+    patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
     with Isolated(implementation, patient) as candidate:
-        source = ImplementationSource(candidate, capability_here())
+        source = ImplementationSource(_OnceLost(candidate), capability_here())
         return run_statistics(source, profile, seed, progress, samplers=candidate.about.samplers)

@@ -168,10 +168,7 @@ def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
         if shard.divergent > shard.accepted
     ]
     divergences += [
-        f"the frequencies of {result.candidate} are not the reference's: {reason}"
-        for result in found.statistics
-        if result.status == "diverges"
-        for reason in result.reasons
+        _frequencies_differ(result) for result in found.statistics if result.status == "diverges"
     ]
     divergences += problems(found.waivers)
     if divergences:
@@ -183,6 +180,12 @@ def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
         *_uncounted(request, found),
     )
     return ("unjudged", reasons) if reasons else ("holds", ())
+
+
+def _frequencies_differ(result: StatisticsResult) -> str:
+    first, *others = result.reasons
+    more = f"; so do {len(others)} other tests" if others else ""
+    return f"the frequencies of {result.candidate} are not the reference's: {first}{more}"
 
 
 def _deselected(request: Request) -> Iterable[str]:

@@ -11,6 +11,7 @@ from parity_tests.meta.unruly import MARK
 from sampler_parity.case import SampleLogits
 from sampler_parity.cases.plan import PROFILES, case_of
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.frequencies import frequencies
 from sampler_parity.isolated import Isolated, Limits
 from sampler_parity.outcome import Outcome
 from sampler_parity.run import Request, run_gate
@@ -208,3 +209,11 @@ def test_a_run_gives_up_a_candidate_that_never_answers(
     assert shard.verdicts == {verdict: IN_A_ROW}
     assert shard.waived == CASES - IN_A_ROW
     assert f"given up after {IN_A_ROW} cases without an answer" in shard.waiver
+
+
+def test_frequencies_of_what_does_not_answer_are_given_up_at_once() -> None:
+    """The first case that is lost decides: no test waits for another one."""
+    result = frequencies(candidate("Sleeps"), "quick", 0, limits(0.02), lambda *_: None)
+    assert result.status == "diverges"
+    assert {test.decision for test in result.tests} == {"rejects"}
+    assert "no answer within 0.2 seconds" in result.reasons[0]

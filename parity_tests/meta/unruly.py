@@ -19,7 +19,8 @@ class Calm:
     about = About(name="calm", view="tokens", stream="own", effects=())
 
     def run(self, case: Case, _: str) -> Outcome:
-        self.misbehave(int(case.id.rpartition("-")[2].partition("@")[0]))
+        index = case.id.rpartition("-")[2].partition("@")[0]
+        self.misbehave(int(index) if index.isdecimal() else 0)
         return Outcome(tokens=[case.logits.argmax(axis=-1)] * case.draws)
 
     def misbehave(self, _: int) -> None:

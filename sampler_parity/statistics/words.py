@@ -4,6 +4,9 @@ from collections.abc import Iterator
 
 from sampler_parity.statistics.result import StatisticsResult
 
+SHOWN = 3
+"""Rejected tests that are named."""
+
 
 def summary(result: StatisticsResult) -> Iterator[str]:
     """Say what was drawn, what it would have caught, and what was rejected."""
@@ -22,8 +25,10 @@ def summary(result: StatisticsResult) -> Iterator[str]:
     if smallest:
         error, name = min(smallest)
         yield f"  caught with power 0.99: a temperature off by {error:.2%} ({name})"
-    for test in result.tests:
-        if test.decision == "rejects":
-            yield f"  rejected: {test.planned.name}: {test.reason}"
+    rejected = [test for test in result.tests if test.decision == "rejects"]
+    for test in rejected[:SHOWN]:
+        yield f"  rejected: {test.planned.name}: {test.reason}"
+    if len(rejected) > SHOWN:
+        yield f"  rejected: {len(rejected) - SHOWN} more"
     for reason in result.waived:
         yield f"  waived: {reason}"
