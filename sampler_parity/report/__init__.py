@@ -1,17 +1,22 @@
 """The report: one self-contained HTML page made from a stored run."""
 
+import base64
+import hashlib
 from functools import cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from sampler_parity.manifest import write_atomically
 from sampler_parity.report.view import build
 from sampler_parity.run_file import Run
 
-__all__ = ["REPORT_NAME", "render", "write_report"]
+__all__ = ["REPORT_NAME", "page", "render", "write_report"]
 
 REPORT_NAME = "index.html"
+
+_SCRIPT = "report.js"
 
 
 def write_report(run: Run, folder: Path) -> Path:
@@ -25,13 +30,34 @@ def write_report(run: Run, folder: Path) -> Path:
         The page's path, ``index.html`` in ``folder``.
     """
     path = folder / REPORT_NAME
-    write_atomically(path, render(run).encode("utf-8", "backslashreplace"))
+    write_atomically(path, render(run, folder).encode("utf-8", "backslashreplace"))
     return path
 
 
-def render(run: Run) -> str:
-    """Lay out a run as an HTML page; depends on nothing but the run."""
-    return _environment().get_template("report.html.j2").render(report=build(run))
+def render(run: Run, folder: Path | None = None) -> str:
+    """Lay out a run as an HTML page.
+
+    Args:
+        run: the run to show; everything but the pictures of single cases comes from it.
+        folder: where the run's evidence is, from which those pictures are drawn.
+    """
+    return page("report.html.j2", report=build(run, folder))
+
+
+def page(template: str, **values: object) -> str:
+    """Lay out a page that may run the report's script, and nothing else."""
+    environment = _environment()
+    script = environment.loader.get_source(environment, _SCRIPT)[0] if environment.loader else ""
+    # What stands between the tags is hashed, to the last character.
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    return environment.get_template(template).render(
+        **values,
+        script=Markup(script),  # noqa: S704  # our own file
+        policy=(
+            f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+            "base-uri 'none'; form-action 'none'"
+        ),
+    )
 
 
 @cache
@@ -44,4 +70,5 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["plain"] = lambda name: name.replace("_", " ")
     return environment

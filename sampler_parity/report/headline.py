@@ -1,0 +1,335 @@
+"""The verdict, and what the run would have caught.
+
+A report is only as green as its numbers: a run that says it holds, but compared nothing or does
+not add up, is shown as one that could not be judged.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sampler_parity.implementation import About
+from sampler_parity.report.words import (
+    Piece,
+    Sentence,
+    capabilities,
+    cases,
+    counted,
+    implementations,
+    marked,
+    place,
+)
+from sampler_parity.run_file import Run, Shard, Status
+from sampler_parity.verdict import SEVERITY, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """A number with its name."""
+
+    value: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Headline:
+    """The verdict.
+
+    Attributes:
+        tone: what it looks like; never ``holds`` without evidence.
+        mark: one character that shows the tone without colour.
+        word: one word or two that do the same.
+        sentence: the verdict.
+        meaning: what follows from it for somebody who wants to use the port.
+        details: one sentence an implementation, where there are several.
+        catches: what the run would have caught, or that it has not shown it.
+        reasons: why the gate does not hold or could not be judged.
+        facts: what was compared, in numbers.
+    """
+
+    tone: Status
+    mark: str
+    word: str
+    sentence: Sentence
+    meaning: str
+    details: tuple[Sentence, ...]
+    catches: tuple[Sentence, ...]
+    reasons: tuple[Sentence, ...]
+    facts: tuple[Fact, ...]
+
+    @property
+    def title(self) -> str:
+        """The sentence without its markup."""
+        return "".join(piece.text for piece in self.sentence)
+
+
+MARKS: dict[Status, str] = {"holds": "=", "diverges": "≠", "unjudged": "?"}
+
+
+def headline(run: Run) -> Headline:
+    """Conclude what may be concluded from a run's numbers."""
+    shards = run.shards
+    compared = sum(shard.compared for shard in shards)
+    divergent = sum(shard.divergent for shard in shards)
+    wrong = contradictions(run)
+    names = implementations(shards)
+    summaries = {name: _summary(name, shards) for name in names}
+    details = tuple(
+        (*sentence, Piece(f". {_kinds([s for s in shards if s.implementation == name])}".rstrip()))
+        for name, sentence in summaries.items()
+    )
+    tone, word, sentence, meaning = _conclusion(run, wrong, summaries)
+    return Headline(
+        tone=tone,
+        mark="~" if tone == "holds" and divergent else MARKS[tone],
+        word=word,
+        sentence=sentence,
+        meaning=meaning,
+        details=details if len(names) > 1 and compared else (),
+        catches=_catches(run),
+        reasons=tuple(marked(reason) for reason in (*run.reasons, *wrong)),
+        facts=(
+            Fact(compared, "cases compared"),
+            Fact(divergent, "cases differ"),
+            Fact(sum(shard.waived for shard in shards), "cases waived"),
+            Fact(sum(shard.stages for shard in shards), "stage comparisons"),
+            Fact(sum(shard.elements for shard in shards), "numbers compared"),
+            Fact(sum(shard.tokens for shard in shards), "tokens compared"),
+        ),
+    )
+
+
+def _conclusion(
+    run: Run, wrong: tuple[str, ...], summaries: dict[str, Sentence]
+) -> tuple[Status, str, Sentence, str]:
+    """Give the tone, its word, the verdict and its meaning."""
+    compared = sum(shard.compared for shard in run.shards)
+    if run.status == "diverges":
+        return "diverges", "The gate does not hold", *_diverges(run, summaries)
+    if run.status == "holds" and compared and not wrong:
+        return "holds", *_holds(run, summaries)
+    nothing = "This run says nothing for the port, and nothing against it."
+    if run.status == "unjudged":
+        divergent = sum(shard.divergent for shard in run.shards)
+        meaning = nothing
+        if divergent:
+            meaning = f"Even so, {divergent:,} of {cases(compared)} that were compared differ."
+        elif compared:
+            meaning = (
+                f"No difference was seen in the {cases(compared)} that were compared, but that "
+                "is not enough to trust the port."
+            )
+        sentence = "The gate could not be judged."
+    elif compared:
+        sentence = "The run contradicts itself, so the gate could not be judged."
+        meaning = "Make the run again before trusting the port."
+    else:
+        sentence, meaning = "Nothing was compared, so nothing is proven.", nothing
+    return "unjudged", "Not judged", (Piece(sentence),), meaning
+
+
+def _holds(run: Run, summaries: dict[str, Sentence]) -> tuple[str, Sentence, str]:
+    shards = run.shards
+    compared = sum(shard.compared for shard in shards)
+    divergent = sum(shard.divergent for shard in shards)
+    one = [(*sentence, Piece(".")) for sentence in summaries.values()]
+    if divergent:
+        several = (
+            f"{len(one):,} implementations differ from torch in {divergent:,} of "
+            f"{cases(compared)}, and every one of those is covered by a waiver."
+        )
+        return (
+            "The gate holds, with waivers",
+            one[0] if len(one) == 1 else (Piece(several),),
+            "It differs only where somebody has accepted it; the waivers say why.",
+        )
+    torch = all(shard.about.stream == "torch" for shard in shards)
+    if len(one) == 1:
+        meaning = "it can take torch's place" if torch else "it is a correct sampler"
+        return "The gate holds", one[0], f"In everything compared here, {meaning}."
+    meaning = "each of them can take torch's place" if torch else "each is a correct sampler"
+    several = (
+        f"All {len(one):,} implementations agree with torch: {cases(compared)} at "
+        f"{capabilities(shards)}, 0 differ."
+    )
+    return "The gate holds", (Piece(several),), f"In everything compared here, {meaning}."
+
+
+def contradictions(run: Run) -> tuple[str, ...]:
+    """Where a run's own numbers do not support what it concludes, one sentence each."""
+    found = []
+    for shard in run.shards:
+        where = f"{shard.implementation} at {shard.capability}"
+        if shard.planned != shard.compared + shard.waived:
+            found.append(
+                f"{where}: {shard.planned:,} cases were planned, but {shard.compared:,} were "
+                f"compared and {shard.waived:,} waived."
+            )
+        if shard.waived and not shard.waiver.strip():
+            found.append(f"{where}: {cases(shard.waived)} waived without a reason.")
+        first = sum(cell.first for cell in shard.cells)
+        if first != shard.divergent:
+            found.append(
+                f"{where}: {shard.divergent:,} cases are said to differ, but the stages show "
+                f"{first:,} first differences."
+            )
+        if len(shard.divergences) > shard.divergent:
+            found.append(
+                f"{where}: {shard.divergent:,} cases are said to differ, but "
+                f"{len(shard.divergences):,} divergences are listed."
+            )
+        if not shard.divergent and any(cell.differing for cell in shard.cells):
+            found.append(f"{where}: no case is said to differ, but the stages show differences.")
+        if shard.accepted > shard.divergent:
+            found.append(
+                f"{where}: waivers are said to cover {shard.accepted:,} divergent cases of "
+                f"{shard.divergent:,}."
+            )
+    if run.status == "holds":
+        found += _unsupported(run)
+    return tuple(found)
+
+
+def _unsupported(run: Run) -> list[str]:
+    found = []
+    open_cases = sum(shard.divergent - shard.accepted for shard in run.shards)
+    if open_cases > 0:
+        found.append(f"The run says that the gate holds, but {cases(open_cases)} differ.")
+    if sum(shard.accepted for shard in run.shards) > sum(entry.cases for entry in run.waivers):
+        found.append("Divergent cases are said to be covered by waivers that are not listed.")
+    if run.reasons:
+        found.append("The run says that the gate holds, and gives reasons why it does not.")
+    survivors = [fault.name for fault in run.planted if not fault.killed]
+    if survivors:
+        found.append(
+            f"The run says that the gate holds, but it missed planted faults: {survivors}."
+        )
+    found += [
+        f"{name}: nothing was compared."
+        for name in implementations(run.shards)
+        if not any(shard.compared for shard in run.shards if shard.implementation == name)
+    ]
+    return found
+
+
+def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
+    compared = sum(shard.compared for shard in run.shards)
+    divergent = sum(shard.divergent for shard in run.shards)
+    differing = [
+        name
+        for name in summaries
+        if any(shard.divergent for shard in run.shards if shard.implementation == name)
+    ]
+    meaning = "It cannot be trusted to give torch's tokens."
+    if len(differing) == 1:
+        if all(shard.divergent <= shard.accepted for shard in run.shards):
+            meaning = "Every divergence is covered by a waiver, but a waiver fails: see why."
+        return (*summaries[differing[0]], Piece(".")), f"{meaning} {_kinds(run.shards)}".strip()
+    if differing:
+        sentence = (
+            f"{len(differing):,} of {len(summaries):,} implementations differ from torch, in "
+            f"{divergent:,} of {cases(compared)}."
+        )
+        return (Piece(sentence),), meaning.replace("It", "They", 1)
+    sentence = (
+        f"The gate does not hold: {divergent:,} of {cases(compared)} differ, and another check "
+        "failed."
+    )
+    return (
+        (Piece(sentence),),
+        "The port cannot be trusted until the failed check is explained.",
+    )
+
+
+def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
+    mine = [shard for shard in shards if shard.implementation == name]
+    compared = sum(shard.compared for shard in mine)
+    divergent = sum(shard.divergent for shard in mine)
+    if not compared:
+        return Piece(name, code=True), Piece(" was not compared at all")
+    if not divergent:
+        return (
+            Piece(name, code=True),
+            Piece(f" {_equal(mine[0].about)}: {cases(compared)} at {capabilities(mine)}, 0 differ"),
+        )
+    firsts: Counter[str] = Counter()
+    for shard in mine:
+        for cell in shard.cells:
+            firsts[cell.stage] += cell.first
+    accepted = sum(shard.accepted for shard in mine)
+    covered = ""
+    if accepted:
+        every = "all" if accepted == divergent else f"{accepted:,}"
+        covered = f", {every} of them covered by waivers"
+    opening = (
+        Piece(name, code=True),
+        Piece(f" differs from torch in {divergent:,} of {cases(compared)}{covered}"),
+    )
+    if not firsts.total():
+        return opening
+    stage = min(firsts, key=lambda stage: (-firsts[stage], place(stage)))
+    how = "always" if firsts[stage] == divergent else "most often"
+    return (*opening, Piece(f"; the first divergent stage is {how} "), Piece(stage, code=True))
+
+
+def _kinds(shards: Sequence[Shard]) -> str:
+    """Count the verdicts, the gravest first: ``In 12 cases it is semantic, in 3 rounding.``."""
+    verdicts: Counter[str] = Counter()
+    for shard in shards:
+        verdicts.update(shard.verdicts)
+    ordered = sorted(
+        verdicts.items(), key=lambda item: -SEVERITY.get(Verdict(item[0]), len(SEVERITY))
+    )
+    if not ordered:
+        return ""
+    kinds = ", ".join(f"{verdict.replace('_', ' ')} {count:,}" for verdict, count in ordered)
+    return f"By verdict: {kinds}."
+
+
+def _equal(about: About) -> str:
+    """What equality in everything that it shows amounts to."""
+    if about.stream == "own":
+        if about.view == "tokens":
+            return "drew only tokens that torch could draw"
+        return "gives torch's distribution, bit for bit, with a generator of its own"
+    return {
+        "trace": "is torch, bit for bit",
+        "probs": "gives torch's distribution and tokens, bit for bit",
+        "tokens": "draws torch's tokens",
+    }[about.view]
+
+
+MISSED = 0.001
+"""The probability at which the smallest fault that a run would have missed is stated."""
+
+
+def _catches(run: Run) -> tuple[Sentence, ...]:
+    if not run.shards:
+        return ()
+    if not run.planted:
+        return ((Piece("No fault was planted: this run has not shown that it would catch one."),),)
+    killed = sum(fault.killed for fault in run.planted)
+    sentence = (
+        f"It caught {killed:,} of {counted(len(run.planted), 'planted fault')}, each at its stage "
+        "and with its verdict"
+    )
+    if run.correct:
+        passed = sum(sampler.passed for sampler in run.correct)
+        sentence += (
+            f", and took {passed:,} of {counted(len(run.correct), 'correct sampler')} for correct"
+        )
+    found: list[Sentence] = [(Piece(f"{sentence}."),)]
+    # The same cases are compared at each capability: they count once.
+    distinct = min(
+        max(s.compared for s in run.shards if s.implementation == name)
+        for name in implementations(run.shards)
+    )
+    if distinct:
+        # A fault that shows in a share q of the cases is missed with probability (1 - q)^n.
+        share = 1 - MISSED ** (1 / distinct)
+        words = (
+            f"A fault that shows in one of {max(int(1 / share), 1):,} such cases would have been "
+            f"missed with a probability of {MISSED}."
+        )
+        found.append((Piece(words),))
+    return tuple(found)

@@ -1,0 +1,156 @@
+"""The words that the report uses, and how text and numbers are put into sentences."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import PurePosixPath
+from urllib.parse import quote
+
+from sampler_parity.run_file import Shard
+from sampler_parity.verdict import Verdict
+
+STAGES = {
+    "error": "whether the call raises, at which call, and which class of exception",
+    "scaled_logits": "the logits after temperature",
+    "probs": "softmax of the scaled logits",
+    "top_k_mask": "which tokens top-k keeps",
+    "top_p_mask": "which tokens top-p, the nucleus, keeps",
+    "renormalized": "the probabilities that are left, divided by their sum",
+    "noised_logits": "the scaled logits plus noise, in the simple sampler",
+    "token": "the tokens drawn, over all calls of the case",
+    "input": "what the call leaves behind in the logits it was given",
+    "generator": "the random generator's state after the last call",
+}
+"""Every stage, error and effect in the order in which they are compared, each in one line."""
+
+VERDICTS = {
+    Verdict.EXACT: "everything is equal, bit for bit",
+    Verdict.ROUNDING: "both sides are within rounding of the exact value",
+    Verdict.TIE_ORDER: "of tokens with equal probability, others are kept",
+    Verdict.EFFECT: "everything is equal but what the calls leave in their input",
+    Verdict.GENERATOR: "from the same distribution other tokens are drawn",
+    Verdict.SEMANTIC: "the candidate computes something else",
+    Verdict.ERROR: "one side raises and the other does not, or they raise differently",
+    Verdict.TIMED_OUT: "the candidate did not answer in time, and was ended",
+    Verdict.CRASHED: "the candidate's process ended before it answered",
+}
+"""Each verdict in one line, from harmless to grave."""
+
+LONGEST = 1_000
+"""How many characters of a value are shown: an exception's text may be of any length."""
+
+_MONTHS = (
+    *("January", "February", "March", "April", "May", "June", "July"),
+    *("August", "September", "October", "November", "December"),
+)
+
+_ORDER = {stage: place for place, stage in enumerate(STAGES)}
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A piece of a sentence.
+
+    Attributes:
+        text: as it is read, not escaped.
+        code: whether it is set as code.
+    """
+
+    text: str
+    code: bool = False
+
+
+Sentence = tuple[Piece, ...]
+
+
+def marked(sentence: str) -> Sentence:
+    """Set what stands between backticks as code."""
+    pieces = cut(sentence).split("`")
+    if len(pieces) % 2 == 0:
+        return (Piece(cut(sentence)),)
+    return tuple(Piece(text, code=bool(place % 2)) for place, text in enumerate(pieces) if text)
+
+
+def listed(names: Iterable[str]) -> Sentence:
+    """Set names as code, with commas between."""
+    pieces: list[Piece] = []
+    for place, name in enumerate(names):
+        pieces += [*([Piece(", ")] if place else []), Piece(name, code=True)]
+    return tuple(pieces)
+
+
+def cut(text: str) -> str:
+    """Shorten what is longer than :data:`LONGEST`."""
+    if len(text) <= LONGEST:
+        return text
+    return f"{text[:LONGEST]}… ({len(text) - LONGEST:,} more characters)"
+
+
+def place(stage: str) -> tuple[int, str]:
+    """Order stages as they are compared; unknown ones come last, by name."""
+    return _ORDER.get(stage, len(_ORDER)), stage
+
+
+def implementations(shards: Sequence[Shard]) -> tuple[str, ...]:
+    """Name every implementation once, in the run's order."""
+    return tuple(dict.fromkeys(shard.implementation for shard in shards))
+
+
+def capabilities(shards: Iterable[Shard]) -> str:
+    """Count the capabilities at which something was compared."""
+    number = len({shard.capability for shard in shards if shard.compared})
+    return counted(number, "capability", "capabilities")
+
+
+def cases(number: int) -> str:
+    """Count cases."""
+    return counted(number, "case")
+
+
+def counted(number: int, one: str, many: str = "") -> str:
+    """Give a number with its noun: ``1 case``, ``2 cases``."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def moment(started: str) -> str:
+    """Say a time of day; what is none stays as it is."""
+    try:
+        found = datetime.fromisoformat(started)
+    except ValueError:
+        return started
+    if found.tzinfo is None:
+        found = found.replace(tzinfo=UTC)
+    found = found.astimezone(UTC)
+    return f"{found.day} {_MONTHS[found.month - 1]} {found.year}, {found:%H:%M:%S} UTC"
+
+
+def duration(seconds: float) -> str:
+    """Say how long something took."""
+    if seconds < 60:  # noqa: PLR2004
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours:,} h {minutes} min {rest} s" if hours else f"{minutes} min {rest} s"
+
+
+def anchor(names: Iterable[str], taken: set[str]) -> str:
+    """Make an id that needs no escaping, and is unique among ``taken``."""
+    slug = "-".join(
+        "".join(c if c.isascii() and (c.isalnum() or c in "_.@") else "-" for c in name)
+        for name in names
+    )[:LONGEST]
+    stem = made = f"case-{slug}"
+    number = 1
+    while made in taken:
+        number += 1
+        made = f"{stem}-{number}"
+    taken.add(made)
+    return made
+
+
+def relative_link(path: str) -> str:
+    """Quote a path below the run's folder; a colon is quoted too, so that no scheme is left."""
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or "\\" in path or ".." in parts:
+        return ""
+    return quote(path)
