@@ -1,22 +1,34 @@
 """The report says what the run found: never more, and never in a way that can be misread."""
 
 import base64
+import datetime as dt
 import hashlib
 import re
+import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 
-from sampler_parity.case import EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
+from sampler_parity.case import (
+    EFFECTS,
+    SAMPLE_LOGITS_STAGES,
+    SIMPLE_BATCH_STAGES,
+    Case,
+    SampleLogits,
+)
+from sampler_parity.case_file import save_case
+from sampler_parity.outcome import Outcome
 from sampler_parity.report import render, write_report
 from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
 from sampler_parity.report.view import STAGES as DESCRIBED
-from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
+from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
 from sampler_parity.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.waivers import AppliedWaiver, Waiver
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 SUCCESS = "is torch, bit for bit"
@@ -381,7 +393,9 @@ def test_text_from_a_run_is_only_text() -> None:
     allowed = re.compile(r"aria-[a-z]+|class|id|href|lang|role|tabindex|scope|colspan|datetime"
                          r"|charset|name|content|http-equiv|data-(f\d|case|stage|verdict)|hidden"
                          r"|type|value|checked|autocomplete|min|max")  # fmt: skip
-    assert all(allowed.fullmatch(name) for _, attributes in page.tags for name in attributes)
+    drawn = {"svg", "g", "path", "line", "text", "rect"}
+    used = {name for tag, attributes in page.tags if tag not in drawn for name in attributes}
+    assert [name for name in used if not allowed.fullmatch(name)] == []
 
 
 @pytest.mark.parametrize(
@@ -458,6 +472,104 @@ def test_the_same_run_gives_the_same_page() -> None:
     run = diverging(found("normal-3@7"), found("normal-9@7", "token", ulps=None))
     again = msgspec.json.decode(msgspec.json.encode(run), type=Run)
     assert render(run) == render(run) == render(again)
+
+
+def with_evidence(folder: Path) -> Run:
+    """Make a run with a kept case of which only the candidate's nucleus is larger."""
+    logits = np.linspace(2, -2, 32, dtype=np.float32)[None]
+    probs = np.exp(logits) / np.exp(logits).sum()
+    case = Case(id="normal-3@7", family="normal", logits=logits, parameters=SampleLogits(), seed=7)
+
+    def outcome(kept: int) -> Outcome:
+        nucleus = np.arange(32)[None] < kept
+        stages = {
+            "scaled_logits": logits,
+            "probs": probs,
+            "top_k_mask": np.ones((1, 32), bool),
+            "top_p_mask": nucleus,
+            "renormalized": np.where(nucleus, probs, 0) / probs[nucleus].sum(),
+        }
+        tokens = [np.array([0])]
+        return Outcome(stages=stages, tokens=tokens, input=logits, generator=bytes(8))
+
+    one = found("normal-3@7", "top_p_mask", ulps=None)
+    one = msgspec.structs.replace(
+        one, divergence=msgspec.structs.replace(one.divergence, index=(0, 20))
+    )
+    save_case(folder / (one.evidence or ""), case, "avx2", outcome(20), outcome(21))
+    return diverging(one)
+
+
+def test_a_picture_shows_both_decisions(tmp_path: Path) -> None:
+    html = render(with_evidence(tmp_path), tmp_path)
+    parse(html)
+    text = article(html, "normal-3@7")
+    assert text.count("<svg") == 2
+    assert "torch keeps 20 (solid line), rust_ext 21 (dashed line)" in text
+    assert "torch&#39;s last token is the 20th" in text
+    assert len(text) < 40_000
+
+
+def test_a_run_file_alone_makes_the_same_report_but_for_pictures(tmp_path: Path) -> None:
+    run = with_evidence(tmp_path)
+    shutil.rmtree(tmp_path / "evidence")
+    for html in (render(run, tmp_path), render(run)):
+        text = article(html, "normal-3@7")
+        assert "<svg" not in text
+        assert "No picture: evidence/" in text
+        assert "torch has <code>" in text
+
+
+def test_a_damaged_evidence_file_costs_the_picture_only(tmp_path: Path) -> None:
+    run = with_evidence(tmp_path)
+    [file] = (tmp_path / "evidence").iterdir()
+    file.write_bytes(file.read_bytes()[:100])
+    assert "No picture: evidence/" in render(run, tmp_path)
+
+
+def test_what_the_run_would_have_caught_is_said() -> None:
+    fault = Planted(
+        where="port", name="a strict cutoff", stage="top_p_mask", verdict=Verdict.SEMANTIC,
+        cases=400, caught=12, others={}, killed=True,
+    )  # fmt: skip
+    run = msgspec.structs.replace(make_run(), planted=(fault,))
+    assert "It caught 1 of 1 planted fault" in parse(render(run)).text
+    assert "one of 179 such cases" in parse(render(run)).text, "1 - 0.001 ** (1 / 1234)"
+    assert "No fault was planted" in parse(render(make_run())).text
+    missed = msgspec.structs.replace(run, planted=(msgspec.structs.replace(fault, killed=False),))
+    page = parse(render(missed))
+    assert page.classes_of_verdict == "unjudged"
+    assert "0 of 1" in page.text
+
+
+def test_a_waived_divergence_is_never_shown_as_equal() -> None:
+    run = diverging(found("normal-3@7"))
+    waiver = Waiver(
+        implementation="rust_ext", family="*", stage="probs", verdict=Verdict.SEMANTIC,
+        owner="Ada <script>", reason="until spring", expires=dt.date(2026, 12, 24),
+    )  # fmt: skip
+    accepted = msgspec.structs.replace(
+        run,
+        status="holds",
+        reasons=(),
+        shards=tuple(
+            msgspec.structs.replace(shard, accepted=shard.divergent) for shard in run.shards
+        ),
+        waivers=(AppliedWaiver(waiver=waiver, cases=1, expired=False),),
+    )
+    page = parse(render(accepted))
+    assert "The gate holds, with waivers" in page.text
+    assert SUCCESS not in page.text
+    assert "31 days left" in page.text
+    assert "Ada <script>" in page.text
+    hidden = msgspec.structs.replace(accepted, waivers=())
+    assert parse(render(hidden)).classes_of_verdict == "unjudged"
+
+
+def test_the_findings_are_those_of_the_document() -> None:
+    shown = build(make_run()).findings
+    assert [finding.number for finding in shown] == [f"F{n}" for n in range(1, 10)]
+    assert all(finding.words for finding in shown)
 
 
 def test_the_page_is_written_beside_its_run(tmp_path: Path) -> None:

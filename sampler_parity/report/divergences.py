@@ -207,12 +207,14 @@ class Divergences:
         articles: the worst, worst first.
         filters: what to choose them by; only what has more than one choice.
         rest: all others, counted.
+        home: the folder that commands take the run to be in.
     """
 
     total: int
     articles: tuple[Article, ...]
     filters: tuple[Filter, ...]
     rest: tuple[RestRow, ...]
+    home: str
 
     @property
     def uncounted(self) -> int:
@@ -244,6 +246,7 @@ def divergences(run: Run, folder: Path | None) -> tuple[Divergences, dict[Key, s
         articles=tuple(replace(article, facets=_facets(article, filters)) for article in articles),
         filters=filters,
         rest=_rest(run.shards, stored[DETAILED:]),
+        home=home,
     ), anchors
 
 
