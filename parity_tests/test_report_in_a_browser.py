@@ -1,0 +1,329 @@
+"""The report in a real browser: nothing is fetched, nothing fails, everybody can read it."""
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
+
+from sampler_parity.cases.plan import case_of
+from sampler_parity.extension import source_hash
+from sampler_parity.implementation import registered
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.isolated import Isolated, Limits
+from sampler_parity.outcome import Outcome
+from sampler_parity.report import write_report
+from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
+from sampler_parity.tally import Run as Again
+from sampler_parity.tally import Tally
+from sampler_parity.verdict import Cause, Divergence, Verdict
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+CASES = ("gaussian-0@0", "gaussian-5@0", "top-p-tie-3@0", "bf16-4@0", "odd-logits-1@0")
+NARROW, WIDE = 360, 1600
+SPECIMENS = tuple(name for name in registered() if name.startswith("specimen-"))
+KINDS = ("equal", "many", "crashing", "empty", "hostile", *SPECIMENS)
+
+CRASHING = """
+import os
+from sampler_parity.implementation import About
+class Crashing:
+    about = About(name="crashing")
+    def run(self, case, capability):
+        os.abort()
+"""
+
+
+@dataclass
+class Watched:
+    """A page with what it asked for and complained about."""
+
+    page: Page
+    requests: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
+        self.page.on("console", lambda message: self.complaints.append(message.text))
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    if found is None:
+        pytest.fail("Chromium is missing, and the report is tested in it: apt install chromium")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=found, args=["--no-sandbox"])
+        yield started
+        started.close()
+
+
+@pytest.fixture(params=[True, False], ids=["script", "no-script"])
+def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[BrowserContext]:
+    made = browser.new_context(
+        java_script_enabled=request.param, viewport={"width": WIDE, "height": 900}
+    )
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="session")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Write every kind of report; each of a real candidate is the result of running it."""
+    root = tmp_path_factory.mktemp("reports")
+    (root / "crashing_sampler.py").write_text(CRASHING, encoding="utf-8")
+    runs = {"equal": equal(), "many": many(10_000), "empty": run(status="holds")}
+    runs["hostile"] = hostile()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(root))
+        names = {"crashing": "crashing_sampler:Crashing", **{name: name for name in SPECIMENS}}
+        for kind, name in names.items():
+            runs[kind] = compared(name, root / kind)
+    return {kind: write_report(one, root / kind) for kind, one in runs.items()}
+
+
+def run(*shards: Shard, status: str = "diverges", planted: tuple[Planted, ...] = ()) -> Run:
+    return msgspec.convert(
+        {
+            "schema": SCHEMA,
+            "status": status,
+            "reasons": ["it differs"] if status == "diverges" else [],
+            "started": "2026-11-23T12:54:00+00:00",
+            "seconds": 191.7,
+            "command": "sampler-parity run",
+            "profile": "quick",
+            "seed": 0,
+            "shards": msgspec.to_builtins(shards),
+            "provenance": {"sources": {"hash": source_hash()}},
+            "planted": msgspec.to_builtins(planted),
+        },
+        Run,
+    )
+
+
+def shard(*divergences: FoundDivergence, divergent: int = 0, name: str = "rust_ext") -> Shard:
+    compared, stages = 63_486, ("error", "probs", "top_p_mask", "token", "generator")
+    families = dict.fromkeys([*(one.family for one in divergences), "gaussian", "zipf"])
+    return Shard(
+        implementation=name,
+        capability="avx2",
+        source="torch",
+        planned=compared * len(families),
+        compared=compared * len(families),
+        waived=0,
+        waiver="",
+        stages=5 * compared,
+        elements=compared * 4_096,
+        tokens=compared,
+        divergent=divergent,
+        threads={"1": compared},
+        cells=tuple(
+            Cell(
+                family=family,
+                stage=stage,
+                compared=compared,
+                differing=divergent if (family, stage) == ("gaussian", "probs") else 0,
+                first=divergent if (family, stage) == ("gaussian", "probs") else 0,
+            )
+            for family in families
+            for stage in stages
+        ),
+        divergences=divergences,
+    )
+
+
+def equal() -> Run:
+    fault = Planted(
+        where="port", name="a strict cutoff", stage="top_p_mask", verdict=Verdict.SEMANTIC,
+        cases=400, caught=12, others={"rounding at probs": 3}, killed=True,
+    )  # fmt: skip
+    return run(shard(), status="holds", planted=(fault,))
+
+
+def many(number: int) -> Run:
+    verdicts = (Verdict.SEMANTIC, Verdict.ROUNDING, Verdict.TIE_ORDER)
+    found = (
+        FoundDivergence(
+            case=f"gaussian-{index}@0",
+            family=("gaussian", "zipf")[index % 2],
+            parameters={"sampler": "sample_logits", "top_p": "0.95", "shape": "[1, 4096]"},
+            divergence=Divergence(
+                verdict=verdicts[index % 3],
+                stage="probs",
+                first="probs",
+                index=(0, 17),
+                reference="0.1 (0x3dcccccd)",
+                candidate="0.10000002 (0x3dccccd0)",
+                ulps=index + 1,
+                differing=3,
+                total=4_096,
+                also=("token",),
+                causes=(Cause(stage="probs", verdict=verdicts[index % 3], words="for a test"),),
+            ),
+            evidence=None,
+            replay=f"sampler-parity explain gaussian-{index}@0",
+        )
+        for index in range(number)
+    )
+    return run(shard(*found, divergent=number))
+
+
+def hostile() -> Run:
+    name = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
+    changes = {"case": name, "family": name, "replay": name, "parameters": {name: name}}
+    found = [msgspec.structs.replace(one, **changes) for one in many(3).shards[0].divergences]
+    return run(shard(*found, divergent=3, name=name))
+
+
+def compared(name: str, folder: Path) -> Run:
+    """Run a few cases in a process of the candidate's own, as the gate does."""
+    reference, capability = PythonRef(), capability_here()
+    with Isolated(name, limits=Limits(seconds=30)) as candidate:
+
+        def again(case: object) -> tuple[Outcome, Outcome]:
+            assert hasattr(case, "logits")
+            return reference.run(case, capability), candidate.run(case, capability)  # type: ignore[arg-type]
+
+        tally = Tally(name, candidate.about, capability, folder)
+        shrink: Again | None = again if name in SPECIMENS else None
+        for case in map(case_of, CASES):
+            tally.add(case, *again(case), shrink)
+        return run(tally.shard(tally.seen, "torch"))
+
+
+def opened(context: BrowserContext, path: Path, anchor: str = "") -> Watched:
+    watched = Watched(context.new_page())
+    watched.page.goto(f"{path.as_uri()}{anchor}")
+    return watched
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [NARROW, WIDE])
+def test_nothing_is_fetched_nothing_fails_and_nothing_is_cut_off(
+    context: BrowserContext, reports: dict[str, Path], kind: str, width: int
+) -> None:
+    page = context.new_page()
+    page.set_viewport_size({"width": width, "height": 900})
+    watched = Watched(page)
+    page.goto(reports[kind].as_uri())
+    assert watched.requests == [reports[kind].as_uri()]
+    assert watched.complaints == []
+    expect(page.locator("h1")).to_be_visible()
+    assert page.evaluate("document.scrollingElement.scrollWidth") <= width
+    shown = page.locator("#verdict").get_attribute("class")
+    assert shown == {"equal": "holds", "empty": "unjudged"}.get(kind, "diverges")
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_everybody_can_read_it(
+    browser: Browser, reports: dict[str, Path], kind: str, scheme: str
+) -> None:
+    context = browser.new_context(color_scheme="dark" if scheme == "dark" else "light")
+    page = opened(context, reports[kind]).page
+    for details in page.locator("details").all():
+        details.evaluate("one => one.open = true")
+    found = Axe().run(page).response["violations"]
+    grave = [one for one in found if one["impact"] in {"serious", "critical"}]
+    assert [(one["id"], [node["html"] for node in one["nodes"]][:3]) for one in grave] == []
+    context.close()
+
+
+def test_the_accessibility_check_can_fail(browser: Browser) -> None:
+    page = browser.new_page()
+    page.set_content('<html lang="en"><title>x</title><p style="color:#ccc">pale</p></html>')
+    violations = Axe().run(page).response["violations"]
+    assert "color-contrast" in {one["id"] for one in violations if one["impact"] == "serious"}
+    page.close()
+
+
+def test_a_filter_leaves_what_was_chosen(context: BrowserContext, reports: dict[str, Path]) -> None:
+    page = opened(context, reports["many"]).page
+    articles = page.locator("article")
+    assert articles.count() == 50
+    page.get_by_role("radio", name=re.compile("rounding")).check()
+    shown = [one for one in articles.all() if one.is_visible()]
+    assert 0 < len(shown) < 50
+    assert {one.get_attribute("data-verdict") for one in shown} == {"rounding"}
+    page.get_by_role("button", name="Show all").click()
+    assert all(one.is_visible() for one in articles.all())
+
+
+def test_a_link_to_a_case_leads_there(context: BrowserContext, reports: dict[str, Path]) -> None:
+    page = opened(context, reports["many"]).page
+    link = page.locator("article .here").nth(30)
+    anchor = link.get_attribute("href") or ""
+    there = opened(context, reports["many"], anchor).page.locator(anchor.replace("@", "\\@"))
+    expect(there).to_be_in_viewport()
+
+
+def test_a_linked_case_is_shown_though_a_filter_leaves_it_out(
+    context: BrowserContext, reports: dict[str, Path]
+) -> None:
+    page = opened(context, reports["many"]).page
+    other = page.locator("article:not([data-verdict='rounding'])").nth(3)
+    anchor = other.get_attribute("id")
+    page.goto(f"{reports['many'].as_uri()}#{anchor}")
+    page.get_by_role("radio", name=re.compile("rounding")).check()
+    expect(page.locator(f"[id='{anchor}']")).to_be_visible()
+
+
+def test_the_script_sorts_counts_and_expands(browser: Browser, reports: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(reports["many"].as_uri())
+    first = page.locator("article").first
+    assert "50 of 50" in page.locator("#count").inner_text()
+    page.get_by_label("Sort by").select_option("case")
+    cases = [one.get_attribute("data-case") or "" for one in page.locator("article").all()]
+    assert cases == sorted(cases, key=lambda case: int(re.findall(r"\d+", case)[0]))
+    page.get_by_role("button", name="Expand everything").click()
+    expect(first.locator("details dl")).to_be_visible()
+    page.close()
+
+
+def test_a_keyboard_reaches_the_filters(browser: Browser, reports: dict[str, Path]) -> None:
+    page = browser.new_page()
+    page.goto(reports["many"].as_uri())
+    page.keyboard.press("Tab")
+    assert page.evaluate("document.activeElement.textContent") == "Skip to the verdict"
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.type") == "radio":
+            break
+    page.keyboard.press("ArrowRight")
+    assert page.evaluate("document.activeElement.checked")
+    page.close()
+
+
+def test_names_are_only_names(browser: Browser, reports: dict[str, Path]) -> None:
+    watched = Watched(browser.new_page())
+    watched.page.goto(reports["hostile"].as_uri())
+    assert watched.page.locator("img").count() == 0
+    assert "<script>alert(1)</script>" in watched.page.locator("h1").inner_text()
+    assert watched.requests == [reports["hostile"].as_uri()]
+    watched.page.close()
+
+
+def test_a_specimens_report_shows_pictures_and_small_cases(reports: dict[str, Path]) -> None:
+    text = reports["specimen-wild"].read_text(encoding="utf-8")
+    assert text.count('class="chart"') >= 2
+    assert "Made small" in text
+    assert "cargo run --release --example replay -- " in text
+
+
+def test_a_crash_says_how_it_ended(reports: dict[str, Path]) -> None:
+    text = reports["crashing"].read_text(encoding="utf-8")
+    assert "SIGABRT" in text or "signal 6" in text
+    assert "crashed" in text
+
+
+def test_reports_stay_small(reports: dict[str, Path]) -> None:
+    sizes = {kind: path.stat().st_size for kind, path in reports.items()}
+    assert sizes["equal"] < 1_000_000
+    assert max(sizes.values()) < 3_000_000
