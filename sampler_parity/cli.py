@@ -1,6 +1,7 @@
 """The command line: ``sampler-parity``."""
 
 import enum
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -14,17 +15,20 @@ from rich.table import Table
 from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.commands.diff import changed, compare_runs, headline, show
+from sampler_parity.commands.doctor import doctor as examine
+from sampler_parity.commands.outputs import annotations, write_outputs
+from sampler_parity.commands.summary import conclude, summarise
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import registered
 from sampler_parity.isolated import Limits
 from sampler_parity.manifest import FixtureError, write_atomically
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
-from sampler_parity.report import write_report
+from sampler_parity.report import page, write_report
 from sampler_parity.run import Request, run_gate
-from sampler_parity.run_file import Run, read_run
+from sampler_parity.run_file import Run, encoded, read_run
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
-from sampler_parity.summary import summarise
 from sampler_parity.waivers import WAIVERS, Waiver, load_waivers
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
@@ -58,6 +62,7 @@ class Listable(enum.StrEnum):
 
     cases = "cases"
     implementations = "implementations"
+    specimens = "specimens"
 
 
 class Recordable(enum.StrEnum):
@@ -94,6 +99,16 @@ def run(
     waivers: Annotated[
         Path | None, typer.Option(help="Accepted divergences; parity.toml if it is there.")
     ] = None,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, and only the conclusion.")
+    ] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The run as JSON on standard output, words on error.")
+    ] = False,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a summary in Markdown to this file.")
+    ] = None,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
     request = Request(
@@ -108,12 +123,19 @@ def run(
         waivers=_waivers(waivers),
     )
     try:
-        result = _with_progress(request)
+        result = run_gate(request) if quiet else _with_progress(request)
         path = write_report(result, folder)
+        write_outputs(result, junit, markdown)
     except KeyboardInterrupt:
         raise CannotJudgeError("interrupted: the run was not finished") from None
-    summarise(result, out)
-    out.print(f"report: {path}", soft_wrap=True)
+    words = log if as_json else out
+    if as_json:
+        sys.stdout.write(encoded(result).decode())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for annotation in annotations(result):
+            words.print(annotation, soft_wrap=True, markup=False)
+    (conclude if quiet else summarise)(result, words)
+    words.print(f"report: {path}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])
 
 
@@ -121,6 +143,37 @@ def run(
 def report(folder: Annotated[Path, typer.Argument(help="A stored run's folder.")]) -> None:
     """Write the HTML report again from a stored run."""
     out.print(f"report: {write_report(read_run(folder), folder)}", soft_wrap=True)
+
+
+@app.command()
+def diff(
+    before: Annotated[Path, typer.Argument(help="A stored run's folder.")],
+    after: Annotated[Path, typer.Argument(help="Another one's.")],
+    html: Annotated[Path | None, typer.Option(help="Write it as a page to this file.")] = None,
+) -> None:
+    """Say what changed from one run to another; exit 0 if no result did, 1 if one did."""
+    sections = compare_runs(read_run(before), read_run(after))
+    show(sections, out)
+    if html is not None:
+        worse = any(change.better is False for one in sections for change in one.changes)
+        content = page(
+            "diff.html.j2",
+            sections=sections,
+            headline=headline(sections),
+            tone="diverges" if worse else "unjudged" if changed(sections) else "holds",
+            before=str(before),
+            after=str(after),
+        )
+        html.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(html, content.encode("utf-8", "backslashreplace"))
+        out.print(f"page: {html}", soft_wrap=True, markup=False)
+    raise typer.Exit(1 if changed(sections) else 0)
+
+
+@app.command()
+def doctor() -> None:
+    """Check this installation: the extension, torch, fixtures, tools; exit 2 if it cannot judge."""
+    raise typer.Exit(0 if examine(out) else 2)
 
 
 @app.command()
@@ -172,13 +225,21 @@ app.command()(power)
 
 @app.command("list")
 def list_(what: Annotated[Listable, typer.Argument()]) -> None:
-    """List the families of cases, or the implementations."""
+    """List the families of cases, the implementations, or the specimens with their faults."""
     table = Table(box=None, pad_edge=False)
     if what is Listable.cases:
         table.add_column("family")
         table.add_column("cases")
         for name, family in FAMILIES.items():
             table.add_row(name, (family.__doc__ or "").strip())
+    elif what is Listable.specimens:
+        # Here, not above: they import torch, which takes seconds.
+        from sampler_parity.implementations.specimens import SPECIMENS
+
+        for heading in ("specimen", "what is wrong with it", "must be"):
+            table.add_column(heading)
+        for name, specimen in SPECIMENS.items():
+            table.add_row(name, specimen.words, f"{specimen.verdict} at {specimen.stage}")
     else:
         table.add_column("implementation")
         table.add_column("module:object")

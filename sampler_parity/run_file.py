@@ -222,8 +222,13 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
 def write_run(folder: Path, run: Run) -> Path:
     """Write ``run.json`` atomically."""
     path = folder / RUN_NAME
-    write_atomically(path, msgspec.json.format(msgspec.json.encode(run), indent=1))
+    write_atomically(path, encoded(run))
     return path
+
+
+def encoded(run: Run) -> bytes:
+    """Give the content of ``run.json``."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1)
 
 
 def read_run(folder: Path) -> Run:

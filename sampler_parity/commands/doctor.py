@@ -1,0 +1,121 @@
+"""Whether this installation can judge, and what to do where it cannot."""
+
+import importlib.metadata
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from sampler_parity.cases.fixtures import check_fixtures
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.extension import load_extension
+from sampler_parity.faults.port import has_sources
+
+OLDEST_TORCH = (2, 7)
+"""Before it, the same seed gave other tokens on some processors: finding F8."""
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        passed: whether it is as it must be; ``None`` where the gate does without it.
+        found: what it is, or what to do, in one sentence.
+    """
+
+    name: str
+    passed: bool | None
+    found: str
+
+
+def examine() -> tuple[Check, ...]:
+    """Look at everything that the gate needs, in the order in which it is needed."""
+    return (
+        _try("python", _python),
+        _try("extension", _extension),
+        _try("torch", _torch),
+        _try("capability", _capability),
+        _try("threads", _threads),
+        _try("fixtures", _fixtures),
+        _tool("cargo", ("cargo",), "planting faults", "install Rust from https://rustup.rs"),
+        _tool("chromium", BROWSERS, "testing the report", "apt install chromium"),
+    )
+
+
+def doctor(out: Console) -> bool:
+    """Print every check; give whether the gate can run."""
+    checks = examine()
+    table = Table(box=None, pad_edge=False, show_header=False)
+    table.add_column()
+    table.add_column()
+    table.add_column(overflow="fold")
+    for check in checks:
+        mark = {True: "ok", False: "fails", None: "missing"}[check.passed]
+        style = {True: None, False: "red", None: "yellow"}[check.passed]
+        table.add_row(check.name, mark, escape(check.found), style=style)
+    out.print(table)
+    failing = [check.name for check in checks if check.passed is False]
+    if failing:
+        out.print(f"the gate cannot judge here: mend {', '.join(failing)}", style="red")
+    else:
+        out.print("the gate can judge here")
+    return not failing
+
+
+def _try(name: str, look: Callable[[], str]) -> Check:
+    try:
+        return Check(name, passed=True, found=look())
+    except (CannotJudgeError, ImportError, importlib.metadata.PackageNotFoundError) as error:
+        return Check(name, passed=False, found=str(error))
+
+
+def _python() -> str:
+    return f"{sys.version.split()[0]}, {sys.executable}"
+
+
+def _extension() -> str:
+    build = load_extension().build_info()
+    return f"built in {build['profile']} from the sources beside it ({build['source_hash'][:12]})"
+
+
+def _torch() -> str:
+    version = importlib.metadata.version("torch")
+    if tuple(map(int, version.split(".")[:2])) < OLDEST_TORCH:
+        raise CannotJudgeError(f"{version} is too old: pip install 'torch>=2.7'")
+    return version
+
+
+def _capability() -> str:
+    from sampler_parity.implementations.python_ref import capability_here
+
+    return f"{capability_here()}: torch's own choice on this processor"
+
+
+def _threads() -> str:
+    import torch
+
+    return f"{torch.get_num_threads()} of torch; the gate sets its workers' itself"
+
+
+def _fixtures() -> str:
+    check_fixtures()
+    return "as their manifest says"
+
+
+def _tool(name: str, commands: tuple[str, ...], use: str, advice: str) -> Check:
+    path = next((found for command in commands if (found := shutil.which(command))), None)
+    if path is None:
+        # Without the sources there is nothing to build: an installed package plants fewer faults.
+        needed = name == "cargo" and has_sources()
+        return Check(name, passed=False if needed else None, found=f"needed for {use}: {advice}")
+    version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
+    return Check(name, passed=True, found=version.stdout.strip() or path)

@@ -1,0 +1,135 @@
+"""The gate in anybody's test suite.
+
+.. code-block:: sh
+
+    pytest --parity-implementation=my_package.sampler:Mine
+
+adds a test of that implementation to the session. The fixture ``parity_run`` gives the run itself,
+of the implementation that the option or the ini value ``parity_implementation`` names.
+
+It imports nothing of the gate until it is asked for: every session of an environment loads it.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from sampler_parity.run_file import Run
+
+_OPTION = "parity_implementation"
+_runs = pytest.StashKey[dict[str, "Run"]]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add the options."""
+    group = parser.getgroup("parity", "sampler-parity")
+    words = "gate this sampler: a name that `sampler-parity list` shows, module:object, command:..."
+    group.addoption("--parity-implementation", action="append", default=[], help=words)
+    group.addoption("--parity-profile", default="quick", help="quick or full")
+    group.addoption("--parity-seed", type=int, default=0, help="every case is generated from it")
+    group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
+    parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
+
+
+def _names(config: pytest.Config) -> list[str]:
+    return [*config.getoption("--parity-implementation"), *config.getini(_OPTION)]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(
+    session: pytest.Session, config: pytest.Config, items: list[pytest.Item]
+) -> None:
+    """Add a test for every implementation that is named; the fixture alone adds none."""
+    config.stash.setdefault(_runs, {})
+    for name in dict.fromkeys(_names(config)):
+        items.append(ParityItem.from_parent(session, name=f"parity[{name}]", implementation=name))
+
+
+class ParityError(Exception):
+    """The gate does not hold, or could not be judged."""
+
+
+class ParityItem(pytest.Item):
+    """The gate of one implementation."""
+
+    def __init__(self, *, implementation: str, **keywords: object) -> None:
+        """Gate ``implementation``."""
+        super().__init__(**keywords)  # type: ignore[arg-type]
+        self.implementation = implementation
+
+    def runtest(self) -> None:
+        """Run the gate; anything but ``holds`` fails."""
+        run = gate(self.config, self.implementation)
+        if run.status != "holds":
+            raise ParityError(_words(self.config, self.implementation, run))
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:
+        """Say it in words: a traceback of the gate helps nobody."""
+        from sampler_parity.errors import CannotJudgeError
+
+        if isinstance(excinfo.value, (ParityError, CannotJudgeError)):
+            return str(excinfo.value)
+        del style
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Name it."""
+        return self.session.path, None, self.name
+
+
+@pytest.fixture(scope="session")
+def parity_run(pytestconfig: pytest.Config) -> "Iterator[Run]":
+    """Give the run of the implementation that is named; of the first, if several are."""
+    names = _names(pytestconfig)
+    if not names:
+        pytest.fail("name a sampler: --parity-implementation=NAME, or parity_implementation = NAME")
+    yield gate(pytestconfig, names[0])
+
+
+def gate(config: pytest.Config, implementation: str) -> "Run":
+    """Run the gate once a session, store the run, and write its report."""
+    from sampler_parity.commands.waivers import waivers_here
+    from sampler_parity.report import write_report
+    from sampler_parity.run import Request, run_gate
+
+    runs = config.stash[_runs]
+    if implementation not in runs:
+        folder = _folder(config, implementation)
+        run = run_gate(
+            Request(
+                profile=config.getoption("--parity-profile"),
+                seed=config.getoption("--parity-seed"),
+                implementations=(implementation,),
+                folder=folder,
+                waivers=waivers_here(config.rootpath, implementation),
+            )
+        )
+        write_report(run, folder)
+        runs[implementation] = run
+    return runs[implementation]
+
+
+def _folder(config: pytest.Config, implementation: str) -> Path:
+    home = config.getoption("--parity-out") or config.rootpath / "reports"
+    safe = "".join(c if c.isalnum() or c in "-_" else "-" for c in implementation)
+    return Path(home) / safe
+
+
+def _words(config: pytest.Config, implementation: str, run: "Run") -> str:
+    from sampler_parity.commands.summary import conclusion
+
+    lines = [conclusion(run), *(f"  {reason}" for reason in run.reasons)]
+    for shard in run.shards:
+        for found in shard.divergences[:1]:
+            first = found.divergence
+            lines.append(
+                f"  {found.case} at {shard.capability}: {first.verdict} at {first.stage}: "
+                f"torch {first.reference}, {shard.implementation} {first.candidate}\n"
+                f"    {found.replay}"
+            )
+    return "\n".join([*lines, f"  report: {_folder(config, implementation) / 'index.html'}"])
