@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: parity test build lint types rust-tests python-tests bench record clean
+.PHONY: parity test build lint types rust-tests python-tests chromium bench record clean
 
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
@@ -34,8 +34,14 @@ rust-tests:
 	cargo test --package torch-exact-sampler --locked --release --features specimens --lib specimens
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
-python-tests:
+python-tests: chromium
 	$(BIN)/pytest
+
+chromium:  ## The report is tested in it; on Debian, root gets it.
+	@command -v chromium chromium-browser google-chrome >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update --quiet && apt-get install --quiet --yes chromium; \
+	} || { echo 'Chromium is needed to test the report: apt install chromium'; exit 1; }
 
 bench: build
 	$(BIN)/python benchmarks/side_by_side.py

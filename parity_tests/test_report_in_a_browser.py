@@ -11,17 +11,17 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
 from sampler_parity.cases.plan import case_of
-from sampler_parity.extension import source_hash
 from sampler_parity.implementation import registered
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.isolated import Isolated, Limits
 from sampler_parity.outcome import Outcome
 from sampler_parity.report import write_report
-from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
+from sampler_parity.run_file import Run
 from sampler_parity.tally import Run as Again
 from sampler_parity.tally import Tally
-from sampler_parity.verdict import Cause, Divergence, Verdict
+from sampler_parity.verdict import Verdict
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CASES = ("gaussian-0@0", "gaussian-5@0", "top-p-tie-3@0", "bf16-4@0", "odd-logits-1@0")
@@ -78,7 +78,7 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Write every kind of report; each of a real candidate is the result of running it."""
     root = tmp_path_factory.mktemp("reports")
     (root / "crashing_sampler.py").write_text(CRASHING, encoding="utf-8")
-    runs = {"equal": equal(), "many": many(10_000), "empty": run(status="holds")}
+    runs = {"equal": equal(), "many": many(10_000), "empty": make_run(status="holds")}
     runs["hostile"] = hostile()
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", str(root))
@@ -88,97 +88,21 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: write_report(one, root / kind) for kind, one in runs.items()}
 
 
-def run(*shards: Shard, status: str = "diverges", planted: tuple[Planted, ...] = ()) -> Run:
-    return msgspec.convert(
-        {
-            "schema": SCHEMA,
-            "status": status,
-            "reasons": ["it differs"] if status == "diverges" else [],
-            "started": "2026-11-23T12:54:00+00:00",
-            "seconds": 191.7,
-            "command": "sampler-parity run",
-            "profile": "quick",
-            "seed": 0,
-            "shards": msgspec.to_builtins(shards),
-            "provenance": {"sources": {"hash": source_hash()}},
-            "planted": msgspec.to_builtins(planted),
-        },
-        Run,
-    )
-
-
-def shard(*divergences: FoundDivergence, divergent: int = 0, name: str = "rust_ext") -> Shard:
-    compared, stages = 63_486, ("error", "probs", "top_p_mask", "token", "generator")
-    families = dict.fromkeys([*(one.family for one in divergences), "gaussian", "zipf"])
-    return Shard(
-        implementation=name,
-        capability="avx2",
-        source="torch",
-        planned=compared * len(families),
-        compared=compared * len(families),
-        waived=0,
-        waiver="",
-        stages=5 * compared,
-        elements=compared * 4_096,
-        tokens=compared,
-        divergent=divergent,
-        threads={"1": compared},
-        cells=tuple(
-            Cell(
-                family=family,
-                stage=stage,
-                compared=compared,
-                differing=divergent if (family, stage) == ("gaussian", "probs") else 0,
-                first=divergent if (family, stage) == ("gaussian", "probs") else 0,
-            )
-            for family in families
-            for stage in stages
-        ),
-        divergences=divergences,
-    )
-
-
 def equal() -> Run:
-    fault = Planted(
-        where="port", name="a strict cutoff", stage="top_p_mask", verdict=Verdict.SEMANTIC,
-        cases=400, caught=12, others={"rounding at probs": 3}, killed=True,
-    )  # fmt: skip
-    return run(shard(), status="holds", planted=(fault,))
+    return make_run(make_shard(), status="holds", planted=(make_fault(),))
 
 
 def many(number: int) -> Run:
     verdicts = (Verdict.SEMANTIC, Verdict.ROUNDING, Verdict.TIE_ORDER)
-    found = (
-        FoundDivergence(
-            case=f"gaussian-{index}@0",
-            family=("gaussian", "zipf")[index % 2],
-            parameters={"sampler": "sample_logits", "top_p": "0.95", "shape": "[1, 4096]"},
-            divergence=Divergence(
-                verdict=verdicts[index % 3],
-                stage="probs",
-                first="probs",
-                index=(0, 17),
-                reference="0.1 (0x3dcccccd)",
-                candidate="0.10000002 (0x3dccccd0)",
-                ulps=index + 1,
-                differing=3,
-                total=4_096,
-                also=("token",),
-                causes=(Cause(stage="probs", verdict=verdicts[index % 3], words="for a test"),),
-            ),
-            evidence=None,
-            replay=f"sampler-parity explain gaussian-{index}@0",
-        )
-        for index in range(number)
-    )
-    return run(shard(*found, divergent=number))
+    found = (make_divergence(index, verdicts[index % 3]) for index in range(number))
+    return make_run(make_shard(*found, divergent=number))
 
 
 def hostile() -> Run:
     name = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
     changes = {"case": name, "family": name, "replay": name, "parameters": {name: name}}
     found = [msgspec.structs.replace(one, **changes) for one in many(3).shards[0].divergences]
-    return run(shard(*found, divergent=3, name=name))
+    return make_run(make_shard(*found, divergent=3, name=name))
 
 
 def compared(name: str, folder: Path) -> Run:
@@ -194,7 +118,7 @@ def compared(name: str, folder: Path) -> Run:
         shrink: Again | None = again if name in SPECIMENS else None
         for case in map(case_of, CASES):
             tally.add(case, *again(case), shrink)
-        return run(tally.shard(tally.seen, "torch"))
+        return make_run(tally.shard(tally.seen, "torch"))
 
 
 def opened(context: BrowserContext, path: Path, anchor: str = "") -> Watched:

@@ -10,7 +10,6 @@ of the implementation that the option or the ini value ``parity_implementation``
 It imports nothing of the gate until it is asked for: every session of an environment loads it.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -30,6 +29,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-implementation", action="append", default=[], help=words)
     group.addoption("--parity-profile", default="quick", help="quick or full")
     group.addoption("--parity-seed", type=int, default=0, help="every case is generated from it")
+    debugging = "only this one: for debugging, never a pass"
+    group.addoption("--parity-capability", action="append", default=[], help=debugging)
+    group.addoption("--parity-family", action="append", default=[], help=debugging)
     group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
     parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
 
@@ -44,8 +46,10 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Add a test for every implementation that is named; the fixture alone adds none."""
     config.stash.setdefault(_runs, {})
-    for name in dict.fromkeys(_names(config)):
-        items.append(ParityItem.from_parent(session, name=f"parity[{name}]", implementation=name))
+    items += [
+        ParityItem.from_parent(session, name=f"parity[{name}]", implementation=name)
+        for name in dict.fromkeys(_names(config))
+    ]
 
 
 class ParityError(Exception):
@@ -83,16 +87,18 @@ class ParityItem(pytest.Item):
 
 
 @pytest.fixture(scope="session")
-def parity_run(pytestconfig: pytest.Config) -> "Iterator[Run]":
+def parity_run(pytestconfig: pytest.Config) -> "Run":
     """Give the run of the implementation that is named; of the first, if several are."""
     names = _names(pytestconfig)
     if not names:
         pytest.fail("name a sampler: --parity-implementation=NAME, or parity_implementation = NAME")
-    yield gate(pytestconfig, names[0])
+    return gate(pytestconfig, names[0])
 
 
 def gate(config: pytest.Config, implementation: str) -> "Run":
     """Run the gate once a session, store the run, and write its report."""
+    from sampler_parity.case import CAPABILITIES
+    from sampler_parity.cases.families import FAMILIES
     from sampler_parity.commands.waivers import waivers_here
     from sampler_parity.report import write_report
     from sampler_parity.run import Request, run_gate
@@ -105,6 +111,8 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
                 profile=config.getoption("--parity-profile"),
                 seed=config.getoption("--parity-seed"),
                 implementations=(implementation,),
+                capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
+                families=tuple(config.getoption("--parity-family") or FAMILIES),
                 folder=folder,
                 waivers=waivers_here(config.rootpath, implementation),
             )

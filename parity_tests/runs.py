@@ -1,0 +1,101 @@
+"""Runs made up for tests of what is made from a run."""
+
+import msgspec
+
+from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
+from sampler_parity.verdict import Cause, Divergence, Verdict
+
+STAGES = ("error", "probs", "top_p_mask", "token", "generator")
+FAMILIES = ("gaussian", "zipf")
+
+
+def make_run(*shards: Shard, status: str = "diverges", planted: tuple[Planted, ...] = ()) -> Run:
+    return msgspec.convert(
+        {
+            "schema": SCHEMA,
+            "status": status,
+            "reasons": [] if status == "holds" else ["it differs"],
+            "started": "2026-11-23T12:54:00+00:00",
+            "seconds": 191.7,
+            "command": "sampler-parity run",
+            "profile": "quick",
+            "seed": 0,
+            "shards": msgspec.to_builtins(shards),
+            "provenance": {"versions": {"torch": "2.15.0"}},
+            "planted": msgspec.to_builtins(planted),
+        },
+        Run,
+    )
+
+
+def make_shard(
+    *divergences: FoundDivergence,
+    divergent: int = 0,
+    name: str = "rust_ext",
+    compared: int = 63_486,
+) -> Shard:
+    """Make a shard whose divergent cases all differ first in ``probs`` of ``gaussian``."""
+    families = dict.fromkeys([*FAMILIES, *(one.family for one in divergences)])
+    return Shard(
+        implementation=name,
+        capability="avx2",
+        source="torch",
+        planned=compared * len(families),
+        compared=compared * len(families),
+        waived=0,
+        waiver="",
+        stages=5 * compared,
+        elements=compared * 4_096,
+        tokens=compared,
+        divergent=divergent,
+        threads={"1": compared},
+        cells=tuple(
+            Cell(
+                family=family,
+                stage=stage,
+                compared=compared,
+                differing=divergent if (family, stage) == ("gaussian", "probs") else 0,
+                first=divergent if (family, stage) == ("gaussian", "probs") else 0,
+            )
+            for family in families
+            for stage in STAGES
+        ),
+        divergences=divergences,
+        verdicts={"semantic": divergent} if divergent else {},
+    )
+
+
+def make_divergence(index: int, verdict: Verdict = Verdict.SEMANTIC) -> FoundDivergence:
+    return FoundDivergence(
+        case=f"gaussian-{index}@0",
+        family="gaussian",
+        parameters={"sampler": "sample_logits", "top_p": "0.95", "shape": "[1, 4096]"},
+        divergence=Divergence(
+            verdict=verdict,
+            stage="probs",
+            first="probs",
+            index=(0, 17),
+            reference="0.1 (0x3dcccccd)",
+            candidate="0.10000002 (0x3dccccd0)",
+            ulps=index + 1,
+            differing=3,
+            total=4_096,
+            also=("token",),
+            causes=(Cause(stage="probs", verdict=verdict, words="for a test"),),
+        ),
+        evidence=None,
+        replay=f"sampler-parity explain gaussian-{index}@0",
+    )
+
+
+def make_fault(*, killed: bool = True) -> Planted:
+    return Planted(
+        where="port",
+        name="a strict cutoff",
+        stage="top_p_mask",
+        verdict=Verdict.SEMANTIC,
+        cases=400,
+        caught=12,
+        others={"rounding at probs": 3},
+        killed=killed,
+    )
