@@ -47,6 +47,8 @@ _CONFIG = {
         "labelFontSize": 11,
         "title": None,
         "labelLimit": 300,
+        "columns": 2,
+        "columnPadding": 16,
         "offset": 4,
         "symbolSize": 40,
     },

@@ -222,11 +222,13 @@ def noise_floor(run: Run) -> NoiseFloor | None:
     rows = []
     for shard in run.shards:
         for noise in shard.noise:
-            other = noise.against if noise.against.startswith("at ") else f"two and {noise.against}"
+            sides = f"{shard.capability} and {noise.against.removeprefix('at ')}"
+            if not noise.against.startswith("at "):
+                sides = f"{shard.capability} with two threads and {noise.against}"
             rows.append(
                 NoiseRow(
                     "torch",
-                    f"torch: {shard.capability} and {other.removeprefix('at ')}",
+                    f"torch: {sides}",
                     itself=True,
                     rates=tuple(
                         Rate(noise.differing.get(stage, 0), noise.cases) for stage in stages

@@ -5,6 +5,7 @@ and on the cumulative sum near ``top_p``, numbers by their distance in ulps or, 
 apart, side by side.
 """
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,6 +31,10 @@ NEAR = 7
 """Tokens to either side of a decision in the picture of the cumulative sum."""
 LINEAR = 64
 """Ulps up to which a distance is drawn as it is, and not as its logarithm."""
+WIDE = 30
+"""The ratio of two probabilities beyond which an axis is logarithmic."""
+FAINT = 1e-3
+"""A token that nobody keeps, and this much less likely than all that are kept, is not shown."""
 FAR = 1 << 16
 """Ulps beyond which two values are shown side by side and not by their distance."""
 
@@ -107,6 +112,8 @@ def _masks(
     order = order[np.lexsort((~torch[order], ~(torch & other)[order], -probs[order]))]
     ends = [int(mask.sum()) for mask in (torch, other)]
     ranks = _window(len(order), np.flatnonzero((torch != other)[order]), ends)
+    kept_ones = probs[torch | other]
+    faint = FAINT * float(kept_ones.min()) if kept_ones.size else 0.0
     names = ["kept by both", "torch only", f"{candidate} only", "by neither"]
     values = [
         {
@@ -115,7 +122,7 @@ def _masks(
             "side": names[_who(bool(torch[order[rank]]), bool(other[order[rank]]))],
         }
         for rank in ranks
-        if probs[order[rank]] > 0
+        if probs[order[rank]] > faint
     ]
     if not values:
         return None
@@ -125,18 +132,22 @@ def _masks(
         .mark_point(filled=True, size=26, opacity=1)
         .encode(
             x=_rank_axis(alt, ranks),
-            y=alt.Y("p:Q", scale=_scale(alt, values), title="probability"),
+            y=_probability_axis(alt, values),
             **_series(
                 names,
                 [BOTH, TORCH, CANDIDATE, NEITHER],
-                ["circle", "square", "triangle-up", "stroke"],
+                ["circle", "square", "triangle-up", "diamond"],
             ),
         )
     )
-    rules = _cutoffs(alt, dict(zip(("torch", candidate), ends, strict=True)), (TORCH, CANDIDATE))
+    rules = _cutoffs(alt, ends, ranks)
+    lines = [
+        f"{line} line" if ranks[0] <= end <= ranks[-1] + 1 else "beyond the picture"
+        for line, end in zip(("solid", "dashed"), ends, strict=True)
+    ]
     words = (
         f"Probabilities, sorted, with who keeps each token after {_AFTER[stage]}: "
-        f"torch keeps {ends[0]:,} (solid line), {candidate} {ends[1]:,} (dashed line)."
+        f"torch keeps {ends[0]:,} ({lines[0]}), {candidate} {ends[1]:,} ({lines[1]})."
     )
     return Picture(draw((chart + rules).properties(width=WIDTH, height=HEIGHT), words), words)
 
@@ -173,17 +184,22 @@ def _rank_axis(alt: Any, ranks: list[int]) -> Any:
     )
 
 
-def _scale(alt: Any, values: list[dict[str, Any]]) -> Any:
+def _probability_axis(alt: Any, values: list[dict[str, Any]]) -> Any:
     sizes = [value["p"] for value in values]
-    wide = max(sizes) > 30 * min(sizes)
-    return alt.Scale(type="log" if wide else "linear", zero=False)
+    if max(sizes) <= WIDE * min(sizes):
+        # Equal ones need room, or the axis has no number.
+        scale = alt.Scale(zero=min(sizes) == max(sizes))
+        return alt.Y("p:Q", title="probability", scale=scale, axis=alt.Axis(tickCount=5))
+    powers = range(math.floor(math.log10(min(sizes))), math.ceil(math.log10(max(sizes))) + 1)
+    axis = alt.Axis(values=[10.0**power for power in powers], format="~g")
+    return alt.Y("p:Q", title="probability", scale=alt.Scale(type="log"), axis=axis)
 
 
-def _cutoffs(alt: Any, ends: dict[str, int], colours: tuple[str, str]) -> Any:
+def _cutoffs(alt: Any, ends: list[int], ranks: list[int]) -> Any:
     layers = []
-    for (_, end), colour, dash in zip(ends.items(), colours, ([1, 0], [4, 3]), strict=True):
-        data = alt.Data(values=[{"end": end + 0.5}])
-        rule = alt.Chart(data).mark_rule(color=colour, strokeDash=dash, clip=True)
+    for end, colour, dash in zip(ends, (TORCH, CANDIDATE), ([1, 0], [4, 3]), strict=True):
+        shown = [{"end": end + 0.5}] if ranks[0] <= end <= ranks[-1] + 1 else []
+        rule = alt.Chart(alt.Data(values=shown)).mark_rule(color=colour, strokeDash=dash)
         layers.append(rule.encode(x="end:Q"))
     return alt.layer(*layers)
 
