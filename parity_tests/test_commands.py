@@ -209,7 +209,7 @@ def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     found = scratch(
         tmp_path,
         "--parity-implementation=my_sampler:greedy",
-        "--parity-family=top-k-tie",
+        "--parity-family=real-tts",
         "--parity-capability=default",
     )
     assert found.returncode == 1, found.stdout + found.stderr

@@ -144,8 +144,18 @@ def test_nothing_is_fetched_nothing_fails_and_nothing_is_cut_off(
     assert shown == {"equal": "holds", "empty": "unjudged"}.get(kind, "diverges")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "scheme"),
+    [
+        ("equal", "light"),
+        ("equal", "dark"),
+        ("specimen-simple", "light"),
+        ("specimen-wild", "dark"),
+        ("crashing", "light"),
+        ("empty", "dark"),
+        ("many", "light"),
+    ],
+)
 def test_everybody_can_read_it(
     browser: Browser, reports: dict[str, Path], kind: str, scheme: str
 ) -> None:
