@@ -86,6 +86,13 @@ def test_diff_says_what_changed() -> None:
     assert [one.better for section in back for one in section.changes].count(True) >= 3
 
 
+def test_diff_does_not_weigh_one_implementation_against_another() -> None:
+    other = make_run(make_shard(make_divergence(3), divergent=1, name="other"))
+    changes = [one for section in compare_runs(DIFFERENT, other) for one in section.changes]
+    assert {change.better for change in changes} == {None}
+    assert "rust_ext at avx2" in {change.what for change in changes}
+
+
 def test_diff_of_the_same_results_on_other_versions_is_no_change_of_results() -> None:
     newer = msgspec.structs.replace(EQUAL, provenance={"versions": {"torch": "2.16.0"}})
     sections = compare_runs(EQUAL, newer)

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sampler_parity.commands.summary import conclusion
-from sampler_parity.report.words import place
+from sampler_parity.report.words import implementations, place
 from sampler_parity.run_file import Run, Shard
 
 LISTED = 20
@@ -155,11 +155,15 @@ def _stages(before: Run, after: Run) -> tuple[Change, ...]:
 
 
 def _kinds(before: Run, after: Run) -> tuple[Change, ...]:
+    both = set(implementations(before.shards)) & set(implementations(after.shards))
+
     def verdicts(run: Run) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()
         for shard in run.shards:
-            for verdict, count in shard.verdicts.items():
-                counts[shard.implementation, verdict] += count
+            # An implementation that only one of them ran is a change of its own.
+            if shard.implementation in both:
+                for verdict, count in shard.verdicts.items():
+                    counts[shard.implementation, verdict] += count
         return counts
 
     left, right = verdicts(before), verdicts(after)

@@ -340,7 +340,7 @@ def _article(
         small=_small(found.shrunken, found.family, shard.implementation, folder, home),
         evidence=path,
         link=relative_link(path),
-        replays=_replays(found.replay, path, home),
+        replays=_replays(shard.implementation, found.replay, path, home),
     )
 
 
@@ -380,14 +380,14 @@ def _shape(shape: str) -> Sentence:
     return (Piece(f"logits {cut(shape)}".strip()),)
 
 
-def _replays(explain: str, path: str, home: str) -> tuple[str, ...]:
+def _replays(name: str, explain: str, path: str, home: str) -> tuple[str, ...]:
     if not relative_link(path):
         return (explain,)
     file = shlex.quote(f"{home}/{path}")
-    return (
-        explain.replace(path, file) if path in explain else explain,
-        f"cargo run --release --example replay -- {file}",
-    )
+    rust = f"cargo run --release --example replay -- {file}"
+    if name != "rust_ext":
+        rust += "  # the Rust port on the same case"
+    return explain.replace(path, file) if path in explain else explain, rust
 
 
 def _difference(name: str, divergence: Divergence) -> Sentence:
@@ -460,7 +460,7 @@ def _small(
         sentence=_difference(name, shrunken.divergence),
         tables=_tables(evidence) if evidence is not None else (),
         tried=shrunken.tried,
-        replays=_replays(shrunken.replay, shrunken.evidence, home),
+        replays=_replays(name, shrunken.replay, shrunken.evidence, home),
     )
 
 
