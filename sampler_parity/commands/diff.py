@@ -56,6 +56,7 @@ def compare_runs(before: Run, after: Run) -> tuple[Section, ...]:
         Section("Stages", _stages(before, after)),
         Section("Verdicts of divergent cases", _kinds(before, after)),
         Section("Cases that the runs keep", _cases(before, after)),
+        Section("Frequencies", _frequencies(before, after)),
         Section("Planted faults", _faults(before, after)),
         Section("Torch beside itself", _noise(before, after)),
         Section("What they ran on", _provenance(before, after), result=False),
@@ -198,6 +199,28 @@ def _cases(before: Run, after: Run) -> tuple[Change, ...]:
         return tuple(found)
     rest = f"{len(found) - LISTED:,} more"
     return (*found[:LISTED], Change(rest, "", ""))
+
+
+def _frequencies(before: Run, after: Run) -> tuple[Change, ...]:
+    def decisions(run: Run) -> dict[str, str]:
+        return {
+            f"{result.candidate}: {test.planned.name}": test.decision
+            for result in run.statistics
+            for test in result.tests
+        }
+
+    left, right = decisions(before), decisions(after)
+    better = {("rejects", "passes"): True, ("passes", "rejects"): False}
+    return tuple(
+        Change(
+            name,
+            left.get(name, "not run"),
+            right.get(name, "not run"),
+            better.get((left.get(name, ""), right.get(name, ""))),
+        )
+        for name in dict.fromkeys((*left, *right))
+        if left.get(name) != right.get(name)
+    )
 
 
 def _faults(before: Run, after: Run) -> tuple[Change, ...]:

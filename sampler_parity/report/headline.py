@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from sampler_parity.implementation import About
+from sampler_parity.report.statistics_view import caught
 from sampler_parity.report.words import (
     Piece,
     Sentence,
@@ -199,6 +200,11 @@ def _unsupported(run: Run) -> list[str]:
         found.append("Divergent cases are said to be covered by waivers that are not listed.")
     if run.reasons:
         found.append("The run says that the gate holds, and gives reasons why it does not.")
+    found += [
+        f"The run says that the gate holds, but the frequencies of {result.candidate} do not."
+        for result in run.statistics
+        if result.status != "holds"
+    ]
     survivors = [fault.name for fault in run.planted if not fault.killed]
     if survivors:
         found.append(
@@ -332,4 +338,6 @@ def _catches(run: Run) -> tuple[Sentence, ...]:
             f"missed with a probability of {MISSED}."
         )
         found.append((Piece(words),))
+    if by_frequencies := caught(run):
+        found.append((Piece(by_frequencies),))
     return tuple(found)

@@ -27,6 +27,7 @@ from sampler_parity.report.matrices import (
     matrices,
     used_stages,
 )
+from sampler_parity.report.statistics_view import FrequenciesView, frequencies
 from sampler_parity.report.words import (
     STAGES,
     VERDICTS,
@@ -115,6 +116,7 @@ class Report:
     divergences: Divergences
     noise: NoiseFloor | None
     distances: Distances | None
+    frequencies: tuple[FrequenciesView, ...]
     kills: Kills | None
     also: tuple[Sentence, ...]
     findings: tuple[Finding, ...]
@@ -152,6 +154,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         divergences=shown,
         noise=floor,
         distances=distances(run),
+        frequencies=frequencies(run),
         kills=kills(run),
         # What the table of the noise floor shows is not said again.
         also=tuple(

@@ -1,0 +1,149 @@
+"""The report says what frequencies say, and is not green where they are not."""
+
+import msgspec
+import numpy as np
+from scipy import stats
+
+from parity_tests.runs import make_fault, make_run, make_shard
+from sampler_parity.commands.diff import compare_runs
+from sampler_parity.report import render
+from sampler_parity.report.statistics_view import caught, frequencies
+from sampler_parity.run_file import Run
+from sampler_parity.statistics.result import (
+    Checked,
+    Control,
+    Decision,
+    Ecdf,
+    Look,
+    Planned,
+    PowerStatement,
+    StatisticsResult,
+    Status,
+    Uniforms,
+)
+
+CELLS = 16
+PLAN = Planned(
+    name="frequencies: <script>",
+    question="Are tokens as frequent as the law says?",
+    catches="a temperature off by 0.5 %",
+    case={"temperature": "1.0", "top_k": "20"},
+    unit="draws",
+    n=160_000,
+    again=0,
+    draws=160_000,
+    df=CELLS - 1,
+    alpha=1e-7,
+    first=1e-7,
+    margin=1e-4,
+    second=1e-3,
+    scheme="bands of equal mass.",
+    cells=tuple(f"band {cell}" for cell in range(CELLS)),
+    probabilities=(1 / CELLS,) * CELLS,
+    power=(PowerStatement(difference="temperature 1.01", power=0.999, draws=None),),
+    smallest_distance=0.004,
+    smallest_temperature=0.005,
+)
+
+
+def look(first_cell: int) -> Look:
+    """Draw as the law says, but for the first cell's number."""
+    counts = np.random.default_rng(0).multinomial(160_000 - first_cell, [1 / (CELLS - 1)] * 15)
+    observed = np.array([first_cell, *counts])
+    expected = np.full(CELLS, 10_000.0)
+    statistic, p = stats.chisquare(observed, expected)
+    return Look(
+        n=160_000,
+        observed=tuple(observed.tolist()),
+        expected=tuple(expected.tolist()),
+        residuals=tuple(((observed - expected) / 100).tolist()),
+        statistics={"pearson": float(statistic), "pearson_p": float(p)},
+        df=CELLS - 1,
+        p=float(p),
+    )
+
+
+def result(status: Status, first_cell: int, *, finished: bool = True) -> StatisticsResult:
+    drawn = look(first_cell)
+    decision: Decision = "passes" if status == "holds" else "rejects"
+    test = Checked(
+        planned=PLAN, looks=(drawn,), p=drawn.p, adjusted=drawn.p, decision=decision, reason=""
+    )
+    values = np.sort(np.random.default_rng(1).uniform(size=500))
+    return StatisticsResult(
+        candidate="rust_ext",
+        reference="the exact law",
+        profile="quick",
+        seed=0,
+        status=status,
+        reasons=() if status == "holds" else ("a frequency differs",),
+        alpha=1e-6,
+        budget="One false alarm in a million runs.",
+        tests=(test,),
+        waived=("no generator to hand over",),
+        controls=(
+            Control(
+                name="top-k of one less",
+                test="frequencies",
+                draws=1_000,
+                should="rejects",
+                power=0.999,
+                decision="rejects",
+                p=1e-12,
+                looks=1,
+                holds=True,
+            ),
+        ),
+        ecdf=Ecdf(p_values=tuple(values.tolist()), band=0.11, level=0.999, largest=0.04),
+        uniforms=Uniforms(edges=64, missteps=()),
+        draws=160_000,
+        seconds=3.2,
+        finished=finished,
+    )
+
+
+def holding(statistics: StatisticsResult) -> Run:
+    run = make_run(make_shard(), status="holds", planted=(make_fault(),))
+    return msgspec.structs.replace(run, statistics=(statistics,))
+
+
+def test_tests_controls_and_both_pictures_are_shown() -> None:
+    html = render(holding(result("holds", 10_000)))
+    assert "1 of 1 test pass, 1 of 1 control came out as they must" in html
+    assert html.count('class="chart"') == 2
+    assert "Distribution function of the p-values of 500 cases" in html
+    assert "0 are beyond 3" in html
+    assert "64 constructed uniforms, at the edges between tokens: 0 missteps." in html
+    assert "frequencies: &lt;script&gt;" in html
+    assert html.count("<script") == 1
+    assert 'id="verdict" class="holds"' in html
+    assert len(html) < 100_000
+
+
+def test_what_frequencies_would_have_caught_is_part_of_the_verdict() -> None:
+    assert "a temperature off by 0.50% would have been caught" in caught(
+        holding(result("holds", 10_000))
+    )
+    unfinished = holding(result("unjudged", 10_000, finished=False))
+    assert caught(unfinished) == ""
+    assert caught(make_run(make_shard(), status="holds")) == ""
+
+
+def test_rejected_frequencies_are_never_green() -> None:
+    run = holding(result("diverges", 11_000))
+    html = render(run)
+    assert 'id="verdict" class="unjudged"' in html
+    assert "the frequencies of rust_ext do not" in html
+    [view] = frequencies(run)
+    assert view.tests[0].decision == "rejects"
+    assert "the largest is 10.00" in view.tests[0].words
+
+
+def test_diff_names_the_test_that_changed() -> None:
+    changes = compare_runs(holding(result("holds", 10_000)), holding(result("diverges", 11_000)))
+    [change] = next(section.changes for section in changes if section.heading == "Frequencies")
+    assert (change.before, change.after, change.better) == ("passes", "rejects", False)
+
+
+def test_a_run_that_did_not_count_has_no_such_section() -> None:
+    assert 'id="frequencies"' not in render(make_run(make_shard(), status="holds"))
