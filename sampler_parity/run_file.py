@@ -113,7 +113,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         divergent: cases that differ somewhere.
         threads: torch's thread counts, with the cases of each.
         cells: stages x families.
-        divergences: the first of the divergent cases.
+        divergences: some divergent cases of every kind, the gravest first.
         noise: the reference beside itself, where the implementation can stand for it.
         verdicts: how many of the divergent cases have each verdict.
         about: what the implementation says it is, and how much it shows.

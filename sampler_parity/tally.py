@@ -16,17 +16,16 @@ from sampler_parity.implementation import About
 from sampler_parity.outcome import Outcome
 from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
 from sampler_parity.shrink import BUDGET, shrink
-from sampler_parity.verdict import Divergence, Verdict
+from sampler_parity.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.waivers import Waiver
 
-KEPT = 200
-"""Divergences of a shard that are kept one by one; the others are counted."""
-OF_A_KIND = 10
-"""Of those, divergences of one family at one stage with one verdict."""
-FILES = 60
-"""Divergences of a shard whose stages are kept."""
+OF_A_FAMILY = 4
+"""Divergences of one family at one stage with one verdict that are kept one by one; the others are
+counted."""
+FILES_OF_A_KIND = 12
+"""Divergences at one stage with one verdict whose stages are kept."""
 SMALL_OF_A_KIND = 3
-"""Of those, of one family at one stage with one verdict, how many are made small."""
+"""Divergences at one stage with one verdict that are made small."""
 BUDGET_OF_CRASHES = 40
 """Cases that are tried to make one small in which the candidate crashes: each costs a process."""
 READABLE = 64
@@ -65,7 +64,8 @@ class Tally:
         self._threads: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._cells: Counter[tuple[str, str, str]] = Counter()
-        self._kinds: Counter[tuple[str, str, Verdict]] = Counter()
+        self._kept: Counter[tuple[str, str, Verdict]] = Counter()
+        self._files: Counter[tuple[str, Verdict]] = Counter()
         self._divergences: list[FoundDivergence] = []
 
     @property
@@ -110,13 +110,14 @@ class Tally:
                 self.covered[index] += 1
                 self.accepted += 1
                 break
-        kind = (case.family, divergence.stage, divergence.verdict)
-        self._kinds[kind] += 1
-        if self._kinds[kind] > OF_A_KIND or len(self._divergences) >= KEPT:
+        kind = (divergence.stage, divergence.verdict)
+        self._kept[case.family, *kind] += 1
+        if self._kept[case.family, *kind] > OF_A_FAMILY:
             return
-        keep = len(self._divergences) < FILES
+        self._files[kind] += 1
+        keep = self._files[kind] <= FILES_OF_A_KIND
         most = 1 if divergence.verdict is Verdict.CRASHED else SMALL_OF_A_KIND
-        small = keep and self._kinds[kind] <= most
+        small = self._files[kind] <= most
         self._divergences.append(
             FoundDivergence(
                 case=case.id,
@@ -163,7 +164,7 @@ class Tally:
                 )
                 for family, stage in names
             ),
-            divergences=tuple(self._divergences),
+            divergences=tuple(sorted(self._divergences, key=_gravity)),
             noise=noise,
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
@@ -214,6 +215,10 @@ class Tally:
         path = f"{EVIDENCE}/{_safe(self._about.name)}/{name}"
         save_case(self._folder / path, case, self._capability, reference, candidate)
         return path
+
+
+def _gravity(found: FoundDivergence) -> tuple[int, bool]:
+    return -SEVERITY[found.divergence.verdict], found.shrunken is None
 
 
 def _safe(name: str) -> str:

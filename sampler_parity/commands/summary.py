@@ -4,9 +4,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sampler_parity.run_file import FoundDivergence, Run, Shard
+from sampler_parity.run_file import Run, Shard
 from sampler_parity.statistics.words import summary as summary_of_frequencies
-from sampler_parity.verdict import SEVERITY
 
 SHOWN = 3
 """Divergences of a shard that are shown, the gravest; the report has the others."""
@@ -66,7 +65,7 @@ def conclude(run: Run, out: Console) -> None:
 def _details(shard: Shard, out: Console) -> None:
     if shard.waiver:
         out.print(f"waived: {escape(shard.waiver)}", soft_wrap=True)
-    for found in sorted(shard.divergences, key=_gravity)[:SHOWN]:
+    for found in shard.divergences[:SHOWN]:
         first = found.divergence
         out.print(
             escape(
@@ -79,7 +78,3 @@ def _details(shard: Shard, out: Console) -> None:
         if found.shrunken is not None:
             shape, replay = found.shrunken.parameters["shape"], found.shrunken.replay
             out.print(escape(f"  made small, {shape}: {replay}"), soft_wrap=True)
-
-
-def _gravity(found: FoundDivergence) -> tuple[int, bool]:
-    return -SEVERITY[found.divergence.verdict], found.shrunken is None
