@@ -30,5 +30,8 @@ def summary(result: StatisticsResult) -> Iterator[str]:
         yield f"  rejected: {test.planned.name}: {test.reason}"
     if len(rejected) > SHOWN:
         yield f"  rejected: {len(rejected) - SHOWN} more"
+    if result.status == "unjudged":
+        for reason in result.reasons:
+            yield f"  not judged: {reason}"
     for reason in result.waived:
         yield f"  waived: {reason}"
