@@ -110,3 +110,7 @@ impl Fault {
 pub(crate) fn is_planted(fault: Fault) -> bool {
     PLANTED.load(Ordering::Relaxed) == fault as usize + 1
 }
+
+pub(crate) fn any_is_planted() -> bool {
+    PLANTED.load(Ordering::Relaxed) != 0
+}

@@ -38,6 +38,9 @@
 mod error;
 #[cfg(feature = "planted-faults")]
 mod fault;
+#[cfg(feature = "internals")]
+#[doc(hidden)]
+pub mod internals;
 mod logits;
 mod presets;
 mod sample_logits;
@@ -64,15 +67,22 @@ pub use torch::capability::Capability;
 pub use torch::generator::{Generator, STATE_BYTES};
 pub use trace::{SampleLogitsTrace, SimpleBatchTrace};
 
-/// Whether a planted fault, or one of several, is switched on; always `false` in what users ship.
+/// Whether a planted fault, one of several, or any is switched on; always `false` in what users
+/// ship.
 #[cfg(not(feature = "planted-faults"))]
 macro_rules! planted {
+    () => {
+        false
+    };
     ($($fault:ident)|+) => {
         false
     };
 }
 #[cfg(feature = "planted-faults")]
 macro_rules! planted {
+    () => {
+        $crate::fault::any_is_planted()
+    };
     ($($fault:ident)|+) => {
         $($crate::fault::is_planted($crate::fault::Fault::$fault))||+
     };

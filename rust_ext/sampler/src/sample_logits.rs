@@ -3,10 +3,11 @@
 use std::num::NonZeroUsize;
 
 use crate::simd::kernel;
-use crate::stages::renormalize::renormalize;
+use crate::stages::renormalize::{renormalize, renormalize_list};
+use crate::stages::shortlist::{Outcome, Shortlist};
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
-use crate::torch::exponential::{Survivor, multinomial};
+use crate::torch::exponential::{Survivor, multinomial, plain_multinomial};
 use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
 
 /// The most categories that `torch.multinomial` takes: those that f32 can count.
@@ -122,6 +123,7 @@ pub struct Sampler {
     probs: Vec<f32>,
     scratch: Vec<f32>,
     top_p: top_p::Workspace,
+    shortlist: Shortlist,
     survivors: Vec<Survivor>,
 }
 
@@ -174,9 +176,14 @@ impl Sampler {
             return Ok(());
         }
         check(batch, parameters)?;
-        self.prepare(logits, 0, true, parameters, replay, None)?;
+        let place = Place { row: 0, alone: true };
+        if planted!() {
+            self.prepare_traced(logits, place, parameters, replay, None)?;
+        } else {
+            self.prepare(logits, place, parameters, replay)?;
+        }
         for token in tokens {
-            *token = to_token(multinomial(&self.survivors, logits.len(), generator));
+            *token = to_token(self.draw_one(logits.len(), generator));
         }
         Ok(())
     }
@@ -202,8 +209,11 @@ impl Sampler {
             (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
         let alone = logits.rows() == 1;
         for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
-            let prepared =
-                self.prepare(values, row, alone, parameters, replay, trace.as_deref_mut());
+            let place = Place { row, alone };
+            let prepared = match trace.as_deref_mut() {
+                None if !planted!() => self.prepare(values, place, parameters, replay),
+                trace => self.prepare_traced(values, place, parameters, replay, trace),
+            };
             if let Err(error) = prepared {
                 if let Some(before) = before {
                     *generator = before;
@@ -216,7 +226,7 @@ impl Sampler {
                 generator.clone_from(before);
                 generator.skip_f64((logits.rows() - 1 - row) * logits.vocab());
             }
-            *token = to_token(multinomial(&self.survivors, values.len(), generator));
+            *token = to_token(self.draw_one(values.len(), generator));
         }
         if planted!(DrawRowsReversed) {
             // The first row to be drawn was the last.
@@ -233,31 +243,87 @@ impl Sampler {
         Ok(())
     }
 
+    fn draw_one(&self, vocab: usize, generator: &mut Generator) -> usize {
+        if planted!() {
+            return plain_multinomial(&self.survivors, vocab, generator);
+        }
+        multinomial(&self.survivors, vocab, generator)
+    }
+
     /// Everything before the draw, for one row: fills `survivors`.
     fn prepare(
         &mut self,
         logits: &[f32],
-        row: usize,
-        alone: bool,
+        place: Place,
+        parameters: &SampleParameters,
+        replay: Replay,
+    ) -> Result<(), SampleError> {
+        let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
+        let vocab = logits.len();
+        if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
+            && Shortlist::suits(k, vocab)
+        {
+            match self.shortlist.take(scaled, k, replay.capability) {
+                Outcome::Unsuitable => {}
+                Outcome::Invalid => return Err(invalid(logits, scaled, place, parameters)),
+                Outcome::Listed => {
+                    let Shortlist { kept, sorted, .. } = &self.shortlist;
+                    let top_p = nucleus_mass(parameters);
+                    let nucleus = if top_p > 0.0 {
+                        top_p::nucleus_of_list(kept, sorted, vocab, top_p, &mut self.top_p)
+                    } else {
+                        Nucleus::All
+                    };
+                    let kept_ties = &self.top_p.kept_ties;
+                    let Place { alone, .. } = place;
+                    let survivors = &mut self.survivors;
+                    let threads = replay.threads;
+                    renormalize_list(kept, vocab, nucleus, kept_ties, alone, threads, survivors);
+                    return Ok(());
+                }
+            }
+        }
+        self.prepare_plainly(logits, place, parameters, replay, None)
+    }
+
+    /// As [`prepare`](Self::prepare), keeping every stage.
+    ///
+    /// The last one is taken from what draws use, so that a comparison of traces is one of those.
+    fn prepare_traced(
+        &mut self,
+        logits: &[f32],
+        place: Place,
         parameters: &SampleParameters,
         replay: Replay,
         mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
-        let &SampleParameters { temperature, mut top_p, top_k, .. } = parameters;
-        if temperature == 0.0 {
-            top_p = 0.0;
+        self.prepare_plainly(logits, place, parameters, replay, trace.as_deref_mut())?;
+        if !planted!() {
+            self.prepare(logits, place, parameters, replay)?;
+            self.probs.fill(0.0);
+            for &Survivor { token, probability } in &self.survivors {
+                self.probs[token as usize] = probability;
+            }
         }
+        if let Some(trace) = trace {
+            trace.renormalized.extend_from_slice(&self.probs);
+        }
+        Ok(())
+    }
+
+    /// Everything before the draw, stage by stage over the whole row: the definition.
+    fn prepare_plainly(
+        &mut self,
+        logits: &[f32],
+        place: Place,
+        parameters: &SampleParameters,
+        replay: Replay,
+        mut trace: Option<&mut SampleLogitsTrace>,
+    ) -> Result<(), SampleError> {
+        let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         self.probs.resize(logits.len(), 0.0);
-        let scaled = if temperature == 1.0 {
-            logits
-        } else {
-            self.scaled.resize(logits.len(), 0.0);
-            scale::divide(logits, temperature, &mut self.scaled);
-            &self.scaled
-        };
         if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
-            let offence = offence(logits, scaled, row, temperature);
-            return Err(SampleError::InvalidProbabilities(offence));
+            return Err(invalid(logits, scaled, place, parameters));
         }
 
         // Each stage is kept as soon as it is done: a planted fault may undo what it read.
@@ -265,11 +331,11 @@ impl Sampler {
             trace.scaled_logits.extend_from_slice(scaled);
             trace.probs.extend_from_slice(&self.probs);
         }
-        let floor = self.top_k_floor(top_k);
+        let floor = self.top_k_floor(parameters.top_k);
         if let Some(trace) = &mut trace {
             trace.top_k_mask.extend(self.probs.iter().map(|p| *p >= floor));
         }
-        let nucleus = self.nucleus(floor, top_p);
+        let nucleus = self.nucleus(floor, nucleus_mass(parameters));
         if let Some(trace) = &mut trace {
             let kept_ties = &self.top_p.kept_ties;
             trace.top_p_mask.extend((0..).zip(&self.probs).map(|(token, &p)| match nucleus {
@@ -279,10 +345,7 @@ impl Sampler {
                 Nucleus::Split { tied } => p > tied,
             }));
         }
-        self.renormalize(floor, nucleus, alone, replay);
-        if let Some(trace) = trace {
-            trace.renormalized.extend_from_slice(&self.probs);
-        }
+        self.renormalize(floor, nucleus, place.alone, replay);
         Ok(())
     }
 
@@ -328,6 +391,30 @@ impl Sampler {
     }
 }
 
+/// Where a row lies.
+#[derive(Debug, Clone, Copy)]
+struct Place {
+    row: usize,
+    /// Whether the batch has no other row.
+    alone: bool,
+}
+
+/// The logits of a row after division by the temperature; `workspace` holds them where they are
+/// others.
+fn scaled<'a>(logits: &'a [f32], temperature: f64, workspace: &'a mut Vec<f32>) -> &'a [f32] {
+    if temperature == 1.0 {
+        return logits;
+    }
+    workspace.resize(logits.len(), 0.0);
+    scale::divide(logits, temperature, workspace);
+    workspace
+}
+
+/// The nucleus mass; a temperature of zero switches the stage off.
+fn nucleus_mass(parameters: &SampleParameters) -> f64 {
+    if parameters.temperature == 0.0 { 0.0 } else { parameters.top_p }
+}
+
 fn wants_argmax(parameters: &SampleParameters) -> bool {
     parameters.temperature == 0.0 && parameters.zero_temperature == ZeroTemperature::Argmax
 }
@@ -354,14 +441,21 @@ fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), Sample
 }
 
 /// What made the softmax NaN.
-fn offence(logits: &[f32], scaled: &[f32], row: usize, temperature: f64) -> Offence {
-    if temperature == 0.0 || temperature.is_nan() {
-        return Offence::Temperature(temperature);
-    }
-    scaled.iter().position(|x| x.is_nan() || *x == f32::INFINITY).map_or(
-        Offence::NoToken { row },
-        |token| Offence::Logit { row, token, value: logits[token], temperature },
-    )
+fn invalid(
+    logits: &[f32],
+    scaled: &[f32],
+    Place { row, .. }: Place,
+    parameters: &SampleParameters,
+) -> SampleError {
+    let temperature = parameters.temperature;
+    SampleError::InvalidProbabilities(if temperature == 0.0 || temperature.is_nan() {
+        Offence::Temperature(temperature)
+    } else {
+        scaled.iter().position(|x| x.is_nan() || *x == f32::INFINITY).map_or(
+            Offence::NoToken { row },
+            |token| Offence::Logit { row, token, value: logits[token], temperature },
+        )
+    })
 }
 
 fn take_argmax(

@@ -29,6 +29,16 @@ pub(crate) fn any_at_least(block: &[f32; BLOCK], floor: f32) -> bool {
     block.iter().fold(false, |any, p| any | (*p >= floor))
 }
 
+/// One bit a lane: whether it is kept.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn lanes_at_least(block: &[f32; BLOCK], floor: f32) -> u32 {
+    if !any_at_least(block, floor) {
+        return 0;
+    }
+    block.iter().rev().fold(0, |lanes, p| lanes << 1 | u32::from(*p >= floor))
+}
+
 /// Appends those items of a block that are marked, without a branch on each: where many are kept
 /// and many are not, branches cannot be predicted.
 #[allow(clippy::inline_always)] // Part of kernels.

@@ -1,8 +1,10 @@
 //! The stages of `sample_logits`, each for one row.
 
 pub(crate) mod keep;
+pub(crate) mod peaks;
 pub(crate) mod renormalize;
 pub(crate) mod scale;
+pub(crate) mod shortlist;
 pub(crate) mod softmax;
 pub(crate) mod top_k;
 pub(crate) mod top_p;

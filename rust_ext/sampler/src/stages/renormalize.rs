@@ -7,7 +7,7 @@ use super::top_p::Nucleus;
 use crate::planted;
 use crate::simd::kernel;
 use crate::torch::exponential::Survivor;
-use crate::torch::sums::row_sum;
+use crate::torch::sums::{row_sum, sparse_row_sum};
 
 /// Zeroes what the masks drop, divides the rest by its sum, and lists it.
 ///
@@ -48,6 +48,30 @@ pub(crate) fn renormalize(
             survivor.probability /= sum;
         }
         probs[survivor.token as usize] = survivor.probability;
+    }
+}
+
+/// [`renormalize`] of a row of `vocab` that is zero but for what top-k kept.
+pub(crate) fn renormalize_list(
+    kept: &[Survivor],
+    vocab: usize,
+    nucleus: Nucleus,
+    kept_ties: &[u32],
+    alone: bool,
+    threads: NonZeroUsize,
+    survivors: &mut Vec<Survivor>,
+) {
+    let mut kept_ties = kept_ties.iter().peekable();
+    survivors.clear();
+    survivors.extend(kept.iter().filter(|&&Survivor { token, probability }| match nucleus {
+        Nucleus::All => true,
+        Nucleus::AtLeast(value) => probability >= value,
+        Nucleus::Split { tied } if probability == tied => kept_ties.next_if_eq(&&token).is_some(),
+        Nucleus::Split { tied } => probability > tied,
+    }));
+    let sum = sparse_row_sum(survivors, vocab, alone, threads);
+    for survivor in survivors {
+        survivor.probability /= sum;
     }
 }
 

@@ -9,6 +9,7 @@
 use super::keep::{SMALLEST, extend_at_least};
 use crate::planted;
 use crate::sample_logits::argmax;
+use crate::torch::exponential::Survivor;
 use crate::torch::sort::{Entry, sort_descending};
 
 /// Rows with no more candidates than this are sorted outright.
@@ -51,6 +52,26 @@ struct Cutoff {
     ties: usize,
 }
 
+/// Finds the nucleus of a row of `vocab` that is zero but for `kept`, ascending by token;
+/// `sorted` holds the same probabilities, descending.
+pub(crate) fn nucleus_of_list(
+    kept: &[Survivor],
+    sorted: &[f32],
+    vocab: usize,
+    top_p: f64,
+    workspace: &mut Workspace,
+) -> Nucleus {
+    #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
+    let cutoff = walk(sorted, top_p as f32);
+    as_nucleus(cutoff, workspace, |entries| {
+        #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
+        entries.extend((0..vocab as u32).map(|index| Entry { key: 0.0, index }));
+        for &Survivor { token, probability } in kept {
+            entries[token as usize].key = probability;
+        }
+    })
+}
+
 /// Finds the nucleus of a row; `floor` is the top-k threshold below which values count as zero.
 ///
 /// Values are finite and not negative; `top_p > 0`.
@@ -64,11 +85,26 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     let likely = (1.0 - top_p) / row.len() as f32;
     let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
         .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
+    as_nucleus(cutoff, workspace, |entries| {
+        let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
+        entries.extend((0..).zip(masked).map(|(index, key)| Entry { key, index }));
+    })
+}
+
+/// What stays at a cutoff; `fill` gives the whole row, which is only needed where ties part.
+fn as_nucleus(
+    cutoff: Option<Cutoff>,
+    workspace: &mut Workspace,
+    fill: impl FnOnce(&mut Vec<Entry>),
+) -> Nucleus {
     match cutoff {
         None => Nucleus::All,
         Some(Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
         Some(Cutoff { value, kept_ties, .. }) => {
-            keep_ties(row, floor, value, kept_ties, workspace);
+            // It is the whole row that torch sorts, zeros included: they decide the pivots.
+            workspace.entries.clear();
+            fill(&mut workspace.entries);
+            keep_ties(value, kept_ties, workspace);
             Nucleus::Split { tied: value }
         }
     }
@@ -101,8 +137,13 @@ fn crosses(sum: f64, top_p: f32) -> bool {
 /// The definition: sort, add one by one, stop where the sum crosses. `None` where it never does.
 fn walk_sorted(candidates: &mut [f32], top_p: f32) -> Option<Cutoff> {
     candidates.sort_unstable_by(|a, b| b.total_cmp(a));
+    walk(candidates, top_p)
+}
+
+/// As [`walk_sorted`], of values in descending order.
+fn walk(sorted: &[f32], top_p: f32) -> Option<Cutoff> {
     let mut sum = 0.0;
-    let last = candidates.iter().position(|&p| {
+    let last = sorted.iter().position(|&p| {
         sum += f64::from(p);
         if planted!(TopPSumF32) {
             #[allow(clippy::cast_possible_truncation)] // The sum of two f32, rounded once more.
@@ -113,7 +154,7 @@ fn walk_sorted(candidates: &mut [f32], top_p: f32) -> Option<Cutoff> {
     })?;
     let last = last - usize::from(planted!(TopPWithoutShift) && last > 0);
     // Zeros come after every candidate: what crosses on the last one still drops them.
-    Some(cutoff_at(candidates, last))
+    Some(cutoff_at(sorted, last))
 }
 
 /// The cutoff whose last kept token is at `last` of values in descending order.
@@ -188,14 +229,9 @@ pub(crate) fn drop_first(row: &mut [f32], nucleus: Nucleus) {
     }
 }
 
-/// Lists which of the tokens with probability `tied` come among the first in torch's order.
-fn keep_ties(row: &[f32], floor: f32, tied: f32, kept: usize, workspace: &mut Workspace) {
+/// Lists which of the entries with probability `tied` come among the first in torch's order.
+fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
     let Workspace { entries, kept_ties, .. } = workspace;
-    entries.clear();
-    // It is the whole row that torch sorts, zeros included: they decide the pivots.
-    entries.extend(
-        (0..).zip(row).map(|(index, &p)| Entry { key: if p < floor { 0.0 } else { p }, index }),
-    );
     if planted!(TopPStableTies) {
         entries.sort_by(|a, b| b.key.total_cmp(&a.key));
     } else {

@@ -4,6 +4,9 @@ use super::capability::Capability;
 use crate::planted;
 use crate::simd::kernel;
 
+/// Logits that are taken together: the exponentials of as many wait in the first cache for the sum.
+const GROUP: usize = 256;
+
 /// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
 ///
 /// No `logits[i] - max` may be positive; NaN gives NaN.
@@ -22,60 +25,118 @@ pub(crate) fn exp_and_sum(
     }
 }
 
+/// As [`exp_and_sum`], without keeping the exponentials.
+pub(crate) fn exp_sum(logits: &[f32], max: f32, capability: Capability) -> f32 {
+    match capability {
+        Capability::Default => sum_c_library8(logits, max),
+        Capability::Avx2 => sum_sleef8(logits, max),
+        Capability::Avx512 => sum_sleef16(logits, max),
+    }
+}
+
 kernel! {
     fn sleef8<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        let coefficients = sleef_coefficients();
-        accumulate::<8>(logits, out, halves, |x| sleef_expf(x - max, &coefficients))
+        accumulate::<8>(logits, out, halves, |x, out| sleef_group(x, max, out))
     }
 }
 
 kernel! {
     fn sleef16<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        let coefficients = sleef_coefficients();
-        accumulate::<16>(logits, out, halves, |x| sleef_expf(x - max, &coefficients))
+        accumulate::<16>(logits, out, halves, |x, out| sleef_group(x, max, out))
     }
 }
 
 kernel! {
     fn c_library8<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<8>(logits, out, in_order, |x| c_expf(x - max))
+        accumulate::<8>(logits, out, in_order, |x, out| c_group(x, max, out))
     }
 }
 
 kernel! {
     fn c_library16<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<16>(logits, out, in_order, |x| c_expf(x - max))
+        accumulate::<16>(logits, out, in_order, |x, out| c_group(x, max, out))
+    }
+}
+
+kernel! {
+    fn sum_sleef8<'a>(logits: &'a [f32], max: f32) -> f32 {
+        accumulate::<8>(logits, &mut [], halves, |x, out| sleef_group(x, max, out))
+    }
+}
+
+kernel! {
+    fn sum_sleef16<'a>(logits: &'a [f32], max: f32) -> f32 {
+        accumulate::<16>(logits, &mut [], halves, |x, out| sleef_group(x, max, out))
+    }
+}
+
+kernel! {
+    fn sum_c_library8<'a>(logits: &'a [f32], max: f32) -> f32 {
+        accumulate::<8>(logits, &mut [], in_order, |x, out| c_group(x, max, out))
     }
 }
 
 /// `ATen`'s `vec::reduce_all`: lane accumulators start from the first block, a short last block is
 /// added to the first lanes; a row shorter than a block is added one by one.
+///
+/// `exp` writes the exponentials of up to [`GROUP`] logits; where `out` is empty, they are
+/// forgotten.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn accumulate<const LANES: usize>(
     logits: &[f32],
     out: &mut [f32],
     fold: impl Fn(&mut [f32; LANES]) -> f32,
-    exp: impl Fn(f32) -> f32,
+    exp: impl Fn(&[f32], &mut [f32]),
 ) -> f32 {
-    // A loop of its own: with the lanes, an exponential needs more registers than AVX2 has.
-    for (x, e) in logits.iter().zip(&mut *out) {
-        *e = exp(*x);
-    }
-    let (blocks, tail) = out.as_chunks::<LANES>();
-    let Some((first, blocks)) = blocks.split_first() else {
-        return tail.iter().copied().reduce(|sum, e| sum + e).unwrap_or(0.0);
-    };
-    let mut sums = *first;
-    for block in blocks {
-        for (sum, e) in sums.iter_mut().zip(block) {
+    let mut passing = [0.0; GROUP];
+    // Zeros instead of the first block: no exponential is a negative zero.
+    let mut sums = [0.0; LANES];
+    let mut kept = out.chunks_mut(GROUP);
+    for group in logits.chunks(GROUP) {
+        let exponentials = kept.next().unwrap_or(&mut passing[..group.len()]);
+        exp(group, exponentials);
+        let (blocks, tail) = exponentials.as_chunks::<LANES>();
+        if logits.len() < LANES {
+            return tail.iter().copied().reduce(|sum, e| sum + e).unwrap_or(0.0);
+        }
+        for block in blocks {
+            for (sum, e) in sums.iter_mut().zip(block) {
+                *sum += e;
+            }
+        }
+        for (sum, e) in sums.iter_mut().zip(tail) {
             *sum += e;
         }
     }
-    for (sum, e) in sums.iter_mut().zip(tail) {
-        *sum += e;
-    }
     fold(&mut sums)
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn c_group(logits: &[f32], max: f32, out: &mut [f32]) {
+    for (x, e) in logits.iter().zip(out) {
+        *e = c_expf(x - max);
+    }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn sleef_group(logits: &[f32], max: f32, out: &mut [f32]) {
+    /// From here up to zero, the result is normal: 2^-124.5 or more.
+    const LEAST: f32 = -86.0;
+    let coefficients = sleef_coefficients();
+    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
+    let normal = logits.iter().fold(true, |normal, x| normal & (x - max >= LEAST));
+    if normal {
+        for (x, e) in logits.iter().zip(out) {
+            *e = sleef_expf_normal(x - max, &coefficients);
+        }
+    } else {
+        for (x, e) in logits.iter().zip(out) {
+            *e = sleef_expf(x - max, &coefficients);
+        }
+    }
 }
 
 /// Lane i and lane i + half are added until one is left.
@@ -123,12 +184,13 @@ fn sleef_coefficients() -> [f32; 6] {
     coefficients
 }
 
-/// Sleef's `expf` with FMA, for `d <= 0` or NaN.
+/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+const ROUND: f32 = 12_582_912.0;
+
+/// The reduced argument's exponential, and `d / ln 2` rounded, plus [`ROUND`].
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn sleef_expf(d: f32, coefficients: &[f32; 6]) -> f32 {
-    /// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
-    const ROUND: f32 = 12_582_912.0;
+fn sleef_reduced(d: f32, coefficients: &[f32; 6]) -> (f32, f32) {
     let rounded = d * R_LN2 + ROUND;
     let q = rounded - ROUND;
     let s = q.mul_add(-L2L, q.mul_add(-L2U, d));
@@ -136,13 +198,29 @@ fn sleef_expf(d: f32, coefficients: &[f32; 6]) -> f32 {
     for c in &coefficients[1..] {
         u = u.mul_add(s, *c);
     }
-    u = 1.0 + (s * s).mul_add(u, s);
+    (1.0 + (s * s).mul_add(u, s), rounded)
+}
+
+/// Sleef's `expf` with FMA, for `d <= 0` or NaN.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn sleef_expf(d: f32, coefficients: &[f32; 6]) -> f32 {
+    let (u, rounded) = sleef_reduced(d, coefficients);
     // 2^q in two factors, as Sleef does it, so that a denormal result is rounded once, at the end.
     let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
     let half = exponent >> 1;
     let scaled = u * power_of_two(half) * power_of_two(exponent.wrapping_sub(half));
     // Written so that NaN is kept.
     if d < -104.0 { 0.0 } else { scaled }
+}
+
+/// [`sleef_expf`] where its result is normal: 2^q is then added to the exponent, exactly.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn sleef_expf_normal(d: f32, coefficients: &[f32; 6]) -> f32 {
+    const { assert!(ROUND.to_bits() << 23 == 0, "the shift leaves nothing but q") };
+    let (u, rounded) = sleef_reduced(d, coefficients);
+    f32::from_bits(u.to_bits().wrapping_add(rounded.to_bits() << 23))
 }
 
 #[allow(clippy::inline_always)] // Part of a kernel.
@@ -257,6 +335,25 @@ mod tests {
         let without_fma: &[f32] = &[f32::from_bits(0xc27c_65d9)];
         let expected = if is_x86_feature_detected!("fma") { &[] } else { without_fma };
         assert_eq!(differences, expected);
+    }
+
+    crate::simd::kernel! {
+        fn normal_differs<'a>(from: u32, to: u32) -> u32 {
+            let coefficients = sleef_coefficients();
+            (from..to).map(f32::from_bits).fold(0, |count, d| {
+                let (normal, general) =
+                    (sleef_expf_normal(d, &coefficients), sleef_expf(d, &coefficients));
+                count + u32::from(normal.to_bits() != general.to_bits())
+            })
+        }
+    }
+
+    /// Every argument from -0.0 to the least that gives a normal result, and short of it.
+    #[test]
+    fn the_normal_case_is_the_general_one() {
+        let (first, last) = ((-0.0_f32).to_bits(), (-86.0_f32).to_bits());
+        assert_eq!(normal_differs(first, last + 1), 0);
+        assert!(normal_differs(last, (-100.0_f32).to_bits()) > 0, "a control");
     }
 
     #[test]

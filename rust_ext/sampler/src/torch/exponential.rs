@@ -1,6 +1,6 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::Generator;
+use super::generator::{Generator, least_uniform, uniform};
 use crate::planted;
 
 /// A token that can be drawn, and its renormalised probability.
@@ -20,6 +20,46 @@ fn exponential(uniform: f64) -> f32 {
     q
 }
 
+/// The largest of p / q so far, and the token that wins by it.
+struct Race {
+    best: usize,
+    largest: f32,
+    /// 0 / 0, where the uniform of an impossible token is exactly zero: NaN is torch's maximum.
+    not_a_number: Option<usize>,
+}
+
+/// -log1p(-u) >= u, and its rounding to f32 takes at most 2^-24 of it.
+const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
+
+impl Race {
+    fn new() -> Self {
+        Self { best: 0, largest: -1.0, not_a_number: None }
+    }
+
+    fn enter(&mut self, token: usize, probability: f32, uniform: f64) {
+        // p / q <= p / u: most tokens cannot win, and need no logarithm.
+        if f64::from(probability) <= f64::from(self.largest) * uniform * SLACK {
+            return;
+        }
+        let ratio = probability / exponential(uniform);
+        if ratio > self.largest {
+            self.largest = ratio;
+            self.best = token;
+        }
+    }
+
+    /// A token without probability, and the next uniform.
+    fn enter_impossible(&mut self, token: usize, uniform: f64) {
+        if uniform == 0.0 {
+            self.not_a_number.get_or_insert(token);
+        }
+    }
+
+    fn winner(self) -> usize {
+        self.not_a_number.unwrap_or(self.best)
+    }
+}
+
 /// Draws one token of a row of `vocab`; `survivors` ascend by token and hold every probability
 /// that is not zero. The generator advances by `vocab` 64-bit outputs.
 pub(crate) fn multinomial(
@@ -27,8 +67,47 @@ pub(crate) fn multinomial(
     vocab: usize,
     generator: &mut Generator,
 ) -> usize {
-    /// -log1p(-u) >= u, and its rounding to f32 takes at most 2^-24 of it.
-    const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
+    let mut race = Race::new();
+    let mut survivors = survivors.iter();
+    let mut position = 0;
+    while position < vocab {
+        let Some(outputs) = generator.outputs(vocab - position) else {
+            let uniform = generator.next_f64();
+            match survivors.as_slice() {
+                [first, ..] if first.token as usize == position => {
+                    race.enter(position, first.probability, uniform);
+                    survivors.next();
+                }
+                _ => race.enter_impossible(position, uniform),
+            }
+            position += 1;
+            continue;
+        };
+        let here = survivors
+            .as_slice()
+            .iter()
+            .take_while(|s| (s.token as usize) < position + outputs.len());
+        let mut count = 0;
+        for &Survivor { token, probability } in here {
+            count += 1;
+            let output = outputs[token as usize - position];
+            // The first word has the upper bits of the uniform: mostly, they decide.
+            if f64::from(probability) > f64::from(race.largest) * least_uniform(output) * SLACK {
+                race.enter(token as usize, probability, uniform(output));
+            }
+        }
+        survivors = survivors.as_slice()[count..].iter();
+        position += outputs.len();
+    }
+    race.winner()
+}
+
+/// [`multinomial`], taking each uniform in turn.
+pub(crate) fn plain_multinomial(
+    survivors: &[Survivor],
+    vocab: usize,
+    generator: &mut Generator,
+) -> usize {
     let mut best = 0;
     let mut largest = -1.0_f32;
     // 0 / 0, where the uniform of an impossible token is exactly zero: NaN is torch's maximum.
@@ -55,4 +134,51 @@ pub(crate) fn multinomial(
         not_a_number.get_or_insert(position + zero);
     }
     not_a_number.unwrap_or(best)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn is_the_plain_draw_wherever_the_generator_stands() {
+        let mut generator = Generator::new(9);
+        for vocab in [1, 2, 17, 311, 312, 313, 1000, 8193] {
+            for share in [0.01, 0.3, 1.0] {
+                let mut survivors: Vec<Survivor> = (0..vocab)
+                    .map(|token| Survivor { token, probability: generator.next_f32() })
+                    .collect();
+                survivors.retain(|_| generator.next_f32() < share);
+                for odd in [false, true, false, true] {
+                    if odd {
+                        generator.next_u32();
+                    }
+                    let mut plain = generator.clone();
+                    let vocab = vocab as usize;
+                    let expected = plain_multinomial(&survivors, vocab, &mut plain);
+                    assert_eq!(multinomial(&survivors, vocab, &mut generator), expected);
+                    assert!(generator == plain);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn zeros_among_the_words_change_nothing() {
+        let survivors = [3, 5, 700].map(|token| Survivor { token, probability: 0.3 });
+        let mut state = Generator::new(1).state();
+        for first_zero in [0, 1, 6, 200] {
+            // Each word of the state takes eight bytes, from byte 24 on.
+            let start = 24 + 8 * first_zero;
+            state[start..start + 100 * 8].fill(0);
+            let mut generator = Generator::new(0);
+            assert_eq!(generator.set_state(&state), Ok(()));
+            for _ in 0..3 {
+                let mut plain = generator.clone();
+                let expected = plain_multinomial(&survivors, 1000, &mut plain);
+                assert_eq!(multinomial(&survivors, 1000, &mut generator), expected);
+                assert!(generator == plain);
+            }
+        }
+    }
 }

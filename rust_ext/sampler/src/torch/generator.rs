@@ -10,6 +10,8 @@ pub const STATE_BYTES: usize = 5056;
 const N: usize = 624;
 const M: usize = 397;
 const STATE_WORDS: u32 = 624;
+/// 32-bit lanes of the widest register.
+const LANES: usize = 16;
 
 /// Where the fields lie in torch's state, in bytes: `CPUGeneratorImplState` of `ATen`.
 const LEFT_AT: usize = 8;
@@ -25,7 +27,7 @@ const NORMALS_AT: usize = WORDS_AT + 8 * N;
 #[derive(Clone, PartialEq, Eq)]
 pub struct Generator {
     seed: u64,
-    words: [u32; N],
+    blocks: Aligned,
     /// Whether one of the words is zero.
     has_zero: bool,
     /// Outputs left before the next twist, plus one: torch counts down before it looks.
@@ -34,6 +36,11 @@ pub struct Generator {
     /// torch's cached normal draws: ours to carry, not to read.
     normals: [u8; STATE_BYTES - NORMALS_AT],
 }
+
+/// [`Blocks`] in whole cache lines.
+#[derive(Clone, PartialEq, Eq)]
+#[repr(align(64))]
+struct Aligned(Blocks);
 
 impl std::fmt::Debug for Generator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -51,7 +58,7 @@ impl Generator {
     pub fn new(seed: u64) -> Self {
         let mut generator = Self {
             seed,
-            words: [0; N],
+            blocks: Aligned([[0; LANES]; N / LANES + 1]),
             has_zero: true,
             left: 1,
             next: 0,
@@ -70,12 +77,13 @@ impl Generator {
         // init_genrand of Matsumoto and Nishimura's mt19937ar.c.
         #[allow(clippy::cast_possible_truncation)] // torch seeds with the low 32 bits.
         let mut word = seed as u32;
-        self.words[0] = word;
-        for (index, slot) in (1_u32..).zip(&mut self.words[1..]) {
+        let words = self.words_mut();
+        words[0] = word;
+        for (index, slot) in (1_u32..).zip(&mut words[1..]) {
             word = 1_812_433_253_u32.wrapping_mul(word ^ (word >> 30)).wrapping_add(index);
             *slot = word;
         }
-        self.has_zero = self.words.contains(&0);
+        self.words_changed();
     }
 
     /// The seed last given, all 64 bits of it.
@@ -92,7 +100,7 @@ impl Generator {
         bytes[LEFT_AT..SEEDED_AT].copy_from_slice(&self.left.to_le_bytes());
         bytes[SEEDED_AT..NEXT_AT].copy_from_slice(&1_u32.to_le_bytes());
         bytes[NEXT_AT..WORDS_AT].copy_from_slice(&u64::from(self.next).to_le_bytes());
-        for (slot, &word) in bytes[WORDS_AT..NORMALS_AT].chunks_exact_mut(8).zip(&self.words) {
+        for (slot, &word) in bytes[WORDS_AT..NORMALS_AT].chunks_exact_mut(8).zip(self.words()) {
             slot.copy_from_slice(&u64::from(word).to_le_bytes());
         }
         bytes[NORMALS_AT..].copy_from_slice(&self.normals);
@@ -124,11 +132,11 @@ impl Generator {
         self.seed = quad(0);
         self.left = left;
         self.next = next;
-        for (index, word) in self.words.iter_mut().enumerate() {
+        for (index, word) in self.words_mut().iter_mut().enumerate() {
             let at = WORDS_AT + 8 * index;
             *word = u32::from_le_bytes(std::array::from_fn(|i| state[at + i]));
         }
-        self.has_zero = self.words.contains(&0);
+        self.words_changed();
         self.normals.copy_from_slice(&state[NORMALS_AT..]);
         Ok(())
     }
@@ -137,7 +145,7 @@ impl Generator {
     #[inline]
     pub fn next_u32(&mut self) -> u32 {
         self.twist_if_used_up();
-        let word = self.words[self.next as usize];
+        let word = self.words()[self.next as usize];
         self.next += 1;
         self.left -= 1;
         temper(word)
@@ -177,7 +185,7 @@ impl Generator {
             self.twist_if_used_up();
             let step = values.len().min(self.left as usize - 1);
             let (now, later) = values.split_at_mut(step);
-            add_from_words(now, &self.words[self.next as usize..], f32_bits(), range);
+            add_from_words(now, &self.words()[self.next as usize..], f32_bits(), range);
             values = later;
             self.advance(step);
         }
@@ -208,6 +216,37 @@ impl Generator {
         zero
     }
 
+    /// Takes the words of up to `count` 64-bit outputs, as many as the present state holds.
+    ///
+    /// `None`, and nothing taken, where the next output has to be made by itself: it spans two
+    /// states, or a zero among the words may make a uniform of zero.
+    #[inline]
+    pub(crate) fn outputs(&mut self, count: usize) -> Option<&[Output]> {
+        self.twist_if_used_up();
+        let taken = (self.left as usize - 1).min(2 * count) / 2;
+        if taken == 0 || self.has_zero {
+            return None;
+        }
+        let first = self.next as usize;
+        self.advance(2 * taken);
+        Some(self.words()[first..first + 2 * taken].as_chunks().0)
+    }
+
+    #[inline]
+    fn words(&self) -> &[u32] {
+        &self.blocks.0.as_flattened()[..N]
+    }
+
+    fn words_mut(&mut self) -> &mut [u32] {
+        &mut self.blocks.0.as_flattened_mut()[..N]
+    }
+
+    /// What follows from the words, after they were set one by one.
+    fn words_changed(&mut self) {
+        self.blocks.0[N / LANES] = self.blocks.0[0];
+        self.has_zero = self.words().contains(&0);
+    }
+
     /// Passes over words of the present state.
     #[inline]
     fn advance(&mut self, words: usize) {
@@ -220,7 +259,7 @@ impl Generator {
     #[inline]
     fn twist_if_used_up(&mut self) {
         if self.left == 1 {
-            self.has_zero = twist(&mut self.words);
+            self.has_zero = twist(&mut self.blocks.0);
             // torch sets left to N after it has counted the output that is about to be read.
             self.left = 1 + STATE_WORDS;
             self.next = 0;
@@ -228,7 +267,26 @@ impl Generator {
     }
 }
 
+/// The words of a 64-bit output, before tempering.
+pub(crate) type Output = [u32; 2];
+
+/// The uniform of [0, 1) with 53 bits.
 #[inline]
+pub(crate) fn uniform([first, second]: Output) -> f64 {
+    let output = u64::from(temper(first)) << 32 | u64::from(temper(second));
+    #[allow(clippy::cast_precision_loss)] // At most 53 bits are left: exact.
+    let fraction = (output & ((1 << 53) - 1)) as f64;
+    fraction * (f64::EPSILON / 2.0)
+}
+
+/// The uniform of an output without its 32 lower bits.
+#[inline]
+pub(crate) fn least_uniform([first, _]: Output) -> f64 {
+    f64::from(temper(first) & 0x001F_FFFF) / 2_097_152.0
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
 fn temper(mut y: u32) -> u32 {
     y ^= y >> 11;
     y ^= (y << 7) & 0x9D2C_5680;
@@ -274,32 +332,44 @@ fn step(word: u32, following: u32, offset: u32) -> u32 {
     offset ^ (y >> 1) ^ (0x9908_B0DF & (y & 1).wrapping_neg())
 }
 
+/// A state, in blocks of as many words as the widest register has lanes. The block after the last
+/// repeats the first, so that a run of words that goes round lies in one piece.
+type Blocks = [[u32; LANES]; N / LANES + 1];
+
 kernel! {
     /// Makes the next state; returns whether one of its words is zero.
-    fn twist<'a>(words: &'a mut [u32; N]) -> bool {
-        // No run reads as an offset what it writes, so that each vectorises.
-        let (lower, upper) = words.split_at_mut(M);
-        let mut least = run(lower, upper);
-        let (lower, upper) = words.split_at_mut(N - M);
-        least = least.min(run(upper, lower));
-        let (lower, upper) = words.split_at_mut(2 * (N - M));
-        least = least.min(run(upper, &lower[N - M..]));
-        words[N - 1] = step(words[N - 1], words[0], words[M - 1]);
-        least.min(words[N - 1]) == 0
+    fn twist<'a>(blocks: &'a mut Blocks) -> bool {
+        /// The word that is M after word 0 is `SHIFT` words into block `AHEAD`, or one block less
+        /// than a state before it.
+        const AHEAD: usize = M / LANES;
+        const SHIFT: usize = M % LANES;
+        const LAST: usize = N / LANES;
+        let mut least = [u32::MAX; LANES];
+        for at in 0..LAST {
+            let from = if at + AHEAD < LAST { at + AHEAD } else { at + AHEAD - LAST };
+            let offsets = run::<SHIFT>(&blocks[from], &blocks[from + 1]);
+            let following = run::<1>(&blocks[at], &blocks[at + 1]);
+            let words = &mut blocks[at];
+            for lane in 0..LANES {
+                words[lane] = step(words[lane], following[lane], offsets[lane]);
+                least[lane] = least[lane].min(words[lane]);
+            }
+            if at == 0 {
+                blocks[LAST] = blocks[0];
+            }
+        }
+        least.contains(&0)
     }
 }
 
-/// Replaces words by the next ones, each from itself, its neighbour and its offset; the last word
-/// is a neighbour only. Returns the least that it made.
+/// The words from number `SHIFT` of two blocks that follow each other.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn run(words: &mut [u32], offsets: &[u32]) -> u32 {
-    let mut least = u32::MAX;
-    for (k, offset) in (0..words.len() - 1).zip(offsets) {
-        words[k] = step(words[k], words[k + 1], *offset);
-        least = least.min(words[k]);
-    }
-    least
+fn run<const SHIFT: usize>(block: &[u32; LANES], following: &[u32; LANES]) -> [u32; LANES] {
+    std::array::from_fn(|lane| {
+        let at = lane + SHIFT;
+        if at < LANES { block[at] } else { following[at - LANES] }
+    })
 }
 
 #[cfg(test)]
@@ -361,7 +431,7 @@ mod tests {
             let expected = (0..2000).position(|_| reader.next_f64() == 0.0);
             assert_eq!(generator.skip_f64(2000), expected, "start {start}");
             assert!(generator == reader || expected.is_some());
-            assert_eq!(generator.has_zero, generator.words.contains(&0));
+            assert_eq!(generator.has_zero, generator.words().contains(&0));
         }
     }
 

@@ -1,7 +1,9 @@
 //! `torch.sum` over one row: a cascade in eight lanes, and its split between threads.
 
 use std::num::NonZeroUsize;
+use std::ops::Range;
 
+use super::exponential::Survivor;
 use crate::planted;
 use crate::simd::kernel;
 
@@ -24,22 +26,32 @@ pub(crate) fn row_sum(row: &[f32], alone: bool, threads: NonZeroUsize) -> f32 {
     if planted!(RenormalizeSumF64) {
         return sum_in_f64(row);
     }
+    in_chunks(row.len(), alone, threads, |chunk| cascade_sum(&row[chunk]))
+}
+
+/// Adds up the sums of the chunks that torch makes of a row of `length`; `sum` gives one chunk's.
+fn in_chunks(
+    length: usize,
+    alone: bool,
+    threads: NonZeroUsize,
+    mut sum: impl FnMut(Range<usize>) -> f32,
+) -> f32 {
     let threads = threads.get();
-    if !alone || threads == 1 || row.len() <= GRAIN {
-        return cascade_sum(row);
+    if !alone || threads == 1 || length <= GRAIN {
+        return sum(0..length);
     }
-    let chunks = threads.min(row.len().div_ceil(GRAIN));
-    let length = row.len().div_ceil(chunks);
+    let step = length.div_ceil(threads.min(length.div_ceil(GRAIN)));
+    let chunks = (0..length).step_by(step).map(|start| start..length.min(start + step));
     // Each thread has a place in a buffer that the same sum is then taken over. The places of
     // threads without a chunk hold zeros, which change no partial sum.
     let mut partial = [0.0; LANES * SIDE];
     if threads <= partial.len() {
-        for (slot, chunk) in partial.iter_mut().zip(row.chunks(length)) {
-            *slot = cascade_sum(chunk);
+        for (slot, chunk) in partial.iter_mut().zip(chunks) {
+            *slot = sum(chunk);
         }
         return cascade_sum(&partial[..threads]);
     }
-    let mut partial: Vec<f32> = row.chunks(length).map(cascade_sum).collect();
+    let mut partial: Vec<f32> = chunks.map(sum).collect();
     partial.resize(threads, 0.0);
     cascade_sum(&partial)
 }
@@ -49,6 +61,87 @@ pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
     #[allow(clippy::cast_possible_truncation)] // Rounded once, at the end.
     let sum = row.iter().map(|x| f64::from(*x)).sum::<f64>() as f32;
     sum
+}
+
+/// [`row_sum`] of a row of `length` that is zero but for `survivors`, which ascend by token.
+pub(crate) fn sparse_row_sum(
+    survivors: &[Survivor],
+    length: usize,
+    alone: bool,
+    threads: NonZeroUsize,
+) -> f32 {
+    let mut left = survivors;
+    in_chunks(length, alone, threads, |chunk| {
+        let (now, later) = left.split_at(left.partition_point(|s| (s.token as usize) < chunk.end));
+        left = later;
+        sparse_cascade_sum(now, chunk)
+    })
+}
+
+/// [`cascade_sum`] of a chunk that is zero but for `survivors`. Adding a zero changes nothing, so
+/// that only what moves sums from level to level is replayed.
+fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
+    const GROUP: usize = SIDE * LANES;
+    let length = chunk.len();
+    let listed = survivors.iter().map(|s| (s.token as usize - chunk.start, s.probability));
+    if length < LANES {
+        let mut row = [0.0; LANES];
+        for (at, p) in listed {
+            row[at] = p;
+        }
+        return cascade_sum(&row[..length]);
+    }
+    let groups = length / GROUP;
+    let power = cascade_power(groups);
+    let mut levels = [[0.0; GROUP]; LEVELS];
+    let mut leftover = [[0.0; LANES]; SIDE];
+    let mut tail = 0.0;
+    let mut block = 0;
+    for (at, p) in listed {
+        if at < groups * GROUP {
+            let following = at / GROUP >> power;
+            empty_levels(&mut levels, power, block, following);
+            block = following;
+            levels[0][at % GROUP] += p;
+        } else if at < length / LANES * LANES {
+            leftover[at / LANES % SIDE][at % LANES] = p;
+        } else {
+            tail += p;
+        }
+    }
+    empty_levels(&mut levels, power, block, groups >> power);
+    let [mut sums, higher @ ..] = levels;
+    for level in &higher {
+        add(&mut sums, level);
+    }
+    let (sides, _) = sums.as_chunks::<LANES>();
+    let mut lanes = sides[0];
+    for vector in &leftover {
+        add(&mut lanes, vector);
+    }
+    for side in &sides[1..] {
+        add(&mut lanes, side);
+    }
+    lanes.iter().fold(tail, |sum, lane| sum + lane)
+}
+
+/// Moves the sums up as [`cascade`] does between one block and a later one.
+#[inline]
+fn empty_levels<const L: usize>(
+    levels: &mut [[f32; L]; LEVELS],
+    power: u32,
+    mut from: usize,
+    mut to: usize,
+) {
+    for level in 1..LEVELS {
+        if from == to {
+            return;
+        }
+        let lower = std::mem::replace(&mut levels[level - 1], [0.0; L]);
+        add(&mut levels[level], &lower);
+        from >>= power;
+        to >>= power;
+    }
 }
 
 fn cascade_sum(row: &[f32]) -> f32 {
@@ -84,9 +177,7 @@ fn cascade_lanes<const L: usize>(row: &[f32]) -> f32 {
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]]) -> [[f32; L]; SIDE] {
-    let ceil_log2 = groups.len().max(1).next_power_of_two().ilog2() as usize;
-    let power = (ceil_log2 / LEVELS).max(4);
-    let step = 1 << power;
+    let step = 1 << cascade_power(groups.len());
     let mut levels = [[[0.0; L]; SIDE]; LEVELS];
     let (blocks, rest) = groups.split_at(groups.len() / step * step);
     for (index, block) in blocks.chunks_exact(step).enumerate() {
@@ -113,6 +204,13 @@ fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]]) -> [[f32; L]; SIDE] {
     sums
 }
 
+/// How many steps a level of the cascade takes, as a power of two.
+#[inline]
+fn cascade_power(groups: usize) -> u32 {
+    const LOG2_LEVELS: u32 = LEVELS.ilog2();
+    (groups.max(1).next_power_of_two().ilog2() >> LOG2_LEVELS).max(4)
+}
+
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn add_group<const L: usize>(sums: &mut [[f32; L]; SIDE], group: &[[f32; L]; SIDE]) {
@@ -126,5 +224,34 @@ fn add_group<const L: usize>(sums: &mut [[f32; L]; SIDE], group: &[[f32; L]; SID
 fn add<const L: usize>(sums: &mut [f32; L], vector: &[f32; L]) {
     for (sum, x) in sums.iter_mut().zip(vector) {
         *sum += x;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Generator;
+
+    #[test]
+    fn the_sparse_sum_is_the_sum() {
+        let mut generator = Generator::new(5);
+        for length in [1, 7, 8, 9, 31, 32, 33, 100, 511, 512, 545, 8193, 40_000, 300_007] {
+            for share in [0.003, 0.1, 1.0] {
+                let row: Vec<f32> = (0..length)
+                    .map(|_| if generator.next_f32() < share { generator.next_f32() } else { 0.0 })
+                    .collect();
+                let survivors: Vec<Survivor> = (0..)
+                    .zip(&row)
+                    .filter(|(_, p)| **p > 0.0)
+                    .map(|(token, &probability)| Survivor { token, probability })
+                    .collect();
+                for threads in [1, 2, 5, 40] {
+                    let threads = NonZeroUsize::MIN.saturating_add(threads - 1);
+                    let expected = row_sum(&row, true, threads);
+                    let actual = sparse_row_sum(&survivors, length, true, threads);
+                    assert_eq!(actual.to_bits(), expected.to_bits(), "{length} {share} {threads}");
+                }
+            }
+        }
     }
 }
