@@ -31,10 +31,17 @@
 //!
 //! [`Sampler`] holds the workspace; after the first call on a row length it allocates nothing.
 //!
+//! # In parallel
+//!
+//! With the feature `rayon`, rows of a batch of four or more are shared between the threads of the
+//! current pool; the tokens are the same for any number of threads.
+//!
 //! # Values are public API
 //!
 //! The tokens for a given seed never change within a major version.
 
+#[cfg(feature = "rayon")]
+mod batch;
 mod error;
 #[cfg(feature = "planted-faults")]
 mod fault;

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroUsize;
 
+#[cfg(feature = "rayon")]
+use crate::batch;
 use crate::simd::kernel;
-use crate::stages::renormalize::{renormalize, renormalize_list};
+use crate::stages::renormalize::{crowd, renormalize, renormalize_list};
 use crate::stages::shortlist::{Outcome, Shortlist};
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
-use crate::torch::exponential::{Survivor, multinomial, plain_multinomial};
+use crate::torch::exponential::{Crowd, Survivor, multinomial, plain_multinomial};
 use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
 
 /// The most categories that `torch.multinomial` takes: those that f32 can count.
@@ -125,6 +127,10 @@ pub struct Sampler {
     top_p: top_p::Workspace,
     shortlist: Shortlist,
     survivors: Vec<Survivor>,
+    /// Where many of `probs` survive, instead of a list of them: the least, and their sum.
+    crowd: Option<(f32, f32)>,
+    #[cfg(feature = "rayon")]
+    workers: Vec<batch::Worker>,
 }
 
 impl Sampler {
@@ -207,6 +213,15 @@ impl Sampler {
         // The reference looks at every row before it draws for the first.
         let before =
             (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
+        #[cfg(feature = "rayon")]
+        if trace.is_none() && !planted!() && batch::is_worth_while(logits) {
+            return batch::sample(&mut self.workers, logits, parameters, replay, generator, tokens)
+                .inspect_err(|_| {
+                    if let Some(before) = before {
+                        *generator = before;
+                    }
+                });
+        }
         let alone = logits.rows() == 1;
         for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
             let place = Place { row, alone };
@@ -243,15 +258,18 @@ impl Sampler {
         Ok(())
     }
 
-    fn draw_one(&self, vocab: usize, generator: &mut Generator) -> usize {
+    pub(crate) fn draw_one(&self, vocab: usize, generator: &mut Generator) -> usize {
         if planted!() {
             return plain_multinomial(&self.survivors, vocab, generator);
+        }
+        if let Some((least, sum)) = self.crowd {
+            return Crowd { probs: &self.probs, least, sum }.multinomial(generator);
         }
         multinomial(&self.survivors, vocab, generator)
     }
 
-    /// Everything before the draw, for one row: fills `survivors`.
-    fn prepare(
+    /// Everything before the draw, for one row: fills `survivors`, or finds a `crowd`.
+    pub(crate) fn prepare(
         &mut self,
         logits: &[f32],
         place: Place,
@@ -260,6 +278,8 @@ impl Sampler {
     ) -> Result<(), SampleError> {
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         let vocab = logits.len();
+        let Place { alone, .. } = place;
+        self.crowd = None;
         if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
             && Shortlist::suits(k, vocab)
         {
@@ -275,7 +295,6 @@ impl Sampler {
                         Nucleus::All
                     };
                     let kept_ties = &self.top_p.kept_ties;
-                    let Place { alone, .. } = place;
                     let survivors = &mut self.survivors;
                     let threads = replay.threads;
                     renormalize_list(kept, vocab, nucleus, kept_ties, alone, threads, survivors);
@@ -283,7 +302,17 @@ impl Sampler {
                 }
             }
         }
-        self.prepare_plainly(logits, place, parameters, replay, None)
+        self.probs.resize(vocab, 0.0);
+        if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
+            return Err(invalid(logits, scaled, place, parameters));
+        }
+        let floor = self.top_k_floor(parameters.top_k);
+        let nucleus = self.nucleus(floor, nucleus_mass(parameters));
+        self.crowd = crowd(&self.probs, floor, nucleus, alone, replay.threads);
+        if self.crowd.is_none() {
+            self.renormalize(floor, nucleus, alone, replay);
+        }
+        Ok(())
     }
 
     /// As [`prepare`](Self::prepare), keeping every stage.
@@ -300,13 +329,18 @@ impl Sampler {
         self.prepare_plainly(logits, place, parameters, replay, trace.as_deref_mut())?;
         if !planted!() {
             self.prepare(logits, place, parameters, replay)?;
-            self.probs.fill(0.0);
-            for &Survivor { token, probability } in &self.survivors {
-                self.probs[token as usize] = probability;
-            }
         }
         if let Some(trace) = trace {
-            trace.renormalized.extend_from_slice(&self.probs);
+            let all = &mut trace.renormalized;
+            if let Some((least, sum)) = self.crowd {
+                all.extend(self.probs.iter().map(|p| if *p >= least { p / sum } else { 0.0 }));
+            } else {
+                let start = all.len();
+                all.resize(start + logits.len(), 0.0);
+                for &Survivor { token, probability } in &self.survivors {
+                    all[start + token as usize] = probability;
+                }
+            }
         }
         Ok(())
     }
@@ -320,6 +354,7 @@ impl Sampler {
         replay: Replay,
         mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
+        self.crowd = None;
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         self.probs.resize(logits.len(), 0.0);
         if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
@@ -393,10 +428,10 @@ impl Sampler {
 
 /// Where a row lies.
 #[derive(Debug, Clone, Copy)]
-struct Place {
-    row: usize,
+pub(crate) struct Place {
+    pub(crate) row: usize,
     /// Whether the batch has no other row.
-    alone: bool,
+    pub(crate) alone: bool,
 }
 
 /// The logits of a row after division by the temperature; `workspace` holds them where they are
@@ -485,18 +520,49 @@ fn take_argmax(
 
 /// `torch.argmax`: the first index of the maximum; a NaN counts as the maximum.
 pub(crate) fn argmax(row: &[f32]) -> usize {
-    let wins: fn(f32, f32) -> bool =
-        if has_nan(row) { |x, _| x.is_nan() } else { |x, max| x == max };
-    let max = softmax::row_max(row);
-    let mut winners = (0..row.len()).filter(|&index| wins(row[index], max));
-    let winner = if planted!(ArgmaxLastWins) { winners.next_back() } else { winners.next() };
-    winner.unwrap_or(0)
+    let max = max_or_nan(row);
+    if planted!(ArgmaxLastWins) {
+        let wins = |x: &f32| if max.is_nan() { x.is_nan() } else { *x == max };
+        return row.iter().rposition(wins).unwrap_or(0);
+    }
+    first_at_least(row, max)
 }
 
 kernel! {
-    fn has_nan<'a>(row: &'a [f32]) -> bool {
+    /// The largest value, or NaN where there is one.
+    fn max_or_nan<'a>(row: &'a [f32]) -> f32 {
+        const LANES: usize = 16;
+        let (blocks, tail) = row.as_chunks::<LANES>();
+        let none = ([f32::NEG_INFINITY; LANES], [0.0_f32; LANES]);
+        let (lanes, not_numbers) = blocks.iter().fold(none, |(mut lanes, mut nans), block| {
+            for lane in 0..LANES {
+                let x = block[lane];
+                lanes[lane] = if x > lanes[lane] { x } else { lanes[lane] };
+                nans[lane] = if x.is_nan() { x } else { nans[lane] };
+            }
+            (lanes, nans)
+        });
+        if not_numbers.iter().chain(tail).any(|x| x.is_nan()) {
+            return f32::NAN;
+        }
+        lanes.iter().chain(tail).fold(f32::NEG_INFINITY, |max, &x| if x > max { x } else { max })
+    }
+}
+
+kernel! {
+    /// The index of the first value that is not less than `max`: of the first NaN, if that is one.
+    fn first_at_least<'a>(row: &'a [f32], max: f32) -> usize {
+        const LANES: usize = 64;
+        #[allow(clippy::neg_cmp_op_on_partial_ord)] // NaN is not less than anything.
+        let reaches = |x: &f32| if max.is_nan() { x.is_nan() } else { !(*x < max) };
+        let blocks = row.chunks(LANES);
         #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
-        row.iter().fold(false, |any, x| any | x.is_nan())
+        let block = blocks
+            .clone()
+            .position(|block| block.iter().fold(false, |any, x| any | reaches(x)))
+            .unwrap_or(0);
+        let start = block * LANES;
+        start + row[start..].iter().position(reaches).unwrap_or(0)
     }
 }
 

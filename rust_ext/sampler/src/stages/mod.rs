@@ -1,6 +1,7 @@
 //! The stages of `sample_logits`, each for one row.
 
 pub(crate) mod keep;
+pub(crate) mod narrow;
 pub(crate) mod peaks;
 pub(crate) mod renormalize;
 pub(crate) mod scale;

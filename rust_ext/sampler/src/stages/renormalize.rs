@@ -3,11 +3,12 @@
 use std::num::NonZeroUsize;
 
 use super::keep::{BLOCK, SMALLEST, any_at_least, extend_kept};
+use super::narrow::count_at_least;
 use super::top_p::Nucleus;
 use crate::planted;
 use crate::simd::kernel;
-use crate::torch::exponential::Survivor;
-use crate::torch::sums::{row_sum, sparse_row_sum};
+use crate::torch::exponential::{Crowd, Survivor};
+use crate::torch::sums::{row_sum, row_sum_at_least, sparse_row_sum};
 
 /// Zeroes what the masks drop, divides the rest by its sum, and lists it.
 ///
@@ -49,6 +50,28 @@ pub(crate) fn renormalize(
         }
         probs[survivor.token as usize] = survivor.probability;
     }
+}
+
+/// The least probability that survives, and the sum of those that do, where many of a row do and
+/// no tied ones are parted.
+pub(crate) fn crowd(
+    probs: &[f32],
+    floor: f32,
+    nucleus: Nucleus,
+    alone: bool,
+    threads: NonZeroUsize,
+) -> Option<(f32, f32)> {
+    /// Fewer survivors than one in this many are listed.
+    const MANY: usize = 32;
+    let least = match nucleus {
+        Nucleus::All => floor,
+        Nucleus::AtLeast(value) => floor.max(value),
+        Nucleus::Split { .. } => return None,
+    };
+    if least < Crowd::LEAST || count_at_least(probs, least) < probs.len() / MANY {
+        return None;
+    }
+    Some((least, row_sum_at_least(probs, least, alone, threads)))
 }
 
 /// [`renormalize`] of a row of `vocab` that is zero but for what top-k kept.

@@ -7,6 +7,7 @@
 //! the row is sorted.
 
 use super::keep::{SMALLEST, extend_at_least};
+use super::narrow::{count_at_least, narrow};
 use crate::planted;
 use crate::sample_logits::argmax;
 use crate::torch::exponential::Survivor;
@@ -14,6 +15,8 @@ use crate::torch::sort::{Entry, sort_descending};
 
 /// Rows with no more candidates than this are sorted outright.
 const FEW: usize = 256;
+/// Rows of at least this many tokens are not sorted where that can be avoided.
+const LONG: usize = 2048;
 /// Buckets hold values alike in exponent and leading fraction bits; probabilities are at most 1,
 /// or a little above by rounding.
 const BUCKET_SHIFT: u32 = 18;
@@ -41,6 +44,7 @@ pub(crate) struct Workspace {
     bucket: Vec<f32>,
     masses: Vec<f64>,
     entries: Vec<Entry>,
+    sample: Vec<f32>,
     /// After [`Nucleus::Split`]: the tied tokens that stay, ascending.
     pub(crate) kept_ties: Vec<u32>,
 }
@@ -83,12 +87,64 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     // leaves out, so that the cutoff is not among it. If it should be, all are looked at.
     #[allow(clippy::cast_precision_loss)] // A guess.
     let likely = (1.0 - top_p) / row.len() as f32;
+    if planted!() {
+        let cutoff = find_cutoff(row, least, top_p, workspace);
+        return as_nucleus(cutoff, workspace, |entries| fill(entries, row, floor));
+    }
+    if row.len() >= LONG
+        && floor <= likely
+        && count_at_least(row, likely) > FEW
+        && let Ok(Some(cutoff)) = find_between(row, top_p, workspace)
+        && cutoff.value >= floor
+    {
+        return as_nucleus(Some(cutoff), workspace, |entries| fill(entries, row, floor));
+    }
     let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
         .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
-    as_nucleus(cutoff, workspace, |entries| {
-        let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
-        entries.extend((0..).zip(masked).map(|(index, key)| Entry { key, index }));
-    })
+    as_nucleus(cutoff, workspace, |entries| fill(entries, row, floor))
+}
+
+/// A row as torch sorts it after top-k.
+fn fill(entries: &mut Vec<Entry>, row: &[f32], floor: f32) {
+    let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
+    entries.extend((0..).zip(masked).map(|(index, key)| Entry { key, index }));
+}
+
+/// As [`walk_sorted`] of the whole row, sorting only the values near the cutoff.
+///
+/// `None` where the guess of the cutoff was bad, as it is if the row's sum is not one.
+fn find_between(
+    row: &[f32],
+    top_p: f32,
+    workspace: &mut Workspace,
+) -> Result<Option<Cutoff>, Doubt> {
+    let Workspace { bucket: inside, sample, .. } = workspace;
+    let decided = decision(row.len(), top_p);
+    let Some(above) = narrow(row, SMALLEST, 1.0 - top_p, &decided, inside, sample)? else {
+        return Ok(None);
+    };
+    inside.sort_unstable_by(|a, b| b.total_cmp(a));
+    let mut sum = above;
+    for at in 0..inside.len() {
+        sum += f64::from(inside[at]);
+        if decided(sum)? {
+            return Ok(Some(cutoff_at(inside, at)));
+        }
+    }
+    Err(Doubt)
+}
+
+/// Whether a sum of up to `count` probabilities, taken in any order, crosses in torch's order.
+fn decision(count: usize, top_p: f32) -> impl Fn(f64) -> Result<bool, Doubt> {
+    // Adding n non-negative numbers in f64, in any order, is off by at most (n - 1) * 2^-53 of
+    // the sum (Higham, Accuracy and Stability, 4.2, to first order). The sum is at most 2 here;
+    // two such sums, and the second-order term, are within n * 2^-50.
+    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
+    let doubt = count as f64 * (-50_f64).exp2();
+    move |sum| {
+        let crossed = crosses(sum - doubt, top_p);
+        if crossed == crosses(sum + doubt, top_p) { Ok(crossed) } else { Err(Doubt) }
+    }
 }
 
 /// What stays at a cutoff; `fill` gives the whole row, which is only needed where ties part.
@@ -180,15 +236,7 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
     for &p in &*candidates {
         masses[bucket_of(p)] += f64::from(p);
     }
-    // Adding n non-negative numbers in f64, in any order, is off by at most (n - 1) * 2^-53 of
-    // the sum (Higham, Accuracy and Stability, 4.2, to first order). The sum is at most 2 here;
-    // two such sums, and the second-order term, are within n * 2^-50.
-    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let doubt = candidates.len() as f64 * (-50_f64).exp2();
-    let decided = |sum: f64| {
-        let crossed = crosses(sum - doubt, top_p);
-        if crossed == crosses(sum + doubt, top_p) { Ok(crossed) } else { Err(Doubt) }
-    };
+    let decided = decision(candidates.len(), top_p);
 
     let mut sum = 0.0;
     for bucket in (0..BUCKETS).rev() {

@@ -1,7 +1,9 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::{Generator, least_uniform, uniform};
+use super::generator::{Generator, MOST_OUTPUTS, Output, least_uniform, uniform, upper_bits};
 use crate::planted;
+use crate::simd::kernel;
+use crate::stages::keep::BLOCK;
 
 /// A token that can be drawn, and its renormalised probability.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -102,6 +104,99 @@ pub(crate) fn multinomial(
     race.winner()
 }
 
+/// A row in which most tokens survive, or many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd<'a> {
+    /// Before the division by their sum.
+    pub(crate) probs: &'a [f32],
+    /// What is less than this counts as zero; at least [`Crowd::LEAST`].
+    pub(crate) least: f32,
+    /// The sum of the rest.
+    pub(crate) sum: f32,
+}
+
+impl Crowd<'_> {
+    /// No probability may be less: bounds in f32 then hold.
+    pub(crate) const LEAST: f32 = 1e-30;
+
+    /// [`multinomial`] of the row.
+    pub(crate) fn multinomial(&self, generator: &mut Generator) -> usize {
+        let &Self { probs, least, sum } = self;
+        let mut race = Race::new();
+        let mut upper = [0.0; MOST_OUTPUTS];
+        let mut position = 0;
+        while position < probs.len() {
+            let Some(outputs) = generator.outputs(probs.len() - position) else {
+                let uniform = generator.next_f64();
+                if probs[position] >= least {
+                    race.enter(position, probs[position] / sum, uniform);
+                } else {
+                    race.enter_impossible(position, uniform);
+                }
+                position += 1;
+                continue;
+            };
+            let here = &probs[position..position + outputs.len()];
+            let upper = &mut upper[..outputs.len()];
+            all_upper_bits(outputs, upper);
+            let mut at = 0;
+            while at < here.len() {
+                // The words of 21 bits are compared as integers; the roundings are within 2^-20.
+                #[allow(clippy::cast_possible_truncation)] // A bound.
+                let bound = (f64::from(race.largest * sum) * SLACK * SLACK / 2_097_152.0) as f32;
+                at += contender(&here[at..], &upper[at..], bound);
+                let end = here.len().min(at + BLOCK);
+                for (token, (p, output)) in
+                    (position + at..).zip(here[at..end].iter().zip(&outputs[at..end]))
+                {
+                    if *p >= least {
+                        race.enter(token, p / sum, uniform(*output));
+                    }
+                }
+                at = end;
+            }
+            position += outputs.len();
+        }
+        race.winner()
+    }
+}
+
+kernel! {
+    fn all_upper_bits<'a>(outputs: &'a [Output], upper: &'a mut [f32]) -> () {
+        for (upper, output) in upper.iter_mut().zip(outputs) {
+            *upper = upper_bits(*output);
+        }
+    }
+}
+
+kernel! {
+    /// Where the first block begins that holds a token whose p / u may exceed `bound` times 2^21;
+    /// the length if there is none.
+    fn contender<'a>(probs: &'a [f32], upper: &'a [f32], bound: f32) -> usize {
+        let (blocks, tail) = probs.as_chunks::<BLOCK>();
+        for (at, (block, upper)) in blocks.iter().zip(upper.as_chunks().0).enumerate() {
+            if any_contends(block, upper, bound) {
+                return at * BLOCK;
+            }
+        }
+        // The last block overlaps the one before it: to look twice at a token changes nothing.
+        match (probs.last_chunk(), upper.last_chunk()) {
+            (Some(block), Some(upper)) if !tail.is_empty() => {
+                let contends = any_contends(block, upper, bound);
+                probs.len() - if contends { BLOCK } else { 0 }
+            }
+            _ => probs.len() - tail.len(),
+        }
+    }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn any_contends(block: &[f32; BLOCK], upper: &[f32; BLOCK], bound: f32) -> bool {
+    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
+    block.iter().zip(upper).fold(false, |any, (p, upper)| any | (*p > upper * bound))
+}
+
 /// [`multinomial`], taking each uniform in turn.
 pub(crate) fn plain_multinomial(
     survivors: &[Survivor],
@@ -164,6 +259,33 @@ mod tests {
     }
 
     #[test]
+    fn a_crowd_is_the_list_of_its_tokens() {
+        let mut generator = Generator::new(11);
+        for vocab in [1, 15, 16, 300, 8193] {
+            for power in [1, 8, 40] {
+                let probs: Vec<f32> =
+                    (0..vocab).map(|_| generator.next_f32().powi(power)).collect();
+                for least in [Crowd::LEAST, 1e-3] {
+                    let sum = 0.3 + generator.next_f32();
+                    let survivors: Vec<Survivor> = (0..)
+                        .zip(&probs)
+                        .filter(|(_, p)| **p >= least)
+                        .map(|(token, p)| Survivor { token, probability: p / sum })
+                        .collect();
+                    let crowd = Crowd { probs: &probs, least, sum };
+                    for _ in 0..20 {
+                        let mut plain = generator.clone();
+                        let expected = plain_multinomial(&survivors, vocab, &mut plain);
+                        assert_eq!(crowd.multinomial(&mut generator), expected);
+                        assert!(generator == plain);
+                        generator.next_u32();
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
     fn zeros_among_the_words_change_nothing() {
         let survivors = [3, 5, 700].map(|token| Survivor { token, probability: 0.3 });
         let mut state = Generator::new(1).state();
@@ -175,9 +297,17 @@ mod tests {
             assert_eq!(generator.set_state(&state), Ok(()));
             for _ in 0..3 {
                 let mut plain = generator.clone();
+                let mut crowded = generator.clone();
                 let expected = plain_multinomial(&survivors, 1000, &mut plain);
                 assert_eq!(multinomial(&survivors, 1000, &mut generator), expected);
                 assert!(generator == plain);
+                let mut probs = vec![0.0; 1000];
+                for survivor in survivors {
+                    probs[survivor.token as usize] = survivor.probability;
+                }
+                let crowd = Crowd { probs: &probs, least: Crowd::LEAST, sum: 1.0 };
+                assert_eq!(crowd.multinomial(&mut crowded), expected);
+                assert!(crowded == plain);
             }
         }
     }

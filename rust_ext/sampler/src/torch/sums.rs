@@ -20,13 +20,18 @@ const GRAIN: usize = 32_768;
 /// `alone` says that the tensor has no other row: only then does torch split the row between
 /// threads (`two_pass_reduction` of `ATen`'s `TensorIterator`).
 pub(crate) fn row_sum(row: &[f32], alone: bool, threads: NonZeroUsize) -> f32 {
+    row_sum_at_least(row, f32::NEG_INFINITY, alone, threads)
+}
+
+/// [`row_sum`] of a row in which what is less than `least` counts as zero.
+pub(crate) fn row_sum_at_least(row: &[f32], least: f32, alone: bool, threads: NonZeroUsize) -> f32 {
     if planted!(RenormalizeSequential) {
         return row.iter().sum();
     }
     if planted!(RenormalizeSumF64) {
         return sum_in_f64(row);
     }
-    in_chunks(row.len(), alone, threads, |chunk| cascade_sum(&row[chunk]))
+    in_chunks(row.len(), alone, threads, |chunk| cascade_sum_at_least(&row[chunk], least))
 }
 
 /// Adds up the sums of the chunks that torch makes of a row of `length`; `sum` gives one chunk's.
@@ -145,30 +150,34 @@ fn empty_levels<const L: usize>(
 }
 
 fn cascade_sum(row: &[f32]) -> f32 {
-    if row.len() < LANES { cascade_lanes::<1>(row) } else { cascade_lanes8(row) }
+    cascade_sum_at_least(row, f32::NEG_INFINITY)
+}
+
+fn cascade_sum_at_least(row: &[f32], least: f32) -> f32 {
+    if row.len() < LANES { cascade_lanes::<1>(row, least) } else { cascade_lanes8(row, least) }
 }
 
 kernel! {
-    fn cascade_lanes8<'a>(row: &'a [f32]) -> f32 {
-        cascade_lanes::<LANES>(row)
+    fn cascade_lanes8<'a>(row: &'a [f32], least: f32) -> f32 {
+        cascade_lanes::<LANES>(row, least)
     }
 }
 
 /// `vectorized_inner_sum` of `SumKernel`, or `scalar_inner_sum` where `L` is 1.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn cascade_lanes<const L: usize>(row: &[f32]) -> f32 {
+fn cascade_lanes<const L: usize>(row: &[f32], least: f32) -> f32 {
     let (vectors, tail) = row.as_chunks::<L>();
     let (groups, leftover) = vectors.as_chunks::<SIDE>();
-    let side_sums = cascade(groups);
+    let side_sums = cascade(groups, least);
     let mut lanes = side_sums[0];
     for vector in leftover {
-        add(&mut lanes, vector);
+        add_at_least(&mut lanes, vector, least);
     }
     for side in &side_sums[1..] {
         add(&mut lanes, side);
     }
-    let sum = tail.iter().fold(0.0, |sum, x| sum + x);
+    let sum = tail.iter().fold(0.0, |sum, x| sum + at_least(*x, least));
     lanes.iter().fold(sum, |sum, lane| sum + lane)
 }
 
@@ -176,13 +185,13 @@ fn cascade_lanes<const L: usize>(row: &[f32]) -> f32 {
 /// number of steps.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]]) -> [[f32; L]; SIDE] {
+fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]], least: f32) -> [[f32; L]; SIDE] {
     let step = 1 << cascade_power(groups.len());
     let mut levels = [[[0.0; L]; SIDE]; LEVELS];
     let (blocks, rest) = groups.split_at(groups.len() / step * step);
     for (index, block) in blocks.chunks_exact(step).enumerate() {
         for group in block {
-            add_group(&mut levels[0], group);
+            add_group_at_least(&mut levels[0], group, least);
         }
         let mut done = index + 1;
         for level in 1..LEVELS {
@@ -195,13 +204,39 @@ fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]]) -> [[f32; L]; SIDE] {
         }
     }
     for group in rest {
-        add_group(&mut levels[0], group);
+        add_group_at_least(&mut levels[0], group, least);
     }
     let [mut sums, higher @ ..] = levels;
     for level in &higher {
         add_group(&mut sums, level);
     }
     sums
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn at_least(x: f32, least: f32) -> f32 {
+    if x >= least { x } else { 0.0 }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn add_group_at_least<const L: usize>(
+    sums: &mut [[f32; L]; SIDE],
+    group: &[[f32; L]; SIDE],
+    least: f32,
+) {
+    for (side, vector) in sums.iter_mut().zip(group) {
+        add_at_least(side, vector, least);
+    }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn add_at_least<const L: usize>(sums: &mut [f32; L], vector: &[f32; L], least: f32) {
+    for (sum, x) in sums.iter_mut().zip(vector) {
+        *sum += at_least(*x, least);
+    }
 }
 
 /// How many steps a level of the cascade takes, as a power of two.
