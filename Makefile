@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: parity test build lint types rust-tests python-tests chromium bench record clean
+.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-rust record clean
 
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
@@ -25,6 +25,7 @@ lint:
 	cargo fmt --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
+	cargo clippy --package torch-exact-sampler --all-targets --locked --features internals -- --deny warnings
 
 types:
 	$(BIN)/mypy
@@ -32,6 +33,7 @@ types:
 rust-tests:
 	cargo test --workspace --locked --release
 	cargo test --package torch-exact-sampler --locked --release --features specimens --lib specimens
+	cargo test --package torch-exact-sampler --locked --release --features internals,rayon --test golden --test threads
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
 python-tests: chromium
@@ -45,6 +47,9 @@ chromium:  ## The report is tested in it; on Debian, root gets it.
 
 bench: build
 	$(BIN)/python benchmarks/side_by_side.py
+
+bench-rust:  ## The crate beside its floor: one pass of exponentials and the twists.
+	cargo bench --package torch-exact-sampler --locked --features internals
 
 record: build
 	$(BIN)/pip install --quiet --editable '.[record]'

@@ -11,6 +11,8 @@ from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 Capability: TypeAlias = Literal["default", "avx2", "avx512"]
 ZeroTemperature: TypeAlias = Literal["raise", "argmax"]
@@ -144,6 +146,35 @@ def sample_logits(
         NotImplementedError: integer or boolean logits.
         TypeError: other logits that are not a numpy array of float32.
         ValueError: unknown ``capability`` or ``zero_temperature``, ``threads`` < 1.
+    """
+
+def sample_logits_torch(
+    logits: Tensor,
+    temperature: float = 1.0,
+    top_p: float = 0.85,
+    top_k: int = 0,
+    *,
+    generator: torch.Generator,
+    capability: Capability | None = None,
+    threads: int | None = None,
+    zero_temperature: ZeroTemperature = "raise",
+) -> Tensor:
+    """``sample_logits`` on torch's own objects: the only function here that needs torch.
+
+    Args:
+        logits: f32 [B, V] on the CPU, read without a copy; or bfloat16, widened first, which gives
+            what ``python_ref.sample_logits(logits.float(), ...)`` gives.
+        generator: of the CPU; its state is taken over and handed back. Left alone when an error is
+            raised.
+        threads: torch's thread count; ``None`` asks torch.
+        temperature, top_p, top_k, capability, zero_temperature: as of ``sample_logits``.
+
+    Returns:
+        i64 [B, 1].
+
+    Raises:
+        TypeError: the generator is not one of the CPU, or the logits are of another type.
+        RuntimeError, IndexError, NotImplementedError, ValueError: as ``sample_logits``.
     """
 
 def trace_sample_logits(

@@ -11,6 +11,7 @@ mod sample_logits;
 mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 mod specimens;
+mod torch;
 
 use pyo3::prelude::*;
 
@@ -37,6 +38,8 @@ mod rust_ext {
         SpecimenFastSamplerTrace, SpecimenSampleLogitsTrace, SpecimenSimpleBatchTrace, StdRng,
         specimen_fast_sampler, specimen_sample_logits, specimen_simple_batch_sampler,
     };
+    #[pymodule_export]
+    use crate::torch::sample_logits_torch;
     use pyo3::prelude::*;
 
     #[pymodule_init]

@@ -5,7 +5,9 @@ use std::cell::RefCell;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
-use torch_exact_sampler::{self as sampler, Logits, SampleError, SampleParameters, Sampler};
+use torch_exact_sampler::{
+    self as sampler, Logits, Replay, SampleError, SampleParameters, Sampler,
+};
 
 use crate::errors::sample_error;
 use crate::generator::Generator;
@@ -65,20 +67,30 @@ pub(crate) fn sample_logits<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
     let replay = replay(capability, threads)?;
+    sample(py, logits, &parameters, replay, &mut generator.0)
+}
+
+/// One token a row of a numpy array.
+pub(crate) fn sample<'py>(
+    py: Python<'py>,
+    logits: &Bound<'py, PyAny>,
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut sampler::Generator,
+) -> PyResult<Bound<'py, PyAny>> {
     let array = float32(logits)?;
-    let (rows, vocab) = batch_shape(array.shape(), &parameters)?;
+    let (rows, vocab) = batch_shape(array.shape(), parameters)?;
     let values = array.try_readonly()?;
     let values = row_major(&values);
     let tokens = PyArray1::zeros(py, rows, false);
     {
         let mut tokens = tokens.try_readwrite()?;
         let tokens = tokens.as_slice_mut()?;
-        let generator = &mut generator.0;
         let values = &*values;
         py.detach(|| {
             let logits = Logits::new(values, rows, vocab)?;
             SAMPLER.with_borrow_mut(|sampler| {
-                sampler.sample(logits, &parameters, replay, generator, tokens)
+                sampler.sample(logits, parameters, replay, generator, tokens)
             })
         })
         .map_err(sample_error)?;
@@ -167,7 +179,12 @@ pub(crate) fn draw<'py>(
     Ok(tokens)
 }
 
-fn parameters(temperature: f64, top_p: f64, top_k: i64, name: &str) -> PyResult<SampleParameters> {
+pub(crate) fn parameters(
+    temperature: f64,
+    top_p: f64,
+    top_k: i64,
+    name: &str,
+) -> PyResult<SampleParameters> {
     let zero_temperature = zero_temperature(name)?;
     Ok(SampleParameters { temperature, top_p, top_k, zero_temperature })
 }

@@ -4,6 +4,55 @@
 //! and without either, and picks one at run time. Which one runs never changes a bit: no kernel
 //! lets the compiler reorder a sum, and a fused multiply-add is always written out.
 
+/// An instruction set that kernels are compiled for.
+#[cfg(feature = "internals")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kernel {
+    /// What every processor of the family has.
+    Portable,
+    /// AVX2 and FMA.
+    Avx2,
+    /// AVX-512.
+    Avx512,
+}
+
+#[cfg(feature = "internals")]
+static FORCED: std::sync::RwLock<Option<pulp::Arch>> = std::sync::RwLock::new(None);
+
+/// Makes every kernel of the process run with one instruction set, or with the best where it is
+/// `None`. Returns `false`, changing nothing, where the processor does not have it.
+#[cfg(feature = "internals")]
+#[must_use]
+pub fn force(kernel: Option<Kernel>) -> bool {
+    let arch = match kernel {
+        None => Some(None),
+        Some(Kernel::Portable) => Some(Some(pulp::Arch::Scalar)),
+        #[cfg(target_arch = "x86_64")]
+        Some(Kernel::Avx2) => pulp::x86::V3::try_new().map(|simd| Some(pulp::Arch::V3(simd))),
+        #[cfg(target_arch = "x86_64")]
+        Some(Kernel::Avx512) => pulp::x86::V4::try_new().map(|simd| Some(pulp::Arch::V4(simd))),
+        #[cfg(not(target_arch = "x86_64"))]
+        Some(_) => None,
+    };
+    if let (Some(arch), Ok(mut forced)) = (arch, FORCED.write()) {
+        *forced = arch;
+        return true;
+    }
+    false
+}
+
+/// The instruction set that a kernel runs with.
+#[inline]
+pub(crate) fn arch() -> pulp::Arch {
+    #[cfg(feature = "internals")]
+    if let Ok(forced) = FORCED.read()
+        && let Some(arch) = *forced
+    {
+        return arch;
+    }
+    pulp::Arch::new()
+}
+
 /// Defines a function whose body is compiled for every instruction set.
 macro_rules! kernel {
     (
@@ -26,7 +75,7 @@ macro_rules! kernel {
                     $body
                 }
             }
-            pulp::Arch::new().dispatch(Kernel { $($arg,)* life: std::marker::PhantomData })
+            $crate::simd::arch().dispatch(Kernel { $($arg,)* life: std::marker::PhantomData })
         }
     };
 }

@@ -64,7 +64,7 @@ fn the_first_row_that_is_refused_decides() {
         assert!(before == Generator::new(7), "the generator is as it was");
         for threads in [2, 3, 8] {
             let (result, after) = sample(&logits, &parameters, threads);
-            assert_eq!(format!("{:?}", result), format!("{expected:?}"), "{threads} threads");
+            assert_eq!(format!("{result:?}"), format!("{expected:?}"), "{threads} threads");
             assert!(result.is_err());
             assert!(after == before, "{threads} threads");
         }

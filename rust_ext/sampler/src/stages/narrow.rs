@@ -72,13 +72,13 @@ fn guess(row: &[f32], least: f32, left_out: f32, sample: &mut Vec<f32>) -> (f32,
         }
         (low, high)
     };
-    let (first, last) = (least.to_bits(), 1.5_f32.to_bits());
-    let (low, _) = place(left_out * (1.0 - ALLOWANCE), first, last);
+    let (bottom, top) = (least.to_bits(), 1.5_f32.to_bits());
+    let (low, _) = place(left_out * (1.0 - ALLOWANCE), bottom, top);
     // A quarter of an octave further: mostly enough, and fewer steps.
-    let near = (low + (1 << 21)).min(last);
+    let near = (low + (1 << 21)).min(top);
     let mass = left_out * (1.0 + ALLOWANCE);
     let enough = sum_between(sample, least, f32::from_bits(near)) >= mass * share;
-    let (_, high) = place(mass, low, if enough { near } else { last });
+    let (_, high) = place(mass, low, if enough { near } else { top });
     (f32::from_bits(low), f32::from_bits(high))
 }
 

@@ -29,7 +29,7 @@ kernel! {
                 *lane = if *x > *lane { *x } else { *lane };
             }
             all = higher(all, &last);
-            if blocks.len() * LANES % GROUP == 0 {
+            if (blocks.len() * LANES).is_multiple_of(GROUP) {
                 peaks.push(last);
             } else if let Some(group) = peaks.last_mut() {
                 *group = higher(*group, &last);

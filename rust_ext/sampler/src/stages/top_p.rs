@@ -67,7 +67,7 @@ pub(crate) fn nucleus_of_list(
 ) -> Nucleus {
     #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
     let cutoff = walk(sorted, top_p as f32);
-    as_nucleus(cutoff, workspace, |entries| {
+    as_nucleus(cutoff.as_ref(), workspace, |entries| {
         #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
         entries.extend((0..vocab as u32).map(|index| Entry { key: 0.0, index }));
         for &Survivor { token, probability } in kept {
@@ -89,7 +89,7 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     let likely = (1.0 - top_p) / row.len() as f32;
     if planted!() {
         let cutoff = find_cutoff(row, least, top_p, workspace);
-        return as_nucleus(cutoff, workspace, |entries| fill(entries, row, floor));
+        return as_nucleus(cutoff.as_ref(), workspace, |entries| fill(entries, row, floor));
     }
     if row.len() >= LONG
         && floor <= likely
@@ -97,11 +97,11 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
         && let Ok(Some(cutoff)) = find_between(row, top_p, workspace)
         && cutoff.value >= floor
     {
-        return as_nucleus(Some(cutoff), workspace, |entries| fill(entries, row, floor));
+        return as_nucleus(Some(&cutoff), workspace, |entries| fill(entries, row, floor));
     }
     let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
         .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
-    as_nucleus(cutoff, workspace, |entries| fill(entries, row, floor))
+    as_nucleus(cutoff.as_ref(), workspace, |entries| fill(entries, row, floor))
 }
 
 /// A row as torch sorts it after top-k.
@@ -149,14 +149,14 @@ fn decision(count: usize, top_p: f32) -> impl Fn(f64) -> Result<bool, Doubt> {
 
 /// What stays at a cutoff; `fill` gives the whole row, which is only needed where ties part.
 fn as_nucleus(
-    cutoff: Option<Cutoff>,
+    cutoff: Option<&Cutoff>,
     workspace: &mut Workspace,
     fill: impl FnOnce(&mut Vec<Entry>),
 ) -> Nucleus {
     match cutoff {
         None => Nucleus::All,
-        Some(Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
-        Some(Cutoff { value, kept_ties, .. }) => {
+        Some(&Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
+        Some(&Cutoff { value, kept_ties, .. }) => {
             // It is the whole row that torch sorts, zeros included: they decide the pivots.
             workspace.entries.clear();
             fill(&mut workspace.entries);

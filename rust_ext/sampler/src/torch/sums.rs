@@ -104,7 +104,7 @@ fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
     let mut block = 0;
     for (at, p) in listed {
         if at < groups * GROUP {
-            let following = at / GROUP >> power;
+            let following = (at / GROUP) >> power;
             empty_levels(&mut levels, power, block, following);
             block = following;
             levels[0][at % GROUP] += p;

@@ -1,0 +1,78 @@
+//! The samplers beside their floor: one pass of exponentials and the twists of the generator.
+
+#![allow(missing_docs, clippy::unwrap_used)] // Criterion's macros; a benchmark fails by panicking.
+
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use torch_exact_sampler::{
+    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler, internals,
+    simple_batch_sampler,
+};
+
+/// Vocabulary, `top_k` and `top_p`.
+const WORKLOADS: [(usize, i64, f64); 6] = [
+    (4096, 20, 0.95),
+    (8193, 80, 0.95),
+    (32_000, 50, 0.9),
+    (65_536, 0, 0.85),
+    (128_256, 50, 0.9),
+    (151_936, 50, 0.95),
+];
+
+const REPLAY: Replay = Replay { capability: Capability::Avx512, threads: NonZeroUsize::MIN };
+
+/// Gaussian logits of scale 2 (Box and Muller).
+fn gaussian(count: usize) -> Vec<f32> {
+    let mut generator = Generator::new(1);
+    (0..count)
+        .map(|_| {
+            let (radius, angle) = (1.0 - generator.next_f32(), generator.next_f32());
+            2.0 * (-2.0 * radius.ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
+        })
+        .collect()
+}
+
+fn benches(criterion: &mut Criterion) {
+    for (vocab, top_k, top_p) in WORKLOADS {
+        let mut group = criterion.benchmark_group(format!("V={vocab} k={top_k} p={top_p}"));
+        let mut logits = gaussian(vocab);
+        let mut generator = Generator::new(1);
+        let parameters = SampleParameters { top_p, top_k, ..SampleParameters::default() };
+        let mut token = [0];
+        group.bench_function("floor", |bencher| {
+            bencher.iter(|| {
+                internals::skip(&mut generator, vocab);
+                internals::exp_sum(black_box(&logits), 10.0, REPLAY.capability)
+            });
+        });
+        group.bench_function("twists", |bencher| {
+            bencher.iter(|| internals::skip(&mut generator, vocab));
+        });
+        let mut sampler = Sampler::new();
+        group.bench_function("sample", |bencher| {
+            bencher.iter(|| {
+                let row = Logits::row(black_box(&logits));
+                sampler.sample(row, &parameters, REPLAY, &mut generator, &mut token).unwrap();
+            });
+        });
+        let mut tokens = [0; 256];
+        group.bench_with_input(BenchmarkId::new("draw", tokens.len()), &(), |bencher, ()| {
+            bencher.iter(|| {
+                sampler.draw(&logits, &parameters, REPLAY, &mut generator, &mut tokens).unwrap();
+            });
+        });
+        group.bench_function("simple_batch_sampler", |bencher| {
+            bencher.iter(|| {
+                let parameters = NoiseParameters::default();
+                simple_batch_sampler(&mut logits, vocab, &parameters, &mut generator, &mut token)
+                    .unwrap();
+            });
+        });
+        group.finish();
+    }
+}
+
+criterion_group!(samplers, benches);
+criterion_main!(samplers);

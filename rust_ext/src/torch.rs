@@ -1,0 +1,84 @@
+//! `sample_logits` on torch's own objects, without a dependency on torch: its methods are called.
+
+use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
+use pyo3::exceptions::PyTypeError;
+use pyo3::intern;
+use pyo3::prelude::*;
+use torch_exact_sampler as sampler;
+
+use crate::errors::state_error;
+use crate::input::replay;
+use crate::sample_logits::{parameters, sample};
+
+/// What a tensor of logits holds, as numpy sees it.
+enum Values<'py> {
+    Single(Bound<'py, PyAny>),
+    /// Bits of the upper half of an f32.
+    Brain(Bound<'py, PyArrayDyn<i16>>),
+}
+
+fn values<'py>(logits: &Bound<'py, PyAny>) -> PyResult<Values<'py>> {
+    let py = logits.py();
+    let detached = logits.call_method0(intern!(py, "detach"))?;
+    let dtype = detached.getattr(intern!(py, "dtype"))?;
+    let torch = py.import(intern!(py, "torch"))?;
+    if dtype.is(torch.getattr(intern!(py, "bfloat16"))?) {
+        let bits = detached
+            .call_method1(intern!(py, "view"), (torch.getattr(intern!(py, "int16"))?,))?
+            .call_method0(intern!(py, "numpy"))?;
+        return Ok(Values::Brain(bits.cast_into()?));
+    }
+    Ok(Values::Single(detached.call_method0(intern!(py, "numpy"))?))
+}
+
+/// `logits` as float32, borrowed where they are so already.
+fn float32<'py>(logits: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    match values(logits)? {
+        Values::Single(array) => Ok(array),
+        Values::Brain(bits) => {
+            let shape = bits.shape().to_vec();
+            let widened: Vec<f32> = bits
+                .try_readonly()?
+                .as_array()
+                .iter()
+                .map(|half| f32::from_bits(u32::from(half.cast_unsigned()) << 16))
+                .collect();
+            Ok(PyArray1::from_vec(logits.py(), widened).reshape(shape)?.into_any())
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)] // The signature is the reference's.
+#[pyfunction]
+#[pyo3(signature = (logits, temperature=1.0, top_p=0.85, top_k=0, *, generator, capability=None, threads=None, zero_temperature="raise"))]
+pub(crate) fn sample_logits_torch<'py>(
+    py: Python<'py>,
+    logits: &Bound<'py, PyAny>,
+    temperature: f64,
+    top_p: f64,
+    top_k: i64,
+    generator: &Bound<'py, PyAny>,
+    capability: Option<&str>,
+    threads: Option<usize>,
+    zero_temperature: &str,
+) -> PyResult<Bound<'py, PyAny>> {
+    let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
+    let torch = py.import(intern!(py, "torch"))?;
+    let threads = match threads {
+        Some(threads) => threads,
+        None => torch.call_method0(intern!(py, "get_num_threads"))?.extract()?,
+    };
+    let replay = replay(capability, threads)?;
+    let array = float32(logits)?;
+    let state = generator.call_method0(intern!(py, "get_state"))?;
+    let bytes = state.call_method0(intern!(py, "numpy"))?;
+    let bytes = bytes
+        .cast::<PyArray1<u8>>()
+        .map_err(|_| PyTypeError::new_err("generator must be a torch.Generator of the CPU"))?;
+    let mut ours = sampler::Generator::new(0);
+    ours.set_state(bytes.try_readonly()?.as_slice()?).map_err(state_error)?;
+    let tokens = sample(py, &array, &parameters, replay, &mut ours)?;
+    bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
+    generator.call_method1(intern!(py, "set_state"), (state,))?;
+    torch.call_method1(intern!(py, "from_numpy"), (tokens,))
+}
