@@ -9,9 +9,7 @@ import rust_ext
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize(("rows", "top_k"), [(1, 20), (1, 0), (9, 50)])
-def test_tokens_and_generator_are_the_references(
-    dtype: torch.dtype, rows: int, top_k: int
-) -> None:
+def test_tokens_and_generator_are_the_references(dtype: torch.dtype, rows: int, top_k: int) -> None:
     logits = (torch.randn(rows, 6000, generator=torch.Generator().manual_seed(3)) * 3).to(dtype)
     ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
     for _ in range(4):

@@ -164,10 +164,14 @@ def sample_logits_torch(
     Args:
         logits: f32 [B, V] on the CPU, read without a copy; or bfloat16, widened first, which gives
             what ``python_ref.sample_logits(logits.float(), ...)`` gives.
+        temperature: as of ``sample_logits``.
+        top_p: as of ``sample_logits``.
+        top_k: as of ``sample_logits``.
         generator: of the CPU; its state is taken over and handed back. Left alone when an error is
             raised.
+        capability: as of ``sample_logits``.
         threads: torch's thread count; ``None`` asks torch.
-        temperature, top_p, top_k, capability, zero_temperature: as of ``sample_logits``.
+        zero_temperature: as of ``sample_logits``.
 
     Returns:
         i64 [B, 1].

@@ -11,7 +11,9 @@ use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 
 /// A smaller batch is not worth the threads' time.
 const ROWS: usize = 4;
-const TOKENS: usize = 16_384;
+const TOKENS: usize = 65_536;
+/// Tokens that are prepared at once: less is done before the threads have met.
+const WAVE: usize = 262_144;
 
 /// Whether a batch is to be shared between threads.
 pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
@@ -35,13 +37,13 @@ pub(crate) fn sample(
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let width = 2 * rayon::current_num_threads();
+    let vocab = logits.vocab();
+    let width = (WAVE / vocab).min(logits.rows().div_ceil(2)).max(2 * rayon::current_num_threads());
     if workers.len() < 2 * width {
         workers.resize_with(2 * width, || Worker { sampler: Sampler::new(), prepared: Ok(()) });
     }
     let (mut ready, rest) = workers.split_at_mut(width);
     let mut next = &mut rest[..width];
-    let vocab = logits.vocab();
     let prepare = |workers: &mut [Worker], first: usize| {
         let rows = logits.values()[(first * vocab).min(logits.values().len())..]
             .par_chunks_exact(vocab)

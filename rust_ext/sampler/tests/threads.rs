@@ -10,7 +10,7 @@ use torch_exact_sampler::{
     trace_sample_logits,
 };
 
-const VOCAB: usize = 3000;
+const VOCAB: usize = 4000;
 const ROWS: usize = 21;
 
 fn replay() -> Replay {
