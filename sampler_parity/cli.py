@@ -29,7 +29,7 @@ from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Run, encoded, read_run
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
-from sampler_parity.waivers import WAIVERS, Waiver, load_waivers
+from sampler_parity.waivers import load_waivers, waivers_here
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 
@@ -120,7 +120,7 @@ def run(
         jobs=jobs,
         folder=folder,
         limits=Limits(seconds=time_limit, memory=int(memory_limit * GIB)),
-        waivers=_waivers(waivers),
+        waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
     )
     try:
         result = run_gate(request) if quiet else _with_progress(request)
@@ -265,12 +265,6 @@ def record(
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
-
-
-def _waivers(path: Path | None) -> tuple[Waiver, ...]:
-    if path is None and not WAIVERS.exists():
-        return ()
-    return load_waivers(path or WAIVERS)
 
 
 def _with_progress(request: Request) -> Run:

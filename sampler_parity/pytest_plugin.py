@@ -99,9 +99,9 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
     """Run the gate once a session, store the run, and write its report."""
     from sampler_parity.case import CAPABILITIES
     from sampler_parity.cases.families import FAMILIES
-    from sampler_parity.commands.waivers import waivers_here
     from sampler_parity.report import write_report
     from sampler_parity.run import Request, run_gate
+    from sampler_parity.waivers import waivers_here
 
     runs = config.stash[_runs]
     if implementation not in runs:
@@ -114,7 +114,11 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
                 capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
                 families=tuple(config.getoption("--parity-family") or FAMILIES),
                 folder=folder,
-                waivers=waivers_here(config.rootpath, implementation),
+                waivers=tuple(
+                    waiver
+                    for waiver in waivers_here(config.rootpath)
+                    if waiver.implementation == implementation
+                ),
             )
         )
         write_report(run, folder)

@@ -298,7 +298,7 @@ def _orders(request: Request, staging: Path) -> list[Order]:
         for implementation in request.implementations
         for capability in request.capabilities
     ]
-    if request.whole:
+    if request.whole and request.implementations:
         orders += [
             Order(
                 implementation=implementation,
@@ -310,7 +310,6 @@ def _orders(request: Request, staging: Path) -> list[Order]:
             )
             for implementation in request.implementations
         ]
-    if request.whole and request.implementations:
         # Some of the port's faults show at one capability only, the plain samplers' at any.
         orders += [
             Order(

@@ -59,6 +59,8 @@ class Tally:
         self._waivers = waivers
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
+        self.unanswered = 0
+        """How many cases in a row, up to the last one, had no answer."""
         self._stages = self._elements = self._tokens = 0
         self._declines: Counter[str] = Counter()
         self._threads: Counter[str] = Counter()
@@ -75,6 +77,7 @@ class Tally:
 
     def add(self, case: Case, reference: Outcome, candidate: Outcome, again: Run | None) -> None:
         """Compare one case; ``again`` runs others, to make a divergent one small."""
+        self.unanswered = self.unanswered + 1 if candidate.lost else 0
         if candidate.declined:
             self.declined += 1
             self._declines[candidate.declined] += 1
@@ -182,8 +185,7 @@ class Tally:
             # Every case that is tried would take the whole of its time.
             return None
 
-        def alike(smaller: Case) -> Divergence | None:
-            reference, candidate = again(smaller)
+        def alike(smaller: Case, reference: Outcome, candidate: Outcome) -> Divergence | None:
             if candidate.declined:
                 return None
             comparison = compare(smaller, reference, candidate, self._about)
@@ -191,12 +193,16 @@ class Tally:
             kind = (divergence.stage, divergence.verdict)
             return found if found is not None and (found.stage, found.verdict) == kind else None
 
+        def still(smaller: Case) -> bool:
+            return alike(smaller, *again(smaller)) is not None
+
         budget = BUDGET_OF_CRASHES if divergence.verdict is Verdict.CRASHED else BUDGET
-        smallest, tried = shrink(case, lambda smaller: alike(smaller) is not None, budget)
-        found = alike(smallest)
+        smallest, tried = shrink(case, still, budget)
+        sides = again(smallest)
+        found = alike(smallest, *sides)
         if found is None:
             return None
-        evidence = self._keep(smallest, *again(smallest))
+        evidence = self._keep(smallest, *sides)
         rows = np.atleast_2d(smallest.logits)
         return Shrunken(
             parameters=smallest.describe(),

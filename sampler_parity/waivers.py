@@ -100,6 +100,16 @@ def load_waivers(path: Path) -> tuple[Waiver, ...]:
     return content.waiver
 
 
+def waivers_here(root: Path) -> tuple[Waiver, ...]:
+    """Give the waivers of the repository ``root``; none where it has no file of them.
+
+    Raises:
+        CannotJudgeError: as :func:`load_waivers` does.
+    """
+    path = root / WAIVERS
+    return load_waivers(path) if path.exists() else ()
+
+
 def expired(waiver: Waiver, today: dt.date) -> bool:
     """Whether the waiver's last day has passed."""
     return today > waiver.expires

@@ -73,15 +73,12 @@ def work(order: Order) -> Result:
 
 def _recorded(order: Order, candidate: Isolated, tally: Tally) -> Shard:
     cases = list(recorded_cases(order.capability))
-    waiver, unanswered = "", 0
     for case, recorded in cases:
         outcome = candidate.run(case, order.capability)
         tally.add(case, recorded.outcome(outcome), outcome, None)
-        unanswered = unanswered + 1 if outcome.lost else 0
-        if unanswered >= IN_A_ROW:
-            waiver = _given_up(len(cases) - tally.seen)
+        if tally.unanswered >= IN_A_ROW:
             break
-    return tally.shard(len(cases), "recorded", waiver)
+    return tally.shard(len(cases), "recorded", _given_up(len(cases), tally))
 
 
 def _live(order: Order, candidate: Isolated, tally: Tally) -> Shard:
@@ -101,7 +98,6 @@ def _live(order: Order, candidate: Isolated, tally: Tally) -> Shard:
         candidate.ask(case, here)
         return reference.run(case, here), candidate.answer()
 
-    waiver, unanswered = "", 0
     for case in plan(profile, order.seed, order.families):
         expected, outcome = run(case)
         tally.add(case, expected, outcome, run)
@@ -109,14 +105,15 @@ def _live(order: Order, candidate: Isolated, tally: Tally) -> Shard:
             floor.add(case, expected)
         if tally.seen % PROGRESS_EVERY == 0:
             _say(Message(done=tally.seen, total=total))
-        unanswered = unanswered + 1 if outcome.lost else 0
-        if unanswered >= IN_A_ROW:
-            waiver = _given_up(total - tally.seen)
+        if tally.unanswered >= IN_A_ROW:
             break
-    return tally.shard(total, "torch", waiver, floor.noise())
+    return tally.shard(total, "torch", _given_up(total, tally), floor.noise())
 
 
-def _given_up(left: int) -> str:
+def _given_up(total: int, tally: Tally) -> str:
+    if tally.unanswered < IN_A_ROW:
+        return ""
+    left = total - tally.seen
     return f"{left:,} not run: the candidate was given up after {IN_A_ROW} cases without an answer"
 
 

@@ -174,8 +174,9 @@ def test_a_stage_that_is_not_shown_is_missing() -> None:
     case = case_of("gaussian-0@7")
     expected = PythonRef().run(case, HERE)
     outcome = RustExt().run(case, HERE)
-    for view, stage in (("trace", "probs"), ("probs", "renormalized")):
-        about = seen(view)  # type: ignore[arg-type]  # a view
+    missing: dict[View, str] = {"trace": "probs", "probs": "renormalized"}
+    for view, stage in missing.items():
+        about = seen(view)
         partial = replace(outcome, stages={k: v for k, v in outcome.stages.items() if k != stage})
         if stage in about.stages(case):
             found = judge(case, expected, partial, compare(case, expected, partial, about), about)

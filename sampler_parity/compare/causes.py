@@ -15,7 +15,7 @@ import torch
 from sampler_parity import oracle
 from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.compare.bits import difference
-from sampler_parity.compare.final import Judgement, judge_final
+from sampler_parity.compare.final import Judgement, judge_final, rows_of, same_counts
 from sampler_parity.compare.outcomes import WHOLE, Comparison, unfit_tokens
 from sampler_parity.compare.possible import impossible_token
 from sampler_parity.compare.stream import may_draw
@@ -188,11 +188,11 @@ def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:
             f"{values.dtype} {list(values.shape)}, not {expected.dtype} {list(expected.shape)}",
         )
     if stage == "top_k_mask":
-        ties = _same_counts(candidate.stages["probs"], expected, values)
+        ties = same_counts(candidate.stages["probs"], expected, values)
         return _mask(ties=ties, doubt=False)
     if stage == "top_p_mask":
         kept = np.where(candidate.stages["top_k_mask"], candidate.stages["probs"], np.float32(0))
-        ties = _same_counts(kept, expected, values)
+        ties = same_counts(kept, expected, values)
         return _mask(ties=ties, doubt=not ties and _cutoffs_in_doubt(case, kept, expected, values))
     return _numbers(_truth(case, stage, candidate.stages), expected, values, stage)
 
@@ -243,23 +243,10 @@ def _mask(*, ties: bool, doubt: bool) -> Judgement:
     return Judgement(Verdict.SEMANTIC, "tokens are kept that the rule drops, or the reverse")
 
 
-def _rows(*arrays: Array) -> Iterator[tuple[Array, ...]]:
-    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
-    return zip(*flat, strict=True)
-
-
-def _same_counts(probs: Array, expected: Array, values: Array) -> bool:
-    """Whether both masks keep the same number of tokens of each probability, in every row."""
-    return all(
-        np.array_equal(np.sort(row[ours]), np.sort(row[theirs]))
-        for row, ours, theirs in _rows(probs, expected, values)
-    )
-
-
 def _cutoffs_in_doubt(case: Case, kept: Array, expected: Array, values: Array) -> bool:
     """Whether each row's masks are both cut by descending probability, where rounding may cut."""
     top_p = getattr(case.parameters, "top_p", 0.0)
-    for row, ours, theirs in _rows(kept, expected, values):
+    for row, ours, theirs in rows_of(kept, expected, values):
         if np.array_equal(ours, theirs):
             continue
         descending = np.sort(row)[::-1]

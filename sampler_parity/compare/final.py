@@ -1,5 +1,6 @@
 """Judges a final distribution alone, where the stages before it are not shown."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,7 +68,7 @@ def _values(case: Case, fate: Fates, expected: Array, values: Array) -> Judgemen
             Verdict.SEMANTIC,
             f"a probability is {worst:.3g} times as far from the exact one as rounding goes",
         )
-    if not np.array_equal(kept, expected > 0) and _same_counts(case.logits, kept, expected > 0):
+    if not np.array_equal(kept, expected > 0) and same_counts(case.logits, kept, expected > 0):
         words = "the sides keep as many of each logit, and not the same of equal ones"
         return Judgement(Verdict.TIE_ORDER, words)
     return Judgement(
@@ -87,6 +88,15 @@ def _support(fate: Fates, kept: Array) -> Judgement | None:
     return Judgement(Verdict.SEMANTIC, f"the candidate {words}: {at[-1]}, in row {at[0]}")
 
 
-def _same_counts(logits: Array, ours: Array, theirs: Array) -> bool:
-    rows = zip(*(np.atleast_2d(array) for array in (logits, ours, theirs)), strict=True)
-    return all(np.array_equal(np.sort(row[a]), np.sort(row[b])) for row, a, b in rows)
+def rows_of(*arrays: Array) -> Iterator[tuple[Array, ...]]:
+    """Give the rows of arrays [..., V], side by side."""
+    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    return zip(*flat, strict=True)
+
+
+def same_counts(values: Array, ours: Array, theirs: Array) -> bool:
+    """Whether both masks keep the same number of tokens of each value, in every row."""
+    return all(
+        np.array_equal(np.sort(row[a]), np.sort(row[b]))
+        for row, a, b in rows_of(values, ours, theirs)
+    )
