@@ -5,7 +5,8 @@ use std::num::NonZeroUsize;
 #[cfg(feature = "rayon")]
 use crate::batch;
 use crate::simd::kernel;
-use crate::stages::renormalize::{crowd, renormalize, renormalize_list};
+use crate::stages::keep::Gathered;
+use crate::stages::renormalize::{crowd, renormalize, renormalize_list, renormalize_plainly};
 use crate::stages::shortlist::{Outcome, Shortlist};
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
@@ -123,7 +124,7 @@ pub fn draw(
 pub struct Sampler {
     scaled: Vec<f32>,
     probs: Vec<f32>,
-    scratch: Vec<f32>,
+    scratch: Gathered,
     top_p: top_p::Workspace,
     shortlist: Shortlist,
     survivors: Vec<Survivor>,
@@ -302,15 +303,24 @@ impl Sampler {
                 }
             }
         }
-        self.probs.resize(vocab, 0.0);
-        if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
+        let probs = &mut self.probs;
+        probs.resize(vocab, 0.0);
+        let Some(factor) = softmax::exponentials(scaled, probs, replay.capability) else {
             return Err(invalid(logits, scaled, place, parameters));
-        }
-        let floor = self.top_k_floor(parameters.top_k);
-        let nucleus = self.nucleus(floor, nucleus_mass(parameters));
-        self.crowd = crowd(&self.probs, floor, nucleus, alone, replay.threads);
+        };
+        let top_p = nucleus_mass(parameters);
+        let (floor, nucleus) = if parameters.top_k <= 0 && top_p > 0.0 && vocab >= top_p::LONG {
+            (0.0, top_p::nucleus_of_product(probs, factor, top_p, &mut self.top_p))
+        } else {
+            softmax::multiply_by(probs, factor);
+            let floor = self.top_k_floor(parameters.top_k);
+            (floor, self.nucleus(floor, top_p))
+        };
+        let Self { probs, top_p, survivors, .. } = self;
+        let threads = replay.threads;
+        self.crowd = crowd(probs, floor, nucleus, alone, threads);
         if self.crowd.is_none() {
-            self.renormalize(floor, nucleus, alone, replay);
+            renormalize(probs, floor, nucleus, &top_p.kept_ties, alone, threads, survivors);
         }
         Ok(())
     }
@@ -380,7 +390,9 @@ impl Sampler {
                 Nucleus::Split { tied } => p > tied,
             }));
         }
-        self.renormalize(floor, nucleus, place.alone, replay);
+        let Self { probs, top_p, survivors, .. } = self;
+        let (Place { alone, .. }, threads) = (place, replay.threads);
+        renormalize_plainly(probs, floor, nucleus, &top_p.kept_ties, alone, threads, survivors);
         Ok(())
     }
 
@@ -411,18 +423,6 @@ impl Sampler {
             top_p::drop_first(&mut self.probs, nucleus);
         }
         nucleus
-    }
-
-    fn renormalize(&mut self, floor: f32, nucleus: Nucleus, alone: bool, replay: Replay) {
-        renormalize(
-            &mut self.probs,
-            floor,
-            nucleus,
-            &self.top_p.kept_ties,
-            alone,
-            replay.threads,
-            &mut self.survivors,
-        );
     }
 }
 

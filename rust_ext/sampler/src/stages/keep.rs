@@ -1,59 +1,106 @@
 //! What a stage keeps of a row, gathered.
 
 use crate::simd::kernel;
-
-/// Elements that are looked at together.
-pub(crate) const BLOCK: usize = 16;
+pub(crate) use crate::simd::wide::LANES as BLOCK;
+use crate::simd::wide::Wide;
+use crate::torch::exponential::Survivor;
 
 /// The smallest positive number: the least that a probability is if it is not zero.
 pub(crate) const SMALLEST: f32 = f32::from_bits(1);
 
+/// Some values of a row, with room behind them for whole blocks to be written.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gathered {
+    buffer: Vec<f32>,
+    length: usize,
+}
+
+impl Gathered {
+    /// Where as many values of a row of `length` can be written as it has, block by block; then
+    /// [`keep`](Self::keep) says how many were.
+    pub(crate) fn room(&mut self, length: usize) -> &mut [f32] {
+        if self.buffer.len() < length + BLOCK {
+            self.buffer.resize(length + BLOCK, 0.0);
+        }
+        &mut self.buffer
+    }
+
+    pub(crate) fn keep(&mut self, length: usize) {
+        self.length = length;
+    }
+
+    pub(crate) fn values(&self) -> &[f32] {
+        &self.buffer[..self.length]
+    }
+
+    pub(crate) fn values_mut(&mut self) -> &mut [f32] {
+        &mut self.buffer[..self.length]
+    }
+
+    /// Takes the values of a row that are at least `least`.
+    pub(crate) fn take_at_least(&mut self, row: &[f32], least: f32) -> &mut [f32] {
+        self.length = gather_at_least(row, least, self.room(row.len()));
+        self.values_mut()
+    }
+}
+
 kernel! {
-    /// Appends the values of a row that are at least `floor`.
-    pub(crate) fn extend_at_least<'a>(values: &'a mut Vec<f32>, row: &'a [f32], floor: f32) -> () {
-        let (blocks, tail) = row.as_chunks::<BLOCK>();
+    fn gather_at_least<'a>(wide; row: &'a [f32], least: f32, room: &'a mut [f32]) -> usize {
+        let leasts = wide.splat(least);
+        let mut length = 0;
+        let (blocks, tail) = row.as_chunks();
         for block in blocks {
-            if any_at_least(block, floor) {
-                extend_kept(values, block.iter().map(|p| (*p, *p >= floor)));
+            let x = wide.load(block);
+            let kept = wide.at_least(x, leasts);
+            if kept != 0 {
+                room[length..length + BLOCK].copy_from_slice(&wide.gather(x, kept));
+                length += kept.count_ones() as usize;
             }
         }
-        values.extend(tail.iter().copied().filter(|p| *p >= floor));
+        for x in tail.iter().filter(|x| **x >= least) {
+            room[length] = *x;
+            length += 1;
+        }
+        length
     }
 }
 
-/// Whether anything in a block is kept; mostly, nothing is.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-pub(crate) fn any_at_least(block: &[f32; BLOCK], floor: f32) -> bool {
-    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
-    block.iter().fold(false, |any, p| any | (*p >= floor))
-}
-
-/// One bit a lane: whether it is kept.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-pub(crate) fn lanes_at_least(block: &[f32; BLOCK], floor: f32) -> u32 {
-    if !any_at_least(block, floor) {
-        return 0;
+kernel! {
+    /// Appends the tokens of a row whose value is at least `least`.
+    pub(crate) fn list_at_least<'a>(
+        wide; row: &'a [f32], least: f32, listed: &'a mut Vec<Survivor>,
+    ) -> () {
+        extend_at_least(wide, row, 0, least, listed);
     }
-    block.iter().rev().fold(0, |lanes, p| lanes << 1 | u32::from(*p >= floor))
 }
 
-/// Appends those items of a block that are marked, without a branch on each: where many are kept
-/// and many are not, branches cannot be predicted.
+/// Appends the tokens whose value is at least `least`; the first has the number `first`.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-pub(crate) fn extend_kept<T: Copy + Default>(
-    kept: &mut Vec<T>,
-    block: impl Iterator<Item = (T, bool)>,
+pub(crate) fn extend_at_least<W: Wide>(
+    wide: W,
+    row: &[f32],
+    first: u32,
+    least: f32,
+    listed: &mut Vec<Survivor>,
 ) {
-    let mut length = kept.len();
-    kept.resize(length + BLOCK, T::default());
-    for (item, marked) in block.take(BLOCK) {
-        kept[length] = item;
-        length += usize::from(marked);
+    let leasts = wide.splat(least);
+    let (blocks, tail) = row.as_chunks::<BLOCK>();
+    let mut first = first;
+    for block in blocks {
+        let mut lanes = wide.at_least(wide.load(block), leasts);
+        while lanes != 0 {
+            let lane = lanes.trailing_zeros();
+            let probability = block[lane as usize % BLOCK];
+            listed.push(Survivor { token: first + lane, probability });
+            lanes &= lanes - 1;
+        }
+        #[allow(clippy::cast_possible_truncation)] // A handful.
+        let step = BLOCK as u32;
+        first += step;
     }
-    kept.truncate(length);
+    let tail = (first..).zip(tail).filter(|(_, p)| **p >= least);
+    listed.extend(tail.map(|(token, &probability)| Survivor { token, probability }));
 }
 
 #[cfg(test)]
@@ -63,14 +110,20 @@ mod tests {
     #[test]
     fn is_a_filter() {
         let mut generator = crate::Generator::new(2);
+        let mut gathered = Gathered::default();
         for length in [0, 1, 15, 16, 17, 100, 1024] {
             let row: Vec<f32> = (0..length).map(|_| generator.next_f32()).collect();
             for floor in [0.0, 0.2, 0.5, 0.99, 1.0] {
-                let mut values = vec![7.0];
-                extend_at_least(&mut values, &row, floor);
                 let expected: Vec<f32> = row.iter().copied().filter(|p| *p >= floor).collect();
-                assert_eq!(values[0], 7.0);
-                assert_eq!(values[1..], expected, "{length} {floor}");
+                assert_eq!(gathered.take_at_least(&row, floor), expected, "{length} {floor}");
+                let mut listed = vec![Survivor::default()];
+                list_at_least(&row, floor, &mut listed);
+                let expected: Vec<Survivor> = (0..)
+                    .zip(&row)
+                    .filter(|(_, p)| **p >= floor)
+                    .map(|(token, &probability)| Survivor { token, probability })
+                    .collect();
+                assert_eq!(listed[1..], expected);
             }
         }
     }

@@ -1,147 +1,215 @@
 //! Where, in a long row, the cumulative sum in descending order crosses a mass: found without a
 //! sort, by sums of what is at or above one value after another.
 
-use super::keep::{BLOCK, lanes_at_least};
+use super::keep::{BLOCK, Gathered};
 use crate::simd::kernel;
 
 /// Blocks of the row that the first guess looks at.
-const SAMPLED: usize = 512;
-/// How far the guess may be off, as a share of the mass below the cutoff. It comes from some 8,000
-/// values none of which is above the cutoff: 1 or 2 %.
-const ALLOWANCE: f32 = 0.06;
+const SAMPLED: usize = 256;
+/// How far the guess may be off, as a share of the mass below the cutoff. It comes from some 4,000
+/// values none of which is above the cutoff: 2 or 3 %.
+const ALLOWANCE: f32 = 0.1;
+/// A guess that fewer sampled values surround is not one.
+const FEWEST: usize = 16;
 
-/// Finds some values of `row`, all there are between two bounds, such that the sum of those above
-/// them does not cross and that of those with them does; they are left in `inside`, in any order,
-/// and the former sum is returned. `sample` is a workspace.
+/// Multiplies `row` by `factor`, and finds some of its values, all there are between two bounds,
+/// such that the sum of those above them does not cross and that of those with them does; they are
+/// left in `inside`, in any order, and the former sum is returned. `sample` is a workspace.
 ///
-/// `crosses` tells of a sum whether it does. `left_out` is, roughly, the mass below the cutoff
-/// among the values that are at least `least`. `None` where the guess was wrong.
+/// `crosses` tells of a sum whether it does. `left_out` is, roughly, the mass below the cutoff.
+/// `None` where no guess could be made, or the guess was wrong.
 pub(crate) fn narrow<E>(
-    row: &[f32],
-    least: f32,
+    row: &mut [f32],
+    factor: f32,
     left_out: f32,
     crosses: impl Fn(f64) -> Result<bool, E>,
-    inside: &mut Vec<f32>,
+    inside: &mut Gathered,
     sample: &mut Vec<f32>,
 ) -> Result<Option<f64>, E> {
     /// As many values are soon sorted.
     const FEW: usize = 64;
-    let (low, high) = guess(row, least, left_out, sample);
-    let mut above = at_least(row, high);
-    if crosses(above)? {
-        return Ok(None);
-    }
-    inside.clear();
-    list_between(row, low, high, inside);
-    if !crosses(above + at_least(inside, low))? {
+    let guess = guess(row, factor, left_out, sample);
+    let (low, high) = guess.unwrap_or((f32::INFINITY, f32::INFINITY));
+    let room = inside.room(row.len());
+    let (mut above, length) = multiply_and_split(row, factor, low, high, room);
+    inside.keep(length);
+    if guess.is_none() || crosses(above)? || !crosses(above + sum_at_least(inside.values(), low))? {
         return Ok(None);
     }
     let (mut low, mut high) = (low.to_bits(), high.to_bits());
-    while inside.len() > FEW && high - low > 1 {
+    while inside.values().len() > FEW && high - low > 1 {
         let middle = low + (high - low) / 2;
         let middle_value = f32::from_bits(middle);
-        let mass = at_least(inside, middle_value);
+        let mass = sum_at_least(inside.values(), middle_value);
         if crosses(above + mass)? {
             low = middle;
-            inside.retain(|p| *p >= middle_value);
         } else {
             high = middle;
             above += mass;
-            inside.retain(|p| *p < middle_value);
         }
+        let length = part(inside.values_mut(), f32::from_bits(low), f32::from_bits(high));
+        inside.keep(length);
     }
     Ok(Some(above))
 }
 
 /// Two values between which the cutoff is likely to be.
-fn guess(row: &[f32], least: f32, left_out: f32, sample: &mut Vec<f32>) -> (f32, f32) {
+fn guess(row: &[f32], factor: f32, left_out: f32, sample: &mut Vec<f32>) -> Option<(f32, f32)> {
+    /// Neighbouring values are alike in all but these last bits.
+    const ALIKE: u32 = 1 << 17;
     let (blocks, _) = row.as_chunks::<BLOCK>();
     sample.clear();
     sample.extend(blocks.iter().step_by(blocks.len().div_ceil(SAMPLED).max(1)).flatten());
     #[allow(clippy::cast_precision_loss)] // A guess.
-    let share = sample.len() as f32 / row.len() as f32;
+    let (length, sampled) = (row.len() as f32, sample.len() as f32);
+    // The sample is of what is not multiplied yet.
+    let mass = left_out * sampled / length / factor;
+    let [all, ..] = sums_at_least(sample, [0.0; LEVELS]);
     let place = |mass: f32, mut low: u32, mut high: u32| {
-        // Neighbouring values are alike in all but the last 16 bits.
-        while high - low > 1 << 16 {
-            let middle = low + (high - low) / 2;
-            if sum_between(sample, least, f32::from_bits(middle)) < mass * share {
-                low = middle;
-            } else {
-                high = middle;
+        while high - low > ALIKE {
+            #[allow(clippy::cast_possible_truncation)] // A handful.
+            let step = ((high - low) / (LEVELS as u32 + 1)).max(1);
+            let mut levels = [low; LEVELS];
+            for (level, number) in levels.iter_mut().zip(1..) {
+                *level += number * step;
+            }
+            let sums = sums_at_least(sample, levels.map(f32::from_bits));
+            for (level, sum) in levels.into_iter().zip(sums) {
+                if all - sum < mass {
+                    low = level;
+                } else {
+                    high = level;
+                    break;
+                }
             }
         }
         (low, high)
     };
-    let (bottom, top) = (least.to_bits(), 1.5_f32.to_bits());
-    let (low, _) = place(left_out * (1.0 - ALLOWANCE), bottom, top);
-    // A quarter of an octave further: mostly enough, and fewer steps.
-    let near = (low + (1 << 21)).min(top);
-    let mass = left_out * (1.0 + ALLOWANCE);
-    let enough = sum_between(sample, least, f32::from_bits(near)) >= mass * share;
-    let (_, high) = place(mass, low, if enough { near } else { top });
-    (f32::from_bits(low), f32::from_bits(high))
+    // Whatever is less adds up to less than what is left out.
+    let bottom = left_out / length / factor;
+    let top = 2.0_f32;
+    if bottom.is_nan() || bottom >= top {
+        return None;
+    }
+    let top = top.to_bits();
+    let (low, _) = place(mass * (1.0 - ALLOWANCE), bottom.to_bits(), top);
+    // Half an octave further: mostly enough, and fewer steps.
+    let near = (low + (1 << 22)).min(top);
+    let enough = mass * (1.0 + ALLOWANCE);
+    let [above, ..] = sums_at_least(sample, [f32::from_bits(near); LEVELS]);
+    let (_, high) = place(enough, low, if all - above >= enough { near } else { top });
+    let (low, high) = (f32::from_bits(low), f32::from_bits(high));
+    let surrounding = count_at_least(sample, low) - count_at_least(sample, high);
+    (surrounding >= FEWEST).then_some((low * factor, high * factor))
+}
+
+/// Levels that are looked at in one pass over the sample.
+const LEVELS: usize = 4;
+
+kernel! {
+    /// The sums of the values that are at least as large as each of some levels; roughly.
+    fn sums_at_least<'a>(wide; values: &'a [f32], levels: [f32; LEVELS]) -> [f32; LEVELS] {
+        let levels = levels.map(|level| wide.splat(level));
+        let (blocks, _) = values.as_chunks();
+        let sums = blocks.iter().fold([wide.splat(0.0); LEVELS], |sums, block| {
+            let x = wide.load(block);
+            std::array::from_fn(|i| wide.add(sums[i], wide.or_zero(x, levels[i])))
+        });
+        sums.map(|sums| wide.store(sums).iter().sum())
+    }
 }
 
 kernel! {
-    /// The sum of the values from `least` up to, not with, `limit`; roughly.
-    fn sum_between<'a>(values: &'a [f32], least: f32, limit: f32) -> f32 {
-        let zero = ([0.0; BLOCK], [0.0; BLOCK]);
-        let (pairs, _) = values.as_chunks::<{ 2 * BLOCK }>();
-        let (even, odd) = pairs.iter().fold(zero, |(even, odd), pair| {
-            let (first, second) = pair.split_at(BLOCK);
-            (add_between(even, first, least, limit), add_between(odd, second, least, limit))
-        });
-        even.iter().chain(&odd).sum()
+    /// Multiplies the values; returns the sum of those that are then at least `high`, and how many
+    /// from `low` up to it were written to `room`.
+    fn multiply_and_split<'a>(
+        wide;
+        values: &'a mut [f32],
+        factor: f32,
+        low: f32,
+        high: f32,
+        room: &'a mut [f32],
+    ) -> (f64, usize) {
+        let (factors, lows, highs) = (wide.splat(factor), wide.splat(low), wide.splat(high));
+        let mut sums = wide.zeros();
+        let mut length = 0;
+        let (blocks, tail) = values.as_chunks_mut();
+        for block in blocks {
+            let x = wide.mul(wide.load(block), factors);
+            *block = wide.store(x);
+            sums = wide.add_doubles(sums, wide.or_zero(x, highs));
+            let inside = wide.at_least(x, lows) & !wide.at_least(x, highs);
+            if inside != 0 {
+                room[length..length + BLOCK].copy_from_slice(&wide.gather(x, inside));
+                length += inside.count_ones() as usize;
+            }
+        }
+        let mut above = wide.total(sums);
+        for x in tail {
+            *x *= factor;
+            if *x >= high {
+                above += f64::from(*x);
+            } else if *x >= low {
+                room[length] = *x;
+                length += 1;
+            }
+        }
+        (above, length)
     }
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn add_between(mut sums: [f32; BLOCK], values: &[f32], least: f32, limit: f32) -> [f32; BLOCK] {
-    for (sum, p) in sums.iter_mut().zip(values) {
-        *sum += if *p >= least && *p < limit { *p } else { 0.0 };
+kernel! {
+    /// Moves the values from `low` up to, not with, `high` to the front; returns how many there are.
+    fn part<'a>(wide; values: &'a mut [f32], low: f32, high: f32) -> usize {
+        let (lows, highs) = (wide.splat(low), wide.splat(high));
+        let mut length = 0;
+        let mut at = 0;
+        while let Some(block) = values.get(at..).and_then(<[f32]>::first_chunk) {
+            let x = wide.load(block);
+            let inside = wide.at_least(x, lows) & !wide.at_least(x, highs);
+            // What is overwritten was read.
+            values[length..length + BLOCK].copy_from_slice(&wide.gather(x, inside));
+            length += inside.count_ones() as usize;
+            at += BLOCK;
+        }
+        for at in at..values.len() {
+            let x = values[at];
+            values[length] = x;
+            length += usize::from(x >= low && x < high);
+        }
+        length
     }
-    sums
 }
 
 kernel! {
     /// The sum of the values that are at least `least`.
-    fn at_least<'a>(values: &'a [f32], least: f32) -> f64 {
-        let (blocks, tail) = values.as_chunks::<BLOCK>();
-        let sums = blocks.iter().fold([0.0_f64; BLOCK], |mut sums, block| {
-            for (sum, p) in sums.iter_mut().zip(block) {
-                *sum += f64::from(if *p >= least { *p } else { 0.0 });
-            }
-            sums
+    fn sum_at_least<'a>(wide; values: &'a [f32], least: f32) -> f64 {
+        let leasts = wide.splat(least);
+        let (blocks, tail) = values.as_chunks();
+        let sums = blocks.iter().fold(wide.zeros(), |sums, block| {
+            wide.add_doubles(sums, wide.or_zero(wide.load(block), leasts))
         });
         let tail = tail.iter().filter(|p| **p >= least).map(|p| f64::from(*p)).sum::<f64>();
-        sums.iter().sum::<f64>() + tail
+        wide.total(sums) + tail
     }
+}
+
+/// Whether as many as `count` values are at least `least`.
+pub(crate) fn are_at_least(values: &[f32], least: f32, count: usize) -> bool {
+    let mut found = 0;
+    values.chunks(64 * BLOCK).any(|values| {
+        found += count_at_least(values, least);
+        found >= count
+    })
 }
 
 kernel! {
     /// How many values are at least `least`.
-    pub(crate) fn count_at_least<'a>(values: &'a [f32], least: f32) -> usize {
-        values.iter().map(|p| u32::from(*p >= least)).sum::<u32>() as usize
-    }
-}
-
-kernel! {
-    /// Appends the values from `low` up to, not with, `high`.
-    fn list_between<'a>(values: &'a [f32], low: f32, high: f32, listed: &'a mut Vec<f32>) -> () {
-        let (blocks, tail) = values.as_chunks::<BLOCK>();
-        for block in blocks {
-            // What is too large becomes what is too small.
-            let mut small = *block;
-            for p in &mut small {
-                *p = if *p < high { *p } else { 0.0 };
-            }
-            let mut lanes = lanes_at_least(&small, low);
-            while lanes != 0 {
-                listed.push(block[lanes.trailing_zeros() as usize % BLOCK]);
-                lanes &= lanes - 1;
-            }
-        }
-        listed.extend(tail.iter().filter(|p| (low..high).contains(*p)));
+    fn count_at_least<'a>(wide; values: &'a [f32], least: f32) -> usize {
+        let leasts = wide.splat(least);
+        let (blocks, tail) = values.as_chunks();
+        let blocks = blocks.iter().map(|block| wide.at_least(wide.load(block), leasts).count_ones());
+        blocks.map(|count| count as usize).sum::<usize>()
+            + tail.iter().filter(|p| **p >= least).count()
     }
 }

@@ -2,25 +2,54 @@
 
 use std::num::NonZeroUsize;
 
-use super::keep::{BLOCK, SMALLEST, any_at_least, extend_kept};
-use super::narrow::count_at_least;
+use super::keep::{SMALLEST, list_at_least};
+use super::narrow::are_at_least;
 use super::top_p::Nucleus;
 use crate::planted;
-use crate::simd::kernel;
 use crate::torch::exponential::{Crowd, Survivor};
 use crate::torch::sums::{row_sum, row_sum_at_least, sparse_row_sum};
 
-/// Zeroes what the masks drop, divides the rest by its sum, and lists it.
+/// Lists what the masks leave of a row, divided by its sum.
 ///
 /// `floor` is the top-k threshold; `alone` says that the batch has no other row, `threads` how
 /// many torch would run.
 pub(crate) fn renormalize(
+    probs: &[f32],
+    floor: f32,
+    nucleus: Nucleus,
+    kept_ties: &[u32],
+    alone: bool,
+    threads: NonZeroUsize,
+    survivors: &mut Vec<Survivor>,
+) {
+    list(probs, floor, nucleus, kept_ties, survivors);
+    let sum = sparse_row_sum(survivors, probs.len(), alone, threads);
+    divide(survivors, sum);
+}
+
+/// [`renormalize`] by a sum over the whole row, in which what the masks drop is left zero.
+pub(crate) fn renormalize_plainly(
     probs: &mut [f32],
     floor: f32,
     nucleus: Nucleus,
     kept_ties: &[u32],
     alone: bool,
     threads: NonZeroUsize,
+    survivors: &mut Vec<Survivor>,
+) {
+    list(probs, floor, nucleus, kept_ties, survivors);
+    probs.fill(0.0);
+    for &Survivor { token, probability } in &*survivors {
+        probs[token as usize] = probability;
+    }
+    divide(survivors, row_sum(probs, alone, threads));
+}
+
+fn list(
+    probs: &[f32],
+    floor: f32,
+    nucleus: Nucleus,
+    kept_ties: &[u32],
     survivors: &mut Vec<Survivor>,
 ) {
     let least = match nucleus {
@@ -30,25 +59,22 @@ pub(crate) fn renormalize(
     };
     survivors.clear();
     // A zero survives no mask: it cannot be drawn.
-    keep_at_least(probs, least.max(SMALLEST), survivors);
+    list_at_least(probs, least.max(SMALLEST), survivors);
     if let Nucleus::Split { tied } = nucleus {
         let mut kept_ties = kept_ties.iter().peekable();
         survivors.retain(|&Survivor { token, probability }| {
-            let kept = probability != tied || kept_ties.next_if_eq(&&token).is_some();
-            if !kept {
-                probs[token as usize] = 0.0;
-            }
-            kept
+            probability != tied || kept_ties.next_if_eq(&&token).is_some()
         });
     }
-    let sum = row_sum(probs, alone, threads);
-    for survivor in survivors {
+}
+
+fn divide(survivors: &mut [Survivor], sum: f32) {
+    for Survivor { probability, .. } in survivors {
         if planted!(RenormalizeByReciprocal) {
-            survivor.probability *= 1.0 / sum;
+            *probability *= 1.0 / sum;
         } else {
-            survivor.probability /= sum;
+            *probability /= sum;
         }
-        probs[survivor.token as usize] = survivor.probability;
     }
 }
 
@@ -68,7 +94,7 @@ pub(crate) fn crowd(
         Nucleus::AtLeast(value) => floor.max(value),
         Nucleus::Split { .. } => return None,
     };
-    if least < Crowd::LEAST || count_at_least(probs, least) < probs.len() / MANY {
+    if least < Crowd::LEAST || !are_at_least(probs, least, probs.len() / MANY) {
         return None;
     }
     Some((least, row_sum_at_least(probs, least, alone, threads)))
@@ -93,38 +119,5 @@ pub(crate) fn renormalize_list(
         Nucleus::Split { tied } => probability > tied,
     }));
     let sum = sparse_row_sum(survivors, vocab, alone, threads);
-    for survivor in survivors {
-        survivor.probability /= sum;
-    }
-}
-
-kernel! {
-    /// Zeroes what is less than `least`, and lists the rest.
-    fn keep_at_least<'a>(
-        probs: &'a mut [f32],
-        least: f32,
-        survivors: &'a mut Vec<Survivor>,
-    ) -> () {
-        let (blocks, tail) = probs.as_chunks_mut::<BLOCK>();
-        #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
-        let in_blocks = (blocks.len() * BLOCK) as u32;
-        for (first, block) in (0..).step_by(BLOCK).zip(blocks) {
-            if any_at_least(block, least) {
-                let listed = (first..).zip(&*block).map(|(token, &probability)| {
-                    (Survivor { token, probability }, probability >= least)
-                });
-                extend_kept(survivors, listed);
-                *block = block.map(|p| if p >= least { p } else { 0.0 });
-            } else {
-                *block = [0.0; BLOCK];
-            }
-        }
-        for (token, p) in (in_blocks..).zip(tail) {
-            if *p >= least {
-                survivors.push(Survivor { token, probability: *p });
-            } else {
-                *p = 0.0;
-            }
-        }
-    }
+    divide(survivors, sum);
 }

@@ -1,7 +1,7 @@
 //! Softmax and top-k together, for a `k` that is small beside the row: only the tokens that can be
 //! among the k largest get a probability.
 
-use super::keep::{BLOCK, any_at_least, lanes_at_least};
+use super::keep::{BLOCK, extend_at_least};
 use super::peaks::{GROUP, Peaks, lower_bound, peaks};
 use crate::Capability;
 use crate::simd::kernel;
@@ -62,7 +62,7 @@ impl Shortlist {
             return Outcome::Unsuitable;
         };
         kept.clear();
-        list_at_least(logits, all, bound - MARGIN, kept);
+        list_in_groups(logits, all, bound - MARGIN, kept);
         // Logits that are mostly equal.
         if kept.len() > 4 * k + GROUP {
             return Outcome::Unsuitable;
@@ -85,30 +85,15 @@ impl Shortlist {
 }
 
 kernel! {
-    fn list_at_least<'a>(
-        logits: &'a [f32],
-        peaks: &'a [Peaks],
-        least: f32,
-        listed: &'a mut Vec<Survivor>,
+    /// Lists the tokens whose logit is at least `least`, passing over the groups without any.
+    fn list_in_groups<'a>(
+        wide; logits: &'a [f32], peaks: &'a [Peaks], least: f32, listed: &'a mut Vec<Survivor>,
     ) -> () {
-        #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
+        let leasts = wide.splat(least);
         for ((first, group), peaks) in (0..).step_by(GROUP).zip(logits.chunks(GROUP)).zip(peaks) {
-            if !any_at_least(peaks, least) {
-                continue;
+            if wide.at_least(wide.load(peaks), leasts) != 0 {
+                extend_at_least(wide, group, first, least, listed);
             }
-            let (blocks, tail) = group.as_chunks::<BLOCK>();
-            for (first, block) in (first..).step_by(BLOCK).zip(blocks) {
-                let mut lanes = lanes_at_least(block, least);
-                while lanes != 0 {
-                    let lane = lanes.trailing_zeros();
-                    let probability = block[lane as usize % BLOCK];
-                    listed.push(Survivor { token: first + lane, probability });
-                    lanes &= lanes - 1;
-                }
-            }
-            let first = first + (blocks.len() * BLOCK) as u32;
-            let tail = (first..).zip(tail).filter(|(_, x)| **x >= least);
-            listed.extend(tail.map(|(token, &probability)| Survivor { token, probability }));
         }
     }
 }
@@ -164,7 +149,7 @@ kernel! {
 mod tests {
     use super::*;
     use crate::Generator;
-    use crate::stages::{softmax::softmax, top_k};
+    use crate::stages::{keep::Gathered, softmax::softmax, top_k};
 
     #[test]
     fn sorting_is_sorting() {
@@ -205,7 +190,7 @@ mod tests {
                             continue;
                         }
                         listed += 1;
-                        let floor = top_k::threshold(&probs, k, &mut Vec::new());
+                        let floor = top_k::threshold(&probs, k, &mut Gathered::default());
                         let expected: Vec<Survivor> = (0..)
                             .zip(&probs)
                             .filter(|(_, p)| **p >= floor)

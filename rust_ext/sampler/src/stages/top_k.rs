@@ -1,26 +1,22 @@
 //! Top-k.
 
-use super::keep::{BLOCK, extend_at_least};
+use super::keep::{BLOCK, Gathered};
 use crate::simd::kernel;
 
 /// The `k`-th largest value of a row; `1 <= k <= row.len()`, and no value is NaN.
 ///
 /// `scratch` is a workspace, whatever it holds.
-pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Vec<f32>) -> f32 {
-    scratch.clear();
+pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Gathered) -> f32 {
     let blocks = row.len() / BLOCK;
+    let mut least = f32::NEG_INFINITY;
     if blocks >= 2 * k {
         // The k-th largest block maximum has at least k values at or above it, so nothing below
         // it can be the k-th largest; few values are left to select from.
-        scratch.resize(blocks, 0.0);
-        block_maxima(row, scratch);
-        let floor = kth_largest(scratch, k);
-        scratch.clear();
-        extend_at_least(scratch, row, floor);
-    } else {
-        scratch.extend_from_slice(row);
+        let maxima = &mut scratch.room(row.len())[..blocks];
+        block_maxima(row, maxima);
+        least = kth_largest(maxima, k);
     }
-    kth_largest(scratch, k)
+    kth_largest(scratch.take_at_least(row, least), k)
 }
 
 /// A planted fault: of the tokens at the threshold, only the first stay, `k` tokens in all.
@@ -63,7 +59,7 @@ mod tests {
     #[test]
     fn is_the_kth_of_the_sorted_row() {
         let mut generator = crate::Generator::new(1);
-        let mut scratch = Vec::new();
+        let mut scratch = Gathered::default();
         for length in [1, 2, 15, 16, 17, 40, 64, 100, 1000, 4099] {
             for levels in [1.0, 3.0, 50.0, 1e9] {
                 let row: Vec<f32> =

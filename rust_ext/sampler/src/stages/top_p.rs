@@ -6,8 +6,8 @@
 //! a bound on how far such a sum can be from the sequential one; where the bound leaves a doubt,
 //! the row is sorted.
 
-use super::keep::{SMALLEST, extend_at_least};
-use super::narrow::{count_at_least, narrow};
+use super::keep::{Gathered, SMALLEST};
+use super::narrow::narrow;
 use crate::planted;
 use crate::sample_logits::argmax;
 use crate::torch::exponential::Survivor;
@@ -15,8 +15,8 @@ use crate::torch::sort::{Entry, sort_descending};
 
 /// Rows with no more candidates than this are sorted outright.
 const FEW: usize = 256;
-/// Rows of at least this many tokens are not sorted where that can be avoided.
-const LONG: usize = 2048;
+/// Rows of at least this many tokens are worth a guess of the cutoff: [`nucleus_of_product`].
+pub(crate) const LONG: usize = 2048;
 /// Buckets hold values alike in exponent and leading fraction bits; probabilities are at most 1,
 /// or a little above by rounding.
 const BUCKET_SHIFT: u32 = 18;
@@ -40,7 +40,7 @@ pub(crate) enum Nucleus {
 /// Memory that the stage uses again from row to row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workspace {
-    candidates: Vec<f32>,
+    candidates: Gathered,
     bucket: Vec<f32>,
     masses: Vec<f64>,
     entries: Vec<Entry>,
@@ -86,22 +86,25 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     // In a row whose sum is one, whatever is less than this adds up to less than what the nucleus
     // leaves out, so that the cutoff is not among it. If it should be, all are looked at.
     #[allow(clippy::cast_precision_loss)] // A guess.
-    let likely = (1.0 - top_p) / row.len() as f32;
-    if planted!() {
-        let cutoff = find_cutoff(row, least, top_p, workspace);
-        return as_nucleus(cutoff.as_ref(), workspace, |entries| fill(entries, row, floor));
-    }
-    if row.len() >= LONG
-        && floor <= likely
-        && count_at_least(row, likely) > FEW
-        && let Ok(Some(cutoff)) = find_between(row, top_p, workspace)
-        && cutoff.value >= floor
-    {
-        return as_nucleus(Some(&cutoff), workspace, |entries| fill(entries, row, floor));
-    }
+    let likely = if planted!() { 0.0 } else { (1.0 - top_p) / row.len() as f32 };
     let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
         .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
     as_nucleus(cutoff.as_ref(), workspace, |entries| fill(entries, row, floor))
+}
+
+/// Multiplies a row by `factor`, which makes its sum one, and finds its nucleus; as [`nucleus`].
+pub(crate) fn nucleus_of_product(
+    row: &mut [f32],
+    factor: f32,
+    top_p: f64,
+    workspace: &mut Workspace,
+) -> Nucleus {
+    #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
+    let narrowed = find_between(row, factor, top_p as f32, workspace);
+    if let Ok(Some(cutoff)) = narrowed {
+        return as_nucleus(Some(&cutoff), workspace, |entries| fill(entries, row, 0.0));
+    }
+    nucleus(row, 0.0, top_p, workspace)
 }
 
 /// A row as torch sorts it after top-k.
@@ -110,19 +113,21 @@ fn fill(entries: &mut Vec<Entry>, row: &[f32], floor: f32) {
     entries.extend((0..).zip(masked).map(|(index, key)| Entry { key, index }));
 }
 
-/// As [`walk_sorted`] of the whole row, sorting only the values near the cutoff.
+/// As [`walk_sorted`] of the whole row times `factor`, sorting only the values near the cutoff.
 ///
-/// `None` where the guess of the cutoff was bad, as it is if the row's sum is not one.
+/// `None` where a guess of the cutoff was bad, or could not be made.
 fn find_between(
-    row: &[f32],
+    row: &mut [f32],
+    factor: f32,
     top_p: f32,
     workspace: &mut Workspace,
 ) -> Result<Option<Cutoff>, Doubt> {
-    let Workspace { bucket: inside, sample, .. } = workspace;
+    let Workspace { candidates: inside, sample, .. } = workspace;
     let decided = decision(row.len(), top_p);
-    let Some(above) = narrow(row, SMALLEST, 1.0 - top_p, &decided, inside, sample)? else {
+    let Some(above) = narrow(row, factor, 1.0 - top_p, &decided, inside, sample)? else {
         return Ok(None);
     };
+    let inside = inside.values_mut();
     inside.sort_unstable_by(|a, b| b.total_cmp(a));
     let mut sum = above;
     for at in 0..inside.len() {
@@ -169,14 +174,13 @@ fn as_nucleus(
 /// Finds the cutoff among the values that are at least `least`. `None` where their sum does not
 /// cross.
 fn find_cutoff(row: &[f32], least: f32, top_p: f32, workspace: &mut Workspace) -> Option<Cutoff> {
-    workspace.candidates.clear();
-    extend_at_least(&mut workspace.candidates, row, least);
+    let candidates = workspace.candidates.take_at_least(row, least);
     let in_order_only = planted!(TopPSumF32 | TopPWithoutShift);
-    if workspace.candidates.len() <= FEW || in_order_only {
-        return walk_sorted(&mut workspace.candidates, top_p);
+    if candidates.len() <= FEW || in_order_only {
+        return walk_sorted(candidates, top_p);
     }
     walk_buckets(top_p, workspace)
-        .unwrap_or_else(|Doubt| walk_sorted(&mut workspace.candidates, top_p))
+        .unwrap_or_else(|Doubt| walk_sorted(workspace.candidates.values_mut(), top_p))
 }
 
 /// Whether the token that brings the cumulative sum to `sum` is the last to stay.
@@ -231,9 +235,10 @@ fn bucket_of(p: f32) -> usize {
 /// As [`walk_sorted`], sorting only the bucket in which the sum crosses.
 fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>, Doubt> {
     let Workspace { candidates, bucket: inside, masses, .. } = workspace;
+    let candidates = candidates.values();
     masses.clear();
     masses.resize(BUCKETS, 0.0);
-    for &p in &*candidates {
+    for &p in candidates {
         masses[bucket_of(p)] += f64::from(p);
     }
     let decided = decision(candidates.len(), top_p);
@@ -321,32 +326,51 @@ mod tests {
         row.iter().map(|p| p / sum.max(1.0) * total).collect()
     }
 
+    fn kept(row: &[f32], nucleus: Nucleus, workspace: &Workspace) -> Vec<bool> {
+        let stays = |(token, &p): (u32, &f32)| match nucleus {
+            Nucleus::All => true,
+            Nucleus::AtLeast(value) => p >= value,
+            Nucleus::Split { tied } => {
+                p > tied || p == tied && workspace.kept_ties.contains(&token)
+            }
+        };
+        (0..).zip(row).map(stays).collect()
+    }
+
     #[test]
     fn is_the_definition() {
         let mut generator = Generator::new(3);
         let mut workspace = Workspace::default();
+        let mut narrowed = 0;
         for length in [1, 15, 16, 100, FEW, 1000, 5000] {
             // Few levels tie; a total other than one is what top-k leaves, and foils the guess.
             for (levels, total) in [(4.0, 1.0), (1e3, 1.0), (1e7, 1.0), (1e7, 0.5), (1e7, 1.01)] {
                 let row = row(length, levels, total, &mut generator);
-                for floor in [0.0, row[0], 1e-4] {
-                    for top_p in [1e-4, 0.3, 0.5, 0.85, 0.999, 1.0, 2.0] {
+                for top_p in [1e-4, 0.3, 0.5, 0.85, 0.999, 1.0, 2.0] {
+                    for floor in [0.0, row[0], 1e-4] {
                         let nucleus = nucleus(&row, floor, f64::from(top_p), &mut workspace);
-                        let kept: Vec<bool> = (0..)
-                            .zip(&row)
-                            .map(|(token, &p)| match nucleus {
-                                Nucleus::All => true,
-                                Nucleus::AtLeast(value) => p >= value,
-                                Nucleus::Split { tied } => {
-                                    p > tied || p == tied && workspace.kept_ties.contains(&token)
-                                }
-                            })
-                            .collect();
                         let expected = kept_by_definition(&row, floor, top_p);
+                        let kept = kept(&row, nucleus, &workspace);
                         assert!(kept == expected, "{length} {levels} {total} {floor} {top_p}");
+                    }
+                    for factor in [1.0, 0.37] {
+                        let mut product: Vec<f32> = row.iter().map(|p| p / factor).collect();
+                        let between = find_between(&mut product, factor, top_p, &mut workspace);
+                        narrowed += u32::from(matches!(between, Ok(Some(_))));
+                        let mut product: Vec<f32> = row.iter().map(|p| p / factor).collect();
+                        let nucleus = nucleus_of_product(
+                            &mut product,
+                            factor,
+                            f64::from(top_p),
+                            &mut workspace,
+                        );
+                        let expected = kept_by_definition(&product, 0.0, top_p);
+                        let kept = kept(&product, nucleus, &workspace);
+                        assert!(kept == expected, "{length} {levels} {total} {factor} {top_p}");
                     }
                 }
             }
         }
+        assert!(narrowed > 20, "{narrowed} rows were decided without a sort");
     }
 }

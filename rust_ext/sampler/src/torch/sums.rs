@@ -12,6 +12,11 @@ const LANES: usize = 8;
 /// Vectors taken side by side, and levels of the cascade (`ilp_factor`, `num_levels` of `SumKernel`).
 const SIDE: usize = 4;
 const LEVELS: usize = 4;
+const GROUP: usize = SIDE * LANES;
+
+/// A sum, or a value, for each lane of the vectors side by side; in halves of the widest register.
+type Group = [[f32; GROUP / 2]; 2];
+const EMPTY: Group = [[0.0; GROUP / 2]; 2];
 /// torch's `at::internal::GRAIN_SIZE`: less work than this is not split.
 const GRAIN: usize = 32_768;
 
@@ -86,7 +91,6 @@ pub(crate) fn sparse_row_sum(
 /// [`cascade_sum`] of a chunk that is zero but for `survivors`. Adding a zero changes nothing, so
 /// that only what moves sums from level to level is replayed.
 fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
-    const GROUP: usize = SIDE * LANES;
     let length = chunk.len();
     let listed = survivors.iter().map(|s| (s.token as usize - chunk.start, s.probability));
     if length < LANES {
@@ -98,7 +102,7 @@ fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
     }
     let groups = length / GROUP;
     let power = cascade_power(groups);
-    let mut levels = [[0.0; GROUP]; LEVELS];
+    let mut levels = [EMPTY; LEVELS];
     let mut leftover = [[0.0; LANES]; SIDE];
     let mut tail = 0.0;
     let mut block = 0;
@@ -107,7 +111,7 @@ fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
             let following = (at / GROUP) >> power;
             empty_levels(&mut levels, power, block, following);
             block = following;
-            levels[0][at % GROUP] += p;
+            levels[0].as_flattened_mut()[at % GROUP] += p;
         } else if at < length / LANES * LANES {
             leftover[at / LANES % SIDE][at % LANES] = p;
         } else {
@@ -115,35 +119,22 @@ fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
         }
     }
     empty_levels(&mut levels, power, block, groups >> power);
-    let [mut sums, higher @ ..] = levels;
-    for level in &higher {
-        add(&mut sums, level);
-    }
-    let (sides, _) = sums.as_chunks::<LANES>();
-    let mut lanes = sides[0];
-    for vector in &leftover {
-        add(&mut lanes, vector);
-    }
-    for side in &sides[1..] {
-        add(&mut lanes, side);
-    }
+    let [sums, higher @ ..] = levels;
+    let sums = higher.iter().fold(sums, added_group);
+    let (sides, _) = sums.as_flattened().as_chunks::<LANES>();
+    let lanes = leftover.iter().chain(&sides[1..]).fold(sides[0], added);
     lanes.iter().fold(tail, |sum, lane| sum + lane)
 }
 
 /// Moves the sums up as [`cascade`] does between one block and a later one.
 #[inline]
-fn empty_levels<const L: usize>(
-    levels: &mut [[f32; L]; LEVELS],
-    power: u32,
-    mut from: usize,
-    mut to: usize,
-) {
+fn empty_levels(levels: &mut [Group; LEVELS], power: u32, mut from: usize, mut to: usize) {
     for level in 1..LEVELS {
         if from == to {
             return;
         }
-        let lower = std::mem::replace(&mut levels[level - 1], [0.0; L]);
-        add(&mut levels[level], &lower);
+        let lower = std::mem::replace(&mut levels[level - 1], EMPTY);
+        levels[level] = added_group(levels[level], &lower);
         from >>= power;
         to >>= power;
     }
@@ -153,64 +144,66 @@ fn cascade_sum(row: &[f32]) -> f32 {
     cascade_sum_at_least(row, f32::NEG_INFINITY)
 }
 
+/// `vectorized_inner_sum` of `SumKernel`, or `scalar_inner_sum` of a row that is shorter than a
+/// vector.
 fn cascade_sum_at_least(row: &[f32], least: f32) -> f32 {
-    if row.len() < LANES { cascade_lanes::<1>(row, least) } else { cascade_lanes8(row, least) }
-}
-
-kernel! {
-    fn cascade_lanes8<'a>(row: &'a [f32], least: f32) -> f32 {
-        cascade_lanes::<LANES>(row, least)
+    if row.len() < LANES {
+        let mut row = row.iter().map(|x| at_least(*x, least));
+        let sides: [f32; SIDE] = std::array::from_fn(|_| row.next().unwrap_or(0.0));
+        return row.chain(sides[1..].iter().copied()).fold(sides[0], |sum, x| sum + x);
     }
-}
-
-/// `vectorized_inner_sum` of `SumKernel`, or `scalar_inner_sum` where `L` is 1.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn cascade_lanes<const L: usize>(row: &[f32], least: f32) -> f32 {
-    let (vectors, tail) = row.as_chunks::<L>();
-    let (groups, leftover) = vectors.as_chunks::<SIDE>();
-    let side_sums = cascade(groups, least);
-    let mut lanes = side_sums[0];
-    for vector in leftover {
+    let (halves, rest) = row.as_chunks::<{ GROUP / 2 }>();
+    let (groups, odd) = halves.as_chunks();
+    let sums = cascade(groups, least);
+    let (sides, _) = sums.as_flattened().as_chunks::<LANES>();
+    let (vectors, tail) = rest.as_chunks::<LANES>();
+    let (odd, _) = odd.as_flattened().as_chunks();
+    let lanes = odd.iter().chain(vectors).fold(sides[0], |mut lanes, vector| {
         add_at_least(&mut lanes, vector, least);
-    }
-    for side in &side_sums[1..] {
-        add(&mut lanes, side);
-    }
+        lanes
+    });
+    let lanes = sides[1..].iter().fold(lanes, added);
     let sum = tail.iter().fold(0.0, |sum, x| sum + at_least(*x, least));
     lanes.iter().fold(sum, |sum, lane| sum + lane)
 }
 
 /// `multi_row_sum` of `SumKernel`: level j is emptied into level j + 1 each time it has taken its
 /// number of steps.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn cascade<const L: usize>(groups: &[[[f32; L]; SIDE]], least: f32) -> [[f32; L]; SIDE] {
+fn cascade(groups: &[Group], least: f32) -> Group {
     let step = 1 << cascade_power(groups.len());
-    let mut levels = [[[0.0; L]; SIDE]; LEVELS];
-    let (blocks, rest) = groups.split_at(groups.len() / step * step);
-    for (index, block) in blocks.chunks_exact(step).enumerate() {
-        for group in block {
-            add_group_at_least(&mut levels[0], group, least);
-        }
-        let mut done = index + 1;
+    let mut levels = [EMPTY; LEVELS];
+    let blocks = groups.chunks_exact(step);
+    let rest = blocks.remainder();
+    for (done, block) in (1..).zip(blocks) {
+        add_groups(&mut levels[0], block, least);
+        let mut done: usize = done;
         for level in 1..LEVELS {
-            let lower = std::mem::replace(&mut levels[level - 1], [[0.0; L]; SIDE]);
-            add_group(&mut levels[level], &lower);
-            if done % step != 0 {
+            let lower = std::mem::replace(&mut levels[level - 1], EMPTY);
+            levels[level] = added_group(levels[level], &lower);
+            if !done.is_multiple_of(step) {
                 break;
             }
             done /= step;
         }
     }
-    for group in rest {
-        add_group_at_least(&mut levels[0], group, least);
+    add_groups(&mut levels[0], rest, least);
+    let [sums, higher @ ..] = levels;
+    higher.iter().fold(sums, added_group)
+}
+
+kernel! {
+    fn add_groups<'a>(wide; sums: &'a mut Group, groups: &'a [Group], least: f32) -> () {
+        let [first, second] = sums;
+        let sums = (wide.load(first), wide.load(second));
+        let least = wide.splat(least);
+        let sums = groups.iter().fold(sums, |sums, [low, high]| {
+            (
+                wide.add(sums.0, wide.or_zero(wide.load(low), least)),
+                wide.add(sums.1, wide.or_zero(wide.load(high), least)),
+            )
+        });
+        (*first, *second) = (wide.store(sums.0), wide.store(sums.1));
     }
-    let [mut sums, higher @ ..] = levels;
-    for level in &higher {
-        add_group(&mut sums, level);
-    }
-    sums
 }
 
 #[allow(clippy::inline_always)] // Part of a kernel.
@@ -221,20 +214,8 @@ fn at_least(x: f32, least: f32) -> f32 {
 
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn add_group_at_least<const L: usize>(
-    sums: &mut [[f32; L]; SIDE],
-    group: &[[f32; L]; SIDE],
-    least: f32,
-) {
-    for (side, vector) in sums.iter_mut().zip(group) {
-        add_at_least(side, vector, least);
-    }
-}
-
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn add_at_least<const L: usize>(sums: &mut [f32; L], vector: &[f32; L], least: f32) {
-    for (sum, x) in sums.iter_mut().zip(vector) {
+fn add_at_least<const L: usize>(sums: &mut [f32; L], values: &[f32; L], least: f32) {
+    for (sum, x) in sums.iter_mut().zip(values) {
         *sum += at_least(*x, least);
     }
 }
@@ -246,20 +227,15 @@ fn cascade_power(groups: usize) -> u32 {
     (groups.max(1).next_power_of_two().ilog2() >> LOG2_LEVELS).max(4)
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn add_group<const L: usize>(sums: &mut [[f32; L]; SIDE], group: &[[f32; L]; SIDE]) {
-    for (side, vector) in sums.iter_mut().zip(group) {
-        add(side, vector);
-    }
-}
-
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn add<const L: usize>(sums: &mut [f32; L], vector: &[f32; L]) {
-    for (sum, x) in sums.iter_mut().zip(vector) {
+fn added<const L: usize>(mut sums: [f32; L], values: &[f32; L]) -> [f32; L] {
+    for (sum, x) in sums.iter_mut().zip(values) {
         *sum += x;
     }
+    sums
+}
+
+fn added_group([first, second]: Group, values: &Group) -> Group {
+    [added(first, &values[0]), added(second, &values[1])]
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@
 //! and without either, and picks one at run time. Which one runs never changes a bit: no kernel
 //! lets the compiler reorder a sum, and a fused multiply-add is always written out.
 
+pub(crate) mod wide;
+
 /// An instruction set that kernels are compiled for.
 #[cfg(feature = "internals")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,8 +55,47 @@ pub(crate) fn arch() -> pulp::Arch {
     pulp::Arch::new()
 }
 
-/// Defines a function whose body is compiled for every instruction set.
+/// Defines a function whose body is compiled for every instruction set. With `wide;` before the
+/// arguments, the body has that name for the instruction set's [`wide::Wide`].
 macro_rules! kernel {
+    (
+        $(#[$meta:meta])*
+        $vis:vis fn $name:ident<$life:lifetime>(
+            $wide:ident; $($arg:ident: $ty:ty),* $(,)?
+        ) -> $ret:ty $body:block
+    ) => {
+        $(#[$meta])*
+        $vis fn $name<$life>($($arg: $ty),*) -> $ret {
+            use $crate::simd::wide::Wide;
+
+            struct Kernel<$life, W> {
+                $($arg: $ty,)*
+                $wide: W,
+                life: std::marker::PhantomData<&$life ()>,
+            }
+            impl<$life, W: Wide> pulp::NullaryFnOnce for Kernel<$life, W> {
+                type Output = $ret;
+
+                #[allow(clippy::inline_always)] // The body takes the caller's instruction set only when inlined.
+                #[inline(always)]
+                fn call(self) -> $ret {
+                    let Self { $($arg,)* $wide, .. } = self;
+                    $body
+                }
+            }
+            let life = std::marker::PhantomData;
+            match $crate::simd::arch() {
+                #[cfg(target_arch = "x86_64")]
+                pulp::Arch::V4($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                #[cfg(target_arch = "x86_64")]
+                pulp::Arch::V3($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                _ => {
+                    let $wide = $crate::simd::wide::Portable;
+                    pulp::NullaryFnOnce::call(Kernel { $($arg,)* $wide, life })
+                }
+            }
+        }
+    };
     (
         $(#[$meta:meta])*
         $vis:vis fn $name:ident<$life:lifetime>($($arg:ident: $ty:ty),* $(,)?) -> $ret:ty $body:block
