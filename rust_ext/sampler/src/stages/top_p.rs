@@ -11,7 +11,7 @@ use super::narrow::narrow;
 use crate::planted;
 use crate::sample_logits::argmax;
 use crate::torch::exponential::Survivor;
-use crate::torch::sort::{Entry, sort_descending};
+use crate::torch::sort::{Entry, order_of_equal};
 
 /// Rows with no more candidates than this are sorted outright.
 const FEW: usize = 256;
@@ -286,13 +286,13 @@ pub(crate) fn drop_first(row: &mut [f32], nucleus: Nucleus) {
 fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
     let Workspace { entries, kept_ties, .. } = workspace;
     if planted!(TopPStableTies) {
-        entries.sort_by(|a, b| b.key.total_cmp(&a.key));
+        kept_ties.clear();
+        let equal = entries.iter().filter(|entry| entry.key == tied);
+        kept_ties.extend(equal.map(|entry| entry.index));
     } else {
-        sort_descending(entries);
+        order_of_equal(entries, tied, kept_ties);
     }
-    let first = entries.partition_point(|entry| entry.key > tied);
-    kept_ties.clear();
-    kept_ties.extend(entries[first..first + kept].iter().map(|entry| entry.index));
+    kept_ties.truncate(kept);
     kept_ties.sort_unstable();
 }
 
@@ -300,6 +300,7 @@ fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
 mod tests {
     use super::*;
     use crate::Generator;
+    use crate::torch::sort::sort_descending;
 
     /// The reference's mask, written out: what is kept of the row.
     fn kept_by_definition(row: &[f32], floor: f32, top_p: f32) -> Vec<bool> {

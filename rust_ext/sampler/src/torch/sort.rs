@@ -14,7 +14,21 @@ pub(crate) struct Entry {
     pub(crate) index: u32,
 }
 
+/// Lists the indices of the entries whose key is `key`, in the order in which torch leaves them;
+/// no key may be NaN. What becomes of the entries is not specified.
+///
+/// Only those parts are sorted that may hold the key: the last step of the sort, an insertion
+/// sort, leaves equal keys in the order in which it finds them.
+pub(crate) fn order_of_equal(entries: &mut [Entry], key: f32, order: &mut Vec<u32>) {
+    order.clear();
+    if let Some(depth) = entries.len().checked_ilog2() {
+        introsort_around(entries, key, 2 * depth);
+    }
+    order.extend(entries.iter().filter(|entry| entry.key == key).map(|entry| entry.index));
+}
+
 /// Sorts as torch does; no key may be NaN.
+#[cfg(test)]
 pub(crate) fn sort_descending(entries: &mut [Entry]) {
     if let Some(depth) = entries.len().checked_ilog2() {
         introsort(entries, 2 * depth);
@@ -26,6 +40,30 @@ fn before(a: Entry, b: Entry) -> bool {
     a.key > b.key
 }
 
+/// [`introsort`] of those parts that may hold `key`.
+fn introsort_around(mut entries: &mut [Entry], key: f32, mut depth: u32) {
+    while entries.len() > THRESHOLD {
+        if depth == 0 {
+            heap_sort(entries);
+            return;
+        }
+        depth -= 1;
+        let cut = partition_around_pivot(entries);
+        // Nothing before the cut is less than the pivot, which is among it; nothing after it is
+        // more.
+        let pivot = entries[0].key;
+        let (left, right) = entries.split_at_mut(cut);
+        if key <= pivot {
+            introsort_around(right, key, depth);
+        }
+        if key < pivot {
+            return;
+        }
+        entries = left;
+    }
+}
+
+#[cfg(test)]
 fn introsort(mut entries: &mut [Entry], mut depth: u32) {
     while entries.len() > THRESHOLD {
         if depth == 0 {
@@ -45,7 +83,16 @@ fn partition_around_pivot(entries: &mut [Entry]) -> usize {
     let length = entries.len();
     median_to_first(entries, 1, length / 2, length - 1);
     let pivot = entries[0];
-    let (mut first, mut last) = (1, length);
+    let (first, last) = swap_in_blocks(entries, pivot);
+    swap_until_they_meet(entries, pivot, first, last)
+}
+
+fn swap_until_they_meet(
+    entries: &mut [Entry],
+    pivot: Entry,
+    mut first: usize,
+    mut last: usize,
+) -> usize {
     loop {
         while before(entries[first], pivot) {
             first += 1;
@@ -59,6 +106,66 @@ fn partition_around_pivot(entries: &mut [Entry]) -> usize {
         }
         entries.swap(first, last);
         first += 1;
+    }
+}
+
+/// Makes the swaps of [`partition_around_pivot`] that can be told before its two indices come near
+/// each other; returns where they then are.
+///
+/// The entries at which either index stops are listed block by block, without a branch that could
+/// be predicted wrongly, and swapped in pairs.
+fn swap_in_blocks(entries: &mut [Entry], pivot: Entry) -> (usize, usize) {
+    let (mut low, mut high) = (1, entries.len());
+    let (mut lower, mut upper) = (Stops::default(), Stops::default());
+    while high - low >= Stops::BLOCK {
+        if lower.left().is_empty() {
+            let block = (low..).zip(&entries[low..]);
+            lower.list(block, |entry| !before(entry, pivot));
+            low += Stops::BLOCK;
+        } else {
+            let block = (0..high).zip(&entries[..high]).rev();
+            upper.list(block, |entry| !before(pivot, entry));
+            high -= Stops::BLOCK;
+        }
+        let pairs = lower.left().len().min(upper.left().len());
+        for (&first, &last) in lower.left().iter().zip(upper.left()) {
+            entries.swap(first, last);
+        }
+        lower.done += pairs;
+        upper.done += pairs;
+    }
+    let first = lower.left().first().map_or(low, |first| *first);
+    let last = upper.left().first().map_or(high, |last| last + 1);
+    (first, last)
+}
+
+/// Where an index stops within a block.
+#[derive(Default)]
+struct Stops {
+    at: [usize; Self::BLOCK],
+    count: usize,
+    /// How many were swapped.
+    done: usize,
+}
+
+impl Stops {
+    const BLOCK: usize = 32;
+
+    fn list<'a>(
+        &mut self,
+        block: impl Iterator<Item = (usize, &'a Entry)>,
+        stops: impl Fn(Entry) -> bool,
+    ) {
+        (self.count, self.done) = (0, 0);
+        for (at, entry) in block.take(Self::BLOCK) {
+            self.at[self.count % Self::BLOCK] = at;
+            self.count += usize::from(stops(*entry));
+        }
+    }
+
+    /// Those that wait for another.
+    fn left(&self) -> &[usize] {
+        &self.at[self.done..self.count]
     }
 }
 
@@ -123,6 +230,7 @@ fn sift(entries: &mut [Entry], top: usize, value: Entry) {
     entries[hole] = value;
 }
 
+#[cfg(test)]
 fn final_insertion(entries: &mut [Entry]) {
     for index in 1..entries.len() {
         let value = entries[index];
@@ -137,5 +245,91 @@ fn final_insertion(entries: &mut [Entry]) {
             hole -= 1;
         }
         entries[hole] = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Generator;
+
+    /// Descending keys, whatever their order: `ranks` are small for large keys.
+    fn entries(ranks: impl Iterator<Item = f32>) -> Vec<Entry> {
+        (0..).zip(ranks).map(|(index, rank)| Entry { key: -rank, index }).collect()
+    }
+
+    fn orders_are_the_sorts(entries: &[Entry]) {
+        let mut sorted = entries.to_vec();
+        sort_descending(&mut sorted);
+        let mut order = Vec::new();
+        for equal in sorted.chunk_by(|a, b| a.key == b.key) {
+            let expected: Vec<u32> = equal.iter().map(|entry| entry.index).collect();
+            order_of_equal(&mut entries.to_vec(), equal[0].key, &mut order);
+            assert_eq!(order, expected, "key {} of {} entries", equal[0].key, entries.len());
+        }
+    }
+
+    #[test]
+    fn blocks_swap_what_one_by_one_would_be_swapped() {
+        let mut generator = Generator::new(13);
+        for length in [17_u16, 32, 33, 64, 65, 96, 97, 200, 1000, 5000] {
+            for levels in [1.0, 2.0, 7.0, 1e6] {
+                let ranks = (0..length).map(|_| (generator.next_f32() * levels).floor());
+                let mut blocks = entries(ranks);
+                let length = usize::from(length);
+                // Pivots that few are before, or after, leave one side without stops.
+                for place in [0, length / 2, length / 3] {
+                    blocks.swap(place, length - 1);
+                    let mut plain = blocks.clone();
+                    median_to_first(&mut plain, 1, length / 2, length - 1);
+                    let pivot = plain[0];
+                    let cut = swap_until_they_meet(&mut plain, pivot, 1, length);
+                    assert_eq!(partition_around_pivot(&mut blocks), cut);
+                    assert_eq!(blocks, plain);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_order_of_equal_keys_needs_no_whole_sort() {
+        let mut generator = Generator::new(12);
+        for length in [0_u16, 1, 2, 15, 16, 17, 18, 33, 100, 200, 1000, 3000] {
+            for levels in [1.0, 2.0, 5.0, 100.0] {
+                let ranks = (0..length).map(|_| (generator.next_f32() * levels).floor());
+                orders_are_the_sorts(&entries(ranks));
+                let level = |rank| (f32::from(rank) * levels / f32::from(length)).floor();
+                orders_are_the_sorts(&entries((0..length).map(level)));
+                orders_are_the_sorts(&entries((0..length).rev().map(level)));
+            }
+        }
+    }
+
+    /// Musser's sequence, against which the median of three is no help: the depth runs out, and a
+    /// heap sorts what is left.
+    #[test]
+    fn the_order_of_equal_keys_survives_a_heap() {
+        let half = 300_u16;
+        let mut ranks = vec![0.0; 2 * usize::from(half)];
+        for i in 1..=half {
+            let at = usize::from(i);
+            if i % 2 == 1 {
+                ranks[at - 1] = f32::from(i);
+                ranks[at] = f32::from(half + i);
+            }
+            ranks[usize::from(half) + at - 1] = 2.0 * f32::from(i);
+        }
+        let fine = entries(ranks.iter().copied());
+        let mut depth = 0;
+        let mut rest = fine.clone();
+        let mut left = rest.as_mut_slice();
+        while left.len() > THRESHOLD {
+            let cut = partition_around_pivot(left);
+            left = if cut > left.len() / 2 { &mut left[..cut] } else { &mut left[cut..] };
+            depth += 1;
+        }
+        assert!(depth > 2 * fine.len().ilog2(), "the depth runs out");
+        orders_are_the_sorts(&fine);
+        orders_are_the_sorts(&entries(ranks.iter().map(|rank| (rank / 3.0).floor())));
     }
 }
