@@ -1,10 +1,12 @@
 //! Rows of a batch in parallel.
 //!
 //! A row's draw begins where the one before it ended in the stream, so draws are made in order, by
-//! one thread. What comes before a draw needs no generator: while some rows are drawn from, the
-//! next are prepared, by whichever threads are free. The bits do not depend on how many there are.
+//! the calling thread. What comes before a draw needs no generator: the threads of the pool prepare
+//! rows ahead of it, and so does the calling thread while the row it is to draw from is not ready.
+//! The bits do not depend on how many threads there are.
 
-use rayon::prelude::*;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::sample_logits::{Place, Sampler, to_token};
 use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
@@ -12,62 +14,174 @@ use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 /// A smaller batch is not worth the threads' time.
 const ROWS: usize = 4;
 const TOKENS: usize = 65_536;
-/// Tokens that are prepared at once: less is done before the threads have met.
-const WAVE: usize = 262_144;
+/// Tokens, of all rows together, that may be prepared and not drawn from.
+const AHEAD: usize = 1 << 20;
 
 /// Whether a batch is to be shared between threads.
 pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
     logits.rows() >= ROWS && logits.values().len() >= TOKENS && rayon::current_num_threads() > 1
 }
 
+/// The workspaces of rows that are prepared and not drawn from.
+#[derive(Debug, Default)]
+pub(crate) struct Slots(Vec<Slot>);
+
+/// A copy of workspaces is a matter of speed: empty ones are as good.
+impl Clone for Slots {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+#[derive(Debug)]
+struct Slot {
+    worker: Mutex<Worker>,
+    /// The number of the row that was prepared last, plus one.
+    ready: AtomicUsize,
+}
+
 /// One row's workspace, and what became of it.
-#[derive(Debug, Clone)]
-pub(crate) struct Worker {
+#[derive(Debug)]
+struct Worker {
     sampler: Sampler,
     prepared: Result<(), SampleError>,
+}
+
+impl Slot {
+    fn new() -> Self {
+        let worker = Worker { sampler: Sampler::new(), prepared: Ok(()) };
+        Self { worker: Mutex::new(worker), ready: AtomicUsize::new(0) }
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        // What a panic left behind is prepared anew before it is read.
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the threads share.
+struct Batch<'a> {
+    logits: Logits<'a>,
+    parameters: &'a SampleParameters,
+    replay: Replay,
+    slots: &'a [Slot],
+    /// The row that is to be prepared next, and how many were drawn from.
+    next: AtomicUsize,
+    drawn: AtomicUsize,
+    /// Whether no row is to be prepared any more.
+    over: AtomicBool,
 }
 
 /// Draws one token a row; the first row that is refused decides the error, and the generator is
 /// then wherever the draws before it left it.
 pub(crate) fn sample(
-    workers: &mut Vec<Worker>,
+    Slots(slots): &mut Slots,
     logits: Logits<'_>,
     parameters: &SampleParameters,
     replay: Replay,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let vocab = logits.vocab();
-    let width = (WAVE / vocab).min(logits.rows().div_ceil(2)).max(2 * rayon::current_num_threads());
-    if workers.len() < 2 * width {
-        workers.resize_with(2 * width, || Worker { sampler: Sampler::new(), prepared: Ok(()) });
+    let helpers = rayon::current_num_threads() - 1;
+    let ahead = (AHEAD / logits.vocab()).max(2 * helpers + 2).min(logits.rows());
+    if slots.len() < ahead {
+        slots.resize_with(ahead, Slot::new);
     }
-    let (mut ready, rest) = workers.split_at_mut(width);
-    let mut next = &mut rest[..width];
-    let prepare = |workers: &mut [Worker], first: usize| {
-        let rows = logits.values()[(first * vocab).min(logits.values().len())..]
-            .par_chunks_exact(vocab)
-            .enumerate();
-        workers.par_iter_mut().zip(rows).for_each(|(worker, (offset, row))| {
-            let place = Place { row: first + offset, alone: false };
-            worker.prepared = worker.sampler.prepare(row, place, parameters, replay);
-        });
+    for slot in &mut *slots {
+        *slot.ready.get_mut() = 0;
+    }
+    let batch = Batch {
+        logits,
+        parameters,
+        replay,
+        slots: &slots[..ahead],
+        next: AtomicUsize::new(0),
+        drawn: AtomicUsize::new(0),
+        over: AtomicBool::new(false),
     };
-    prepare(ready, 0);
-    for (first, tokens) in (0..).step_by(width).zip(tokens.chunks_mut(width)) {
-        let generator = &mut *generator;
-        let (drawn, ()) = rayon::join(
-            || {
-                for (worker, token) in ready.iter().zip(tokens) {
-                    worker.prepared?;
-                    *token = to_token(worker.sampler.draw_one(vocab, generator));
-                }
-                Ok(())
-            },
-            || prepare(next, first + width),
-        );
-        drawn?;
-        std::mem::swap(&mut ready, &mut next);
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers.min(logits.rows() - 1) {
+            scope.spawn(|_| batch.help());
+        }
+        let _over = Over(&batch.over);
+        batch.draw(generator, tokens)
+    })
+}
+
+impl Batch<'_> {
+    fn help(&self) {
+        let _over = OverByPanic(&self.over);
+        let rows = self.logits.rows();
+        while !self.over.load(Ordering::Relaxed) && self.next.load(Ordering::Relaxed) < rows {
+            if !self.prepare_next() {
+                std::thread::yield_now();
+            }
+        }
     }
-    Ok(())
+
+    fn draw(&self, generator: &mut Generator, tokens: &mut [i64]) -> Result<(), SampleError> {
+        for (row, token) in tokens.iter_mut().enumerate() {
+            let slot = self.slot(row);
+            while slot.ready.load(Ordering::Acquire) != row + 1 {
+                if self.over.load(Ordering::Relaxed) {
+                    // A helper panicked, which goes on when the scope ends.
+                    return Ok(());
+                }
+                if !self.prepare_next() {
+                    std::hint::spin_loop();
+                }
+            }
+            let worker = slot.worker();
+            worker.prepared?;
+            *token = to_token(worker.sampler.draw_one(self.logits.vocab(), generator));
+            drop(worker);
+            self.drawn.store(row + 1, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// Prepares the next row; `false` where there is none, or no slot for it.
+    fn prepare_next(&self) -> bool {
+        let last = self.logits.rows().min(self.drawn.load(Ordering::Acquire) + self.slots.len());
+        let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |row| {
+            (row < last).then_some(row + 1)
+        });
+        let Ok(row) = taken else {
+            return false;
+        };
+        let vocab = self.logits.vocab();
+        let values = &self.logits.values()[row * vocab..][..vocab];
+        let slot = self.slot(row);
+        let mut worker = slot.worker();
+        let place = Place { row, alone: false };
+        let Worker { sampler, prepared } = &mut *worker;
+        *prepared = sampler.prepare(values, place, self.parameters, self.replay);
+        drop(worker);
+        slot.ready.store(row + 1, Ordering::Release);
+        true
+    }
+
+    fn slot(&self, row: usize) -> &Slot {
+        &self.slots[row % self.slots.len()]
+    }
+}
+
+/// Ends the helpers' work, however the drawing ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends the drawing where a helper panics: the row it took will never be ready.
+struct OverByPanic<'a>(&'a AtomicBool);
+
+impl Drop for OverByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
 }

@@ -131,7 +131,7 @@ pub struct Sampler {
     /// Where many of `probs` survive, instead of a list of them: the least, and their sum.
     crowd: Option<(f32, f32)>,
     #[cfg(feature = "rayon")]
-    workers: Vec<batch::Worker>,
+    slots: batch::Slots,
 }
 
 impl Sampler {
@@ -216,7 +216,7 @@ impl Sampler {
             (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
         #[cfg(feature = "rayon")]
         if trace.is_none() && !planted!() && batch::is_worth_while(logits) {
-            return batch::sample(&mut self.workers, logits, parameters, replay, generator, tokens)
+            return batch::sample(&mut self.slots, logits, parameters, replay, generator, tokens)
                 .inspect_err(|_| {
                     if let Some(before) = before {
                         *generator = before;
