@@ -1,5 +1,7 @@
 """The call that takes a tensor and a torch generator is the reference's own."""
 
+import math
+
 import pytest
 import torch
 
@@ -7,7 +9,7 @@ import python_ref
 import rust_ext
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
 @pytest.mark.parametrize(("rows", "top_k"), [(1, 20), (1, 0), (9, 50)])
 def test_tokens_and_generator_are_the_references(dtype: torch.dtype, rows: int, top_k: int) -> None:
     logits = (torch.randn(rows, 6000, generator=torch.Generator().manual_seed(3)) * 3).to(dtype)
@@ -33,3 +35,21 @@ def test_a_gradient_is_no_obstacle_and_another_type_is_refused() -> None:
     assert rust_ext.sample_logits_torch(logits, generator=generator).shape == (1, 1)
     with pytest.raises(TypeError, match="float32"):
         rust_ext.sample_logits_torch(logits.double(), generator=generator)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_of_every_exponent_and_layout(dtype: torch.dtype) -> None:
+    bits = torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
+    finite = bits[bits.isfinite()]
+    ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
+    least = math.ceil(math.log10(finite[finite > 0].min()))
+    # At its own temperature, each size of value makes a difference.
+    for power in range(least, 36, 4):
+        temperature = 10.0**power
+        near = finite[finite.abs().double() / temperature < 1e4]
+        near = near[: len(near) // 64 * 64]
+        for values in (near.reshape(-1, 64), near[::7][None], near.reshape(64, -1).t()):
+            token = rust_ext.sample_logits_torch(values, temperature, 0.95, generator=ours)
+            expected = python_ref.sample_logits(values.float(), temperature, 0.95, generator=theirs)
+            assert torch.equal(token, expected)
+            assert torch.equal(ours.get_state(), theirs.get_state())

@@ -67,26 +67,25 @@ pub(crate) fn sample_logits<'py>(
 ) -> PyResult<Bound<'py, PyAny>> {
     let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
     let replay = replay(capability, threads)?;
-    sample(py, logits, &parameters, replay, &mut generator.0)
+    let array = float32(logits)?;
+    let values = array.try_readonly()?;
+    sample(py, &row_major(&values), array.shape(), &parameters, replay, &mut generator.0)
 }
 
-/// One token a row of a numpy array.
+/// One token a row of logits of this shape.
 pub(crate) fn sample<'py>(
     py: Python<'py>,
-    logits: &Bound<'py, PyAny>,
+    values: &[f32],
+    shape: &[usize],
     parameters: &SampleParameters,
     replay: Replay,
     generator: &mut sampler::Generator,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let array = float32(logits)?;
-    let (rows, vocab) = batch_shape(array.shape(), parameters)?;
-    let values = array.try_readonly()?;
-    let values = row_major(&values);
+    let (rows, vocab) = batch_shape(shape, parameters)?;
     let tokens = PyArray1::zeros(py, rows, false);
     {
         let mut tokens = tokens.try_readwrite()?;
         let tokens = tokens.as_slice_mut()?;
-        let values = &*values;
         py.detach(|| {
             let logits = Logits::new(values, rows, vocab)?;
             SAMPLER.with_borrow_mut(|sampler| {
@@ -95,7 +94,7 @@ pub(crate) fn sample<'py>(
         })
         .map_err(sample_error)?;
     }
-    Ok(tokens.reshape(token_shape(array.shape()))?.into_any())
+    Ok(tokens.reshape(token_shape(shape))?.into_any())
 }
 
 #[allow(clippy::too_many_arguments)] // The signature is the reference's.

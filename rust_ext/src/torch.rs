@@ -1,5 +1,9 @@
 //! `sample_logits` on torch's own objects, without a dependency on torch: its methods are called.
 
+use std::cell::RefCell;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
@@ -7,12 +11,18 @@ use pyo3::prelude::*;
 use torch_exact_sampler as sampler;
 
 use crate::errors::state_error;
-use crate::input::replay;
+use crate::input::{float32, replay, row_major};
 use crate::sample_logits::{parameters, sample};
+
+thread_local! {
+    /// Half-precision logits of this thread's call, widened.
+    static WIDENED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What a tensor of logits holds, as numpy sees it.
 enum Values<'py> {
     Single(Bound<'py, PyAny>),
+    Half(Bound<'py, PyArrayDyn<f16>>),
     /// Bits of the upper half of an f32.
     Brain(Bound<'py, PyArrayDyn<i16>>),
 }
@@ -28,23 +38,47 @@ fn values<'py>(logits: &Bound<'py, PyAny>) -> PyResult<Values<'py>> {
             .call_method0(intern!(py, "numpy"))?;
         return Ok(Values::Brain(bits.cast_into()?));
     }
-    Ok(Values::Single(detached.call_method0(intern!(py, "numpy"))?))
+    let array = detached.call_method0(intern!(py, "numpy"))?;
+    if dtype.is(torch.getattr(intern!(py, "float16"))?) {
+        return Ok(Values::Half(array.cast_into()?));
+    }
+    Ok(Values::Single(array))
 }
 
-/// `logits` as float32, borrowed where they are so already.
-fn float32<'py>(logits: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+/// Hands logits of any of the three types to `sample`, as float32 with their shape.
+fn with_float32<T>(
+    logits: &Bound<'_, PyAny>,
+    sample: impl FnOnce(&[f32], &[usize]) -> PyResult<T>,
+) -> PyResult<T> {
     match values(logits)? {
-        Values::Single(array) => Ok(array),
-        Values::Brain(bits) => {
-            let shape = bits.shape().to_vec();
-            let widened: Vec<f32> = bits
-                .try_readonly()?
-                .as_array()
-                .iter()
-                .map(|half| f32::from_bits(u32::from(half.cast_unsigned()) << 16))
-                .collect();
-            Ok(PyArray1::from_vec(logits.py(), widened).reshape(shape)?.into_any())
+        Values::Single(array) => {
+            let array = float32(&array)?;
+            sample(&row_major(&array.try_readonly()?), array.shape())
         }
+        Values::Half(array) => WIDENED.with_borrow_mut(|widened| {
+            let halves = array.try_readonly()?;
+            match halves.as_slice() {
+                Ok(halves) if array.is_c_contiguous() => {
+                    widened.resize(halves.len(), 0.0);
+                    halves.convert_to_f32_slice(widened);
+                }
+                _ => {
+                    widened.clear();
+                    widened.extend(halves.as_array().iter().map(|half| half.to_f32()));
+                }
+            }
+            sample(widened, array.shape())
+        }),
+        Values::Brain(array) => WIDENED.with_borrow_mut(|widened| {
+            let halves = array.try_readonly()?;
+            let widen = |half: &i16| f32::from_bits(u32::from(half.cast_unsigned()) << 16);
+            widened.clear();
+            match halves.as_slice() {
+                Ok(halves) if array.is_c_contiguous() => widened.extend(halves.iter().map(widen)),
+                _ => widened.extend(halves.as_array().iter().map(widen)),
+            }
+            sample(widened, array.shape())
+        }),
     }
 }
 
@@ -69,7 +103,6 @@ pub(crate) fn sample_logits_torch<'py>(
         None => torch.call_method0(intern!(py, "get_num_threads"))?.extract()?,
     };
     let replay = replay(capability, threads)?;
-    let array = float32(logits)?;
     let state = generator.call_method0(intern!(py, "get_state"))?;
     let bytes = state.call_method0(intern!(py, "numpy"))?;
     let bytes = bytes
@@ -77,7 +110,9 @@ pub(crate) fn sample_logits_torch<'py>(
         .map_err(|_| PyTypeError::new_err("generator must be a torch.Generator of the CPU"))?;
     let mut ours = sampler::Generator::new(0);
     ours.set_state(bytes.try_readonly()?.as_slice()?).map_err(state_error)?;
-    let tokens = sample(py, &array, &parameters, replay, &mut ours)?;
+    let tokens = with_float32(logits, |values, shape| {
+        sample(py, values, shape, &parameters, replay, &mut ours)
+    })?;
     bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
     generator.call_method1(intern!(py, "set_state"), (state,))?;
     torch.call_method1(intern!(py, "from_numpy"), (tokens,))
