@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-rust record clean
+.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-lint bench-rust record clean
 
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
@@ -23,6 +23,7 @@ lint:
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check
+	cargo fmt --manifest-path benchmarks/rust/Cargo.toml --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
 	cargo clippy --package torch-exact-sampler --all-targets --locked --features internals -- --deny warnings
@@ -45,8 +46,18 @@ chromium:  ## The report is tested in it; on Debian, root gets it.
 		apt-get update --quiet && apt-get install --quiet --yes chromium; \
 	} || { echo 'Chromium is needed to test the report: apt install chromium'; exit 1; }
 
-bench: build
-	$(BIN)/python benchmarks/side_by_side.py
+bench: build .venv/bench  ## The port beside torch, its peers and its floor; exit 1 if a bar is missed.
+	$(BIN)/python -m benchmarks.side_by_side --json benchmarks/results/speed.json --readme
+
+# llama.cpp is compiled, which takes minutes; where it cannot be, the result says that it is missing.
+.venv/bench: .venv/ready
+	$(BIN)/pip install --quiet --editable '.[bench]'
+	CMAKE_ARGS='-DLLAVA_BUILD=OFF -DLLAMA_BUILD_TOOLS=OFF -DLLAMA_BUILD_COMMON=OFF -DLLAMA_BUILD_SERVER=OFF' \
+		$(BIN)/pip install --quiet --editable '.[bench-llama]' || echo 'llama-cpp-python was not built.'
+	touch $@
+
+bench-lint:  ## Not part of lint: it compiles candle.
+	cargo clippy --manifest-path benchmarks/rust/Cargo.toml --target-dir target/benchmarks --locked -- --deny warnings
 
 bench-rust:  ## The crate beside its floor: one pass of exponentials and the twists.
 	cargo bench --package torch-exact-sampler --locked --features internals

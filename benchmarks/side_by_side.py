@@ -1,267 +1,200 @@
-"""How fast the port is beside its reference: whole calls from Python, one thread, one process.
+"""How fast the port is beside its reference, its peers, its floor, and itself on one core.
 
-``python benchmarks/side_by_side.py [--json FILE] [--quick]`` times both sides in turn, round by
-round, after checking that they give the same tokens and leave their generators in the same state.
-A ratio is the reference's median over the port's within one round; the median of the rounds is
-reported. Exit status: 0 every bar is reached, 1 one is not, 2 there was nothing sound to time.
+``python -m benchmarks.side_by_side [--json FILE] [--readme] [--quick]`` times the sides of each
+comparison in turn, round by round, after checking that the port draws the reference's tokens and
+leaves its generator in the same state. A ratio is taken within a round; the median of the rounds
+is reported. Exit status: 0 every bar is reached, 1 one is not, 2 there was nothing sound to time.
 """
 
 import argparse
-import dataclasses
-import statistics
 import sys
 import time
-from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-import msgspec
-import numpy as np
-import numpy.typing as npt
 import torch
 from rich.console import Console
 from rich.table import Table
 
-import python_ref
-import rust_ext
-from python_ref import GLOBAL, SEMANTIC
-from sampler_parity.cases.fixtures import real_logits
+from benchmarks import cores, readme, rust
+from benchmarks.peers import SAMPLERS, Sampler, describe
+from benchmarks.timing import Budget
+from benchmarks.workloads import compare, workloads
+from sampler_parity.benchmark_file import (
+    ONE_THREAD,
+    SCHEMA,
+    Bar,
+    Benchmark,
+    Peer,
+    Timing,
+    Work,
+    encoded,
+    faster_peers,
+)
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.manifest import write_atomically
 from sampler_parity.provenance import provenance
 
-BARS = {
-    "sample_logits V=4096 k=20 p=0.95": 40.0,
-    "sample_logits V=8193 k=80 p=0.95": 40.0,
-    "sample_logits V=65536 p=0.85": 60.0,
-    "sample_logits V=151936 k=50 p=0.95": 40.0,
-    "simple_batch_sampler V=65536": 10.0,
+REFERENCE_BARS = {
+    ("sample_logits", 4_096): 40.0,
+    ("sample_logits", 8_193): 40.0,
+    ("sample_logits", 65_536): 60.0,
+    ("sample_logits", 151_936): 40.0,
+    ("simple_batch_sampler", 65_536): 10.0,
 }
-"""How many times faster than the reference the port must be, whatever the logits."""
+"""How many times torch's time with one thread must be the port's, for one row, whatever logits."""
 
-SEED = 20240229
-ROWS = 8
-CHECKED = 4 * ROWS
-DRAWN = 256
+CORES_WORKS = (
+    Work("sample_logits", 8_193, 80, 0.95, 64),
+    Work("sample_logits", 65_536, 0, 0.85, 64),
+    Work("sample_logits", 151_936, 50, 0.95, 64),
+)
 
-Rows = list[npt.NDArray[np.float32]]
-Call = Callable[[], object]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Workload:
-    """One comparison.
-
-    Attributes:
-        name: function and parameters.
-        logits: where they come from.
-        reference: given a call's number, makes ready what is timed; it returns tokens.
-        port: the same of the port.
-        tokens: tokens a row that a call of the port draws; the reference draws one.
-        same_state: whether both generators are in the same state.
-    """
-
-    name: str
-    logits: str
-    reference: Callable[[int], Callable[[], torch.Tensor]]
-    port: Callable[[int], Callable[[], npt.NDArray[np.int64]]]
-    tokens: int
-    same_state: Callable[[], bool]
+WIDE = 160
+"""Columns of a file that the tables are written to."""
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Timing:
-    """What a workload took; times are microseconds a token, medians of the rounds' medians."""
-
-    name: str
-    logits: str
-    reference_us: float
-    port_us: float
-    ratio: float
-    lowest_ratio: float
-    highest_ratio: float
-    bar: float | None
-
-
-def gaussian(vocab: int, batch: int = 1) -> Rows:
-    """Make batches [batch, vocab] of Gaussian logits of scale 2."""
-    values = np.random.default_rng(SEED).standard_normal((ROWS, batch, vocab)) * 2.0
-    return list(values.astype(np.float32))
-
-
-def real(vocab: int) -> Rows:
-    """Take rows [1, vocab] of the recorded logits."""
-    recorded = real_logits()
-    chosen = np.linspace(0, len(recorded) - 1, ROWS).astype(int)
-    return [np.ascontiguousarray(recorded[row : row + 1, :vocab]) for row in chosen]
-
-
-def sample(logits: str, rows: Rows, top_p: float, top_k: int = 0, *, drawn: int = 0) -> Workload:
-    """Compare ``sample_logits``, or ``draw`` of ``drawn`` tokens with as many of its calls."""
-    tensors = [torch.from_numpy(row.copy()) for row in rows]
-    theirs, ours = torch.Generator().manual_seed(SEED), rust_ext.Generator(SEED)
-
-    def reference(number: int) -> Callable[[], torch.Tensor]:
-        tensor = tensors[number // max(drawn, 1) % ROWS]
-        return lambda: python_ref.sample_logits(tensor, 1.0, top_p, top_k, generator=theirs)
-
-    def port(number: int) -> Callable[[], npt.NDArray[np.int64]]:
-        row = rows[number % ROWS]
-        if drawn:
-            return lambda: rust_ext.draw(row[0], drawn, 1.0, top_p, top_k, generator=ours)
-        return lambda: rust_ext.sample_logits(row, 1.0, top_p, top_k, generator=ours)
-
-    batch = rows[0].shape[0]
-    function = "draw, a token," if drawn else "sample_logits"
-    k = f" k={top_k}" if top_k else ""
-    b = f" B={batch}" if batch > 1 else ""
-    name = f"{function} V={rows[0].shape[-1]}{k} p={top_p}{b}"
-    return Workload(
-        name, logits, reference, port, drawn or 1, lambda: _state(theirs) == ours.get_state()
-    )
-
-
-def simple(logits: str, rows: Rows) -> Workload:
-    """Compare ``simple_batch_sampler``; the copy that it works in is not timed."""
-    theirs, ours = torch.Generator().manual_seed(SEED), rust_ext.Generator(SEED)
-
-    def reference(number: int) -> Callable[[], torch.Tensor]:
-        tensor = torch.from_numpy(rows[number % ROWS].copy())
-        return lambda: python_ref.sampler_simple_batch(tensor, generator=theirs)
-
-    def port(number: int) -> Callable[[], npt.NDArray[np.int64]]:
-        row = rows[number % ROWS].copy()
-        return lambda: rust_ext.simple_batch_sampler(row, generator=ours)
-
-    name = f"simple_batch_sampler V={rows[0].shape[-1]}"
-    return Workload(name, logits, reference, port, 1, lambda: _state(theirs) == ours.get_state())
-
-
-def workloads() -> Iterator[Workload]:
-    """Make every comparison."""
-    for preset in (GLOBAL, SEMANTIC):
-        for logits, rows in (("Gaussian", gaussian), ("real", real)):
-            yield sample(logits, rows(preset.vocab), preset.top_p, preset.top_k)
-    yield sample("Gaussian", gaussian(65_536), 0.85)
-    for vocab in (32_000, 49_152, 128_256, 151_936):
-        yield sample("Gaussian", gaussian(vocab), 0.95, 50)
-    yield sample("Gaussian", gaussian(SEMANTIC.vocab, 8), SEMANTIC.top_p, SEMANTIC.top_k)
-    yield sample("Gaussian", gaussian(SEMANTIC.vocab, 64), SEMANTIC.top_p, SEMANTIC.top_k)
-    for logits, rows in (("Gaussian", gaussian), ("real", real)):
-        yield sample(logits, rows(SEMANTIC.vocab), SEMANTIC.top_p, SEMANTIC.top_k, drawn=DRAWN)
-    yield simple("Gaussian", gaussian(65_536))
-
-
-def check(workload: Workload) -> None:
-    """Check that both sides draw the same tokens from the same stream; this also warms them up.
+def reference_bars(timings: list[Timing]) -> list[Bar]:
+    """Hold torch's time with one thread against the bars.
 
     Raises:
-        CannotJudgeError: they do not.
+        CannotJudgeError: a bar is for nothing measured.
     """
-    calls = max(CHECKED // workload.tokens, 1)
-    ours = np.concatenate([workload.port(call)().reshape(-1) for call in range(calls)])
-    theirs: list[int] = []
-    for call in range(len(ours)):
-        if len(theirs) < len(ours):
-            theirs += workload.reference(call)().reshape(-1).tolist()
-    if theirs != ours.tolist() or not workload.same_state():
-        raise CannotJudgeError(f"{workload.name}, {workload.logits} logits: the tokens differ")
+    found = []
+    for timing in timings:
+        work = timing.work
+        bound = REFERENCE_BARS.get((work.function, work.vocab))
+        if bound is not None and work.batch == 1:
+            [ratio] = [side.ratio for side in timing.sides if side.name == ONE_THREAD]
+            found.append(
+                Bar(
+                    words="times as fast as torch with one thread",
+                    work=work,
+                    where="python",
+                    ratio=ratio,
+                    bound=bound,
+                    at_least=True,
+                )
+            )
+    if len({(bar.work.function, bar.work.vocab) for bar in found}) < len(REFERENCE_BARS):
+        raise CannotJudgeError("a bar is for nothing that was measured")
+    return found
 
 
-def measure(workload: Workload, rounds: int, seconds: float) -> Timing:
-    """Time both sides in turn, each with as many calls a round as the reference has time for."""
-    once = _median_us(workload.reference, 3)
-    calls = max(int(seconds * 1e6 / once), ROWS)
-    pairs = [
-        (_median_us(workload.reference, calls), _median_us(workload.port, calls) / workload.tokens)
-        for _ in range(rounds)
-    ]
-    ratios = [reference / port for reference, port in pairs]
-    return Timing(
-        workload.name,
-        workload.logits,
-        reference_us=statistics.median(reference for reference, _ in pairs),
-        port_us=statistics.median(port for _, port in pairs),
-        ratio=statistics.median(ratios),
-        lowest_ratio=min(ratios),
-        highest_ratio=max(ratios),
-        bar=BARS.get(workload.name),
+def benchmark(*, quick: bool, log: Console) -> Benchmark:
+    """Measure everything.
+
+    Raises:
+        CannotJudgeError: the extension is missing or stale, the crate of the benchmarks cannot be
+            built, or a side does not do its work.
+    """
+    load_extension()
+    before = schedule()
+    started, clock = datetime.now(UTC), time.monotonic()
+    threads = torch.get_num_threads()
+    log.print("in Rust: the floor and candle")
+    timings, bars = rust.timings(rust.run(*((5, 5, 1) if quick else (15, 20, 3))))
+    peers = [describe(sampler) for sampler in SAMPLERS]
+    here = {peer.name for peer in peers if not peer.missing}
+    samplers: list[Sampler] = [sampler for sampler in SAMPLERS if sampler.name in here]
+    budget = Budget(rounds=5, seconds=0.5) if quick else Budget(rounds=9, seconds=3.0)
+    measured = []
+    for workload in workloads(quick=quick):
+        log.print(f"from Python: {workload.work.words()}, {workload.work.logits} logits")
+        measured.append(compare(workload, samplers, threads, budget))
+    log.print("from Python: two cores")
+    alternated = cores.bars(list(CORES_WORKS), *((5, 0.05) if quick else (15, 0.1)))
+    return Benchmark(
+        schema=SCHEMA,
+        started=started.isoformat(timespec="seconds"),
+        seconds=round(time.monotonic() - clock, 1),
+        command="python -m benchmarks.side_by_side" + " --quick" * quick,
+        quick=quick,
+        capability=capability_here(),
+        threads=threads,
+        waited=waited(before, schedule()),
+        # The fixtures' hashes are of no use here.
+        provenance={name: it for name, it in provenance().items() if name != "fixtures"},
+        peers=(*peers, rust.peer()),
+        timings=(*measured, *timings),
+        bars=(*reference_bars(measured), *bars, *alternated),
     )
 
 
-def _median_us(side: Callable[[int], Call], calls: int) -> float:
-    times = []
-    for number in range(calls):
-        call = side(number)
-        start = time.perf_counter_ns()
-        call()
-        times.append(time.perf_counter_ns() - start)
-    return statistics.median(times) / 1e3
+def schedule() -> tuple[int, int] | None:
+    """Read for how long this thread has run, and has waited for a core, in ns; Linux says."""
+    try:
+        ran, delayed, _ = Path("/proc/thread-self/schedstat").read_text(encoding="ascii").split()
+    except (OSError, ValueError):
+        return None
+    return int(ran), int(delayed)
 
 
-def _state(generator: torch.Generator) -> bytes:
-    return generator.get_state().numpy().tobytes()
+def waited(before: tuple[int, int] | None, after: tuple[int, int] | None) -> float | None:
+    """Give the share of the time between, of what was run or waited, that was waited."""
+    if before is None or after is None:
+        return None
+    ran, delayed = (end - start for start, end in zip(before, after, strict=True))
+    return round(delayed / max(ran + delayed, 1), 4)
 
 
-def show(timings: list[Timing]) -> None:
-    """Print the table."""
-    table = Table(title="Microseconds a token, one thread")
-    table.add_column("function")
-    table.add_column("logits")
-    for heading in ("torch", "Rust", "ratio", "of the rounds", "bar"):
-        table.add_column(heading, justify="right")
-    for timing in timings:
-        table.add_row(
-            timing.name,
-            timing.logits,
-            f"{timing.reference_us:.1f}",
-            f"{timing.port_us:.1f}",
-            f"{timing.ratio:.1f}",
-            f"{timing.lowest_ratio:.1f} to {timing.highest_ratio:.1f}",
-            "" if timing.bar is None else f"{timing.bar:g}",
+def show(result: Benchmark, out: Console) -> None:
+    """Print every timing, every bar, and who is faster."""
+    for where, title in (("python", "Whole calls from Python"), ("rust", "Calls in Rust")):
+        timings = [timing for timing in result.timings if timing.where == where]
+        names = list(dict.fromkeys(side.name for timing in timings for side in timing.sides))
+        table = Table(title=f"{title}: microseconds a token of the port, times of the others")
+        table.add_column("call", no_wrap=True)
+        table.add_column("logits")
+        for heading in ("port", *names):
+            table.add_column(heading, justify="right")
+        for timing in timings:
+            sides = {side.name: f"{side.ratio.median:,.3g}" for side in timing.sides}
+            work = timing.work
+            table.add_row(
+                work.words().replace("`", ""),
+                work.logits,
+                f"{timing.us:.1f}",
+                *(sides.get(name, "") for name in names),
+            )
+        out.print(table)
+    for bar in result.bars:
+        out.print(
+            f"{'reached' if bar.reached else 'MISSED '} {bar.said()}".replace("`", ""),
+            soft_wrap=True,
         )
-    Console(highlight=False).print(table)
+    for sentence in (*faster_peers(result), *map(missing, result.peers), result.disturbed):
+        if sentence:
+            out.print(sentence.replace("`", ""), soft_wrap=True)
+
+
+def missing(peer: Peer) -> str:
+    """Say why a peer was not measured; empty if it was."""
+    return f"{peer.name} was not measured: {peer.missing}" if peer.missing else ""
 
 
 def main() -> int:
     """Measure, report and judge."""
-    parser = argparse.ArgumentParser(description="Times the port beside its reference.")
+    parser = argparse.ArgumentParser(description="Times the port beside its reference and peers.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the result")
-    parser.add_argument("--quick", action="store_true", help="some seconds instead of a minute")
+    parser.add_argument("--readme", action="store_true", help="write the README's table from it")
+    parser.add_argument("--quick", action="store_true", help="half a minute instead of three")
     arguments = parser.parse_args()
-    rounds, seconds = (5, 0.05) if arguments.quick else (15, 0.2)
-
-    torch.set_num_threads(1)
-    timings = []
+    if arguments.quick and arguments.readme:
+        parser.error("a quick run is not for the README")
     try:
-        load_extension()
-        for workload in workloads():
-            check(workload)
-            timings.append(measure(workload, rounds, seconds))
+        result = benchmark(quick=arguments.quick, log=Console(stderr=True, highlight=False))
+        show(result, Console(highlight=False, width=None if sys.stdout.isatty() else WIDE))
+        if arguments.json:
+            write_atomically(arguments.json, encoded(result))
+        if arguments.readme:
+            readme.rewrite(result)
     except CannotJudgeError as error:
         print(f"Nothing to time: {error}.", file=sys.stderr)
         return 2
-    show(timings)
-    if arguments.json:
-        result = {
-            "capability": capability_here(),
-            "threads": torch.get_num_threads(),
-            "rounds": rounds,
-            **provenance(),
-            "timings": timings,
-        }
-        content = msgspec.json.format(msgspec.json.encode(result), indent=2)
-        write_atomically(arguments.json, content + b"\n")
-    assert BARS.keys() <= {timing.name for timing in timings}, "a bar is for nothing measured"
-    missed = [timing for timing in timings if timing.bar and timing.ratio < timing.bar]
-    for timing in missed:
-        print(
-            f"{timing.name}, {timing.logits} logits: {timing.ratio:.1f} times the reference's "
-            f"speed is below the bar of {timing.bar:g}.",
-            file=sys.stderr,
-        )
-    return 1 if missed else 0
+    return 1 if result.missed else 0
 
 
 if __name__ == "__main__":

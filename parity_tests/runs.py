@@ -2,6 +2,18 @@
 
 import msgspec
 
+from sampler_parity.benchmark_file import (
+    ALL_THREADS,
+    ONE_THREAD,
+    Bar,
+    Benchmark,
+    Peer,
+    Ratio,
+    Side,
+    Timing,
+    Work,
+)
+from sampler_parity.benchmark_file import SCHEMA as BENCHMARK_SCHEMA
 from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
 from sampler_parity.verdict import Cause, Divergence, Verdict
 
@@ -98,4 +110,72 @@ def make_fault(*, killed: bool = True) -> Planted:
         caught=12,
         others={"rounding at probs": 3},
         killed=killed,
+    )
+
+
+WORK = Work("sample_logits", 8_193, 80, 0.95)
+BUILD = {
+    "versions": {"torch": "2.15.0"},
+    "machine": {"processor": "a processor, 2 logical cores"},
+    "sources": {"commit": "c0ffee"},
+    "extension": {"source_hash": "beef"},
+}
+
+
+def make_ratio(median: float) -> Ratio:
+    return Ratio(median=median, lowest=median / 2, highest=median * 2)
+
+
+def make_bar(median: float, bound: float, *, at_least: bool) -> Bar:
+    return Bar(
+        words="times something",
+        work=WORK,
+        where="python",
+        ratio=make_ratio(median),
+        bound=bound,
+        at_least=at_least,
+    )
+
+
+def make_benchmark(peer: float = 12.0, *bars: Bar, name: str = "a peer") -> Benchmark:
+    """Make one in which a peer takes so many times the port's time."""
+    sides = {ONE_THREAD: 60.0, ALL_THREADS: 55.0, name: peer}
+    return Benchmark(
+        schema=BENCHMARK_SCHEMA,
+        started="2026-11-23T12:54:00+00:00",
+        seconds=170.0,
+        command="python -m benchmarks.side_by_side",
+        quick=False,
+        capability="avx512",
+        threads=2,
+        waited=0.001,
+        provenance=BUILD,
+        peers=(
+            Peer(name=name, version="1.2", words="its sampler"),
+            Peer(name="candle", version="0.11", words="in Rust"),
+            Peer(name="another", version="", words="its sampler", missing="it was not built"),
+        ),
+        timings=(
+            Timing(
+                work=WORK,
+                where="python",
+                rounds=9,
+                us=7.25,
+                sides=tuple(
+                    Side(name=name, us=7.25 * times, ratio=make_ratio(times))
+                    for name, times in sides.items()
+                ),
+            ),
+            Timing(
+                work=WORK,
+                where="rust",
+                rounds=9,
+                us=6.5,
+                sides=(
+                    Side(name="twists alone", us=1.3, ratio=make_ratio(0.2)),
+                    Side(name="candle", us=65.0, ratio=make_ratio(10.0)),
+                ),
+            ),
+        ),
+        bars=bars or (make_bar(60, 40, at_least=True),),
     )

@@ -11,7 +11,14 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
+from parity_tests.runs import (
+    make_bar,
+    make_benchmark,
+    make_divergence,
+    make_fault,
+    make_run,
+    make_shard,
+)
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementation import registered
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
@@ -89,7 +96,9 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def equal() -> Run:
-    return make_run(make_shard(), status="holds", planted=(make_fault(),))
+    bars = (make_bar(60, 40, at_least=True), make_bar(2, 1.5, at_least=False))
+    run = make_run(make_shard(), status="holds", planted=(make_fault(),))
+    return msgspec.structs.replace(run, benchmark=make_benchmark(0.8, *bars))
 
 
 def many(number: int) -> Run:
@@ -102,7 +111,8 @@ def hostile() -> Run:
     name = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
     changes = {"case": name, "family": name, "replay": name, "parameters": {name: name}}
     found = [msgspec.structs.replace(one, **changes) for one in many(3).shards[0].divergences]
-    return make_run(make_shard(*found, divergent=3, name=name))
+    run = make_run(make_shard(*found, divergent=3, name=name))
+    return msgspec.structs.replace(run, benchmark=make_benchmark(name=name))
 
 
 def compared(name: str, folder: Path) -> Run:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from sampler_parity.benchmark_file import read_benchmark
 from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
@@ -26,7 +27,7 @@ from sampler_parity.manifest import FixtureError, write_atomically
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import page, write_report
 from sampler_parity.run import Request, run_gate
-from sampler_parity.run_file import Run, encoded, read_run
+from sampler_parity.run_file import Run, encoded, read_run, write_run
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
 from sampler_parity.waivers import load_waivers, waivers_here
@@ -105,6 +106,9 @@ def run(
     as_json: Annotated[
         bool, typer.Option("--json", help="The run as JSON on standard output, words on error.")
     ] = False,
+    benchmarks: Annotated[
+        Path | None, typer.Option(help="Show the speeds that `make bench` stored in this file.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write a summary in Markdown to this file.")
@@ -121,6 +125,7 @@ def run(
         folder=folder,
         limits=Limits(seconds=time_limit, memory=int(memory_limit * GIB)),
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
+        benchmark=None if benchmarks is None else read_benchmark(benchmarks),
     )
     try:
         result = run_gate(request) if quiet else _with_progress(request)
@@ -140,9 +145,18 @@ def run(
 
 
 @app.command()
-def report(folder: Annotated[Path, typer.Argument(help="A stored run's folder.")]) -> None:
+def report(
+    folder: Annotated[Path, typer.Argument(help="A stored run's folder.")],
+    benchmarks: Annotated[
+        Path | None, typer.Option(help="Store the speeds of this file in the run, and show them.")
+    ] = None,
+) -> None:
     """Write the HTML report again from a stored run."""
-    out.print(f"report: {write_report(read_run(folder), folder)}", soft_wrap=True)
+    stored = read_run(folder)
+    if benchmarks is not None:
+        stored = msgspec.structs.replace(stored, benchmark=read_benchmark(benchmarks))
+        write_run(folder, stored)
+    out.print(f"report: {write_report(stored, folder)}", soft_wrap=True)
 
 
 @app.command()

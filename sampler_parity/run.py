@@ -18,6 +18,7 @@ from typing import IO
 
 import msgspec
 
+from sampler_parity.benchmark_file import Benchmark
 from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import check_fixtures
@@ -63,6 +64,7 @@ class Request:
         limits: what a candidate may use.
         waivers: the divergences that are accepted.
         today: the day on which waivers have expired or not.
+        benchmark: what the report shows of speed; nothing is judged by it.
     """
 
     profile: str = "quick"
@@ -75,6 +77,7 @@ class Request:
     limits: Limits = field(default_factory=Limits)
     waivers: tuple[Waiver, ...] = ()
     today: date = field(default_factory=lambda: datetime.now(UTC).date())
+    benchmark: Benchmark | None = None
 
     @property
     def whole(self) -> bool:
@@ -146,6 +149,7 @@ def _conclude(request: Request, found: Found, started: datetime, seconds: float)
         correct=found.correct,
         waivers=found.waivers,
         statistics=found.statistics,
+        benchmark=request.benchmark,
     )
 
 

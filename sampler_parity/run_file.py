@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from sampler_parity.benchmark_file import Benchmark
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import About
 from sampler_parity.manifest import write_atomically
@@ -200,6 +201,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
         statistics: what each implementation's frequencies say.
+        benchmark: how fast the port was measured to be, if that was given.
     """
 
     schema: int
@@ -217,6 +219,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     correct: tuple[Correct, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
     statistics: tuple[StatisticsResult, ...] = ()
+    benchmark: Benchmark | None = None
 
 
 def write_run(folder: Path, run: Run) -> Path:

@@ -27,6 +27,7 @@ from sampler_parity.report.matrices import (
     matrices,
     used_stages,
 )
+from sampler_parity.report.speed import SpeedView, speed
 from sampler_parity.report.statistics_view import FrequenciesView, frequencies
 from sampler_parity.report.words import (
     STAGES,
@@ -120,6 +121,7 @@ class Report:
     kills: Kills | None
     also: tuple[Sentence, ...]
     findings: tuple[Finding, ...]
+    speed: SpeedView | None
     waivers: tuple[WaiverView, ...]
     started: str
     started_words: str
@@ -163,6 +165,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
             if floor is None or not finding.startswith("Torch differs from torch ")
         ),
         findings=findings(),
+        speed=speed(run),
         waivers=waiver_views(run),
         started=run.started,
         started_words=started,
