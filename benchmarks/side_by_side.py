@@ -95,17 +95,17 @@ def benchmark(*, quick: bool, log: Console) -> Benchmark:
     started, clock = datetime.now(UTC), time.monotonic()
     threads = torch.get_num_threads()
     log.print("in Rust: the floor and candle")
-    timings, bars = rust.timings(rust.run(*((5, 5, 1) if quick else (15, 20, 3))))
+    timings, bars = rust.timings(rust.run(*((3, 5, 1) if quick else (15, 20, 3))))
     peers = [describe(sampler) for sampler in SAMPLERS]
     here = {peer.name for peer in peers if not peer.missing}
     samplers: list[Sampler] = [sampler for sampler in SAMPLERS if sampler.name in here]
-    budget = Budget(rounds=5, seconds=0.5) if quick else Budget(rounds=9, seconds=3.0)
+    budget = Budget(rounds=5, seconds=0.4) if quick else Budget(rounds=9, seconds=3.0)
     measured = []
     for workload in workloads(quick=quick):
         log.print(f"from Python: {workload.work.words()}, {workload.work.logits} logits")
         measured.append(compare(workload, samplers, threads, budget))
     log.print("from Python: two cores")
-    alternated = cores.bars(list(CORES_WORKS), *((5, 0.05) if quick else (15, 0.1)))
+    alternated = cores.bars(list(CORES_WORKS), *((5, 0.03) if quick else (15, 0.1)))
     return Benchmark(
         schema=SCHEMA,
         started=started.isoformat(timespec="seconds"),

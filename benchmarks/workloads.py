@@ -19,7 +19,7 @@ from sampler_parity.errors import CannotJudgeError
 
 BATCHES = (1, 8, 64)
 VOCABULARIES = (32_000, 49_152, 65_536, 128_256, 151_936)
-CHECKED = 32
+CHECKED = 16
 DRAWN = 256
 PORT = "port"
 

@@ -1,6 +1,7 @@
 """A stored benchmark is shown as what it is: where and when, missed bars, faster peers, its age."""
 
 import re
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -21,6 +22,7 @@ from sampler_parity.benchmark_file import (
 from sampler_parity.cli import app
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.report import render
+from sampler_parity.run import Found, Request, _conclude
 from sampler_parity.run_file import Run, read_run, write_run
 
 
@@ -171,6 +173,13 @@ def test_the_report_stores_the_benchmark_in_the_run(tmp_path: Path) -> None:
     path.unlink()
     assert CliRunner().invoke(app, ["report", str(folder)]).exit_code == 0
     assert (folder / "index.html").read_bytes() == page
+
+
+def test_a_run_keeps_the_benchmark_that_it_was_given() -> None:
+    request = Request(benchmark=make_benchmark())
+    run = _conclude(request, Found(), datetime.now(UTC), 1.0)
+    assert run.benchmark == make_benchmark()
+    assert run.status == "unjudged"
 
 
 @pytest.mark.parametrize("command", ["run", "report"])
