@@ -12,7 +12,7 @@ from sampler_parity.errors import CannotJudgeError
 
 SCHEMA: Final = 1
 MOST_BYTES = 4 << 20
-"""A benchmark has some ten thousand bytes."""
+"""A benchmark has less than a hundred thousand."""
 
 QUIET = 0.02
 """A machine with nothing else to do lets a process wait for less than this share of its time."""
@@ -138,8 +138,8 @@ class Bar(msgspec.Struct, frozen=True, kw_only=True):
         """Say what was measured and what had to be."""
         ratio, side = self.ratio, "at least" if self.at_least else "at most"
         return (
-            f"{self.work.words()}, {self.work.logits} logits: {ratio.median:.2f} {self.words} "
-            f"({ratio.lowest:.2f} to {ratio.highest:.2f}), where {side} {self.bound:g} is asked for"
+            f"{self.work.words()}, {self.work.logits} logits: {ratio.median:.4g} {self.words} "
+            f"({ratio.lowest:.4g} to {ratio.highest:.4g}), where {side} {self.bound:g} is asked for"
         )
 
 
