@@ -114,7 +114,8 @@ def _caption(benchmark: Benchmark) -> list[str]:
         "microseconds a token, and how many times as long the others take. Sides are timed in "
         "turn, a ratio is taken within a round, and medians of the rounds are shown. Only the "
         f"ratios travel. torch {torch}, all threads: {benchmark.threads}. Peers: {versions}; "
-        f"candle is timed in Rust beside the port in Rust, on Gaussian logits. {benchmark.disturbed}",
+        "candle is timed in Rust beside the port in Rust, on Gaussian logits. "
+        f"{benchmark.disturbed}",
         width=100,
         break_long_words=False,
         break_on_hyphens=False,

@@ -75,8 +75,8 @@ def peer(lock: Path = CRATE / "Cargo.lock") -> Peer:
     return Peer(
         name=CANDLE,
         version=version,
-        words="LogitsProcessor of candle-transformers, in Rust, beside the port in Rust, on one thread: "
-        "temperature, softmax, top-k, top-p of the whole row",
+        words="LogitsProcessor of candle-transformers, in Rust, beside the port in Rust, on one "
+        "thread: temperature, softmax, top-k, top-p of the whole row",
     )
 
 
