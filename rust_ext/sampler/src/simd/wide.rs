@@ -17,6 +17,8 @@ pub(crate) trait Wide: Copy {
     fn store(self, x: Self::Floats) -> [f32; LANES];
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a` where it is greater than `b`, and `b` elsewhere, so where either is NaN.
+    fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `x` where it is at least `least`, zero elsewhere; `least` is not NaN.
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
     /// One bit a lane: whether `x` is at least `least`.
@@ -59,6 +61,13 @@ impl Wide for Portable {
     fn mul(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a *= b;
+        }
+        a
+    }
+
+    fn max(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = if *a > b { *a } else { b };
         }
         a
     }
@@ -147,6 +156,11 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn max(self, a: __m512, b: __m512) -> __m512 {
+            self.avx512f._mm512_max_ps(a, b)
+        }
+
+        #[inline(always)]
         fn or_zero(self, x: __m512, least: __m512) -> __m512 {
             let kept = self.avx512f._mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, least);
             self.avx512f._mm512_maskz_mov_ps(kept, x)
@@ -210,6 +224,11 @@ mod x86 {
         #[inline(always)]
         fn mul(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
             [self.avx._mm256_mul_ps(a, c), self.avx._mm256_mul_ps(b, d)]
+        }
+
+        #[inline(always)]
+        fn max(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
+            [self.avx._mm256_max_ps(a, c), self.avx._mm256_max_ps(b, d)]
         }
 
         #[inline(always)]

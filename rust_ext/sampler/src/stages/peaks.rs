@@ -1,9 +1,8 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
 use crate::simd::kernel;
+use crate::simd::wide::{LANES, Wide};
 
-/// Lanes that maxima are kept in.
-pub(crate) const LANES: usize = 16;
 /// Logits whose maxima are kept together, one a lane.
 pub(crate) const GROUP: usize = 16 * LANES;
 
@@ -14,44 +13,42 @@ const NONE: Peaks = [f32::NEG_INFINITY; LANES];
 
 kernel! {
     /// Lists the maxima of every group of a row and returns the largest; a NaN counts as nothing.
-    pub(crate) fn peaks<'a>(row: &'a [f32], peaks: &'a mut Vec<Peaks>) -> f32 {
+    pub(crate) fn peaks<'a>(wide; row: &'a [f32], peaks: &'a mut Vec<Peaks>) -> f32 {
         let (blocks, tail) = row.as_chunks::<LANES>();
         peaks.clear();
-        let mut all = NONE;
+        let mut all = wide.splat(f32::NEG_INFINITY);
         for group in blocks.chunks(GROUP / LANES) {
-            let group = highest(group);
-            all = higher(all, &group);
-            peaks.push(group);
+            let group = highest(wide, group);
+            all = wide.max(group, all);
+            peaks.push(wide.store(group));
         }
         if !tail.is_empty() {
             let mut last = NONE;
-            for (lane, x) in last.iter_mut().zip(tail) {
-                *lane = if *x > *lane { *x } else { *lane };
-            }
-            all = higher(all, &last);
+            last[..tail.len()].copy_from_slice(tail);
+            let last = wide.max(wide.load(&last), wide.load(&NONE));
+            all = wide.max(last, all);
             if (blocks.len() * LANES).is_multiple_of(GROUP) {
-                peaks.push(last);
+                peaks.push(wide.store(last));
             } else if let Some(group) = peaks.last_mut() {
-                *group = higher(*group, &last);
+                *group = wide.store(wide.max(last, wide.load(group)));
             }
         }
+        let all = wide.store(all);
         all.into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
     }
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
+/// The maxima of some blocks, lane by lane.
+#[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn higher(mut a: Peaks, b: &Peaks) -> Peaks {
-    for (lane, x) in a.iter_mut().zip(b) {
-        *lane = if *x > *lane { *x } else { *lane };
+fn highest<W: Wide>(wide: W, blocks: &[Peaks]) -> W::Floats {
+    // Two maxima that take turns need not wait for each other.
+    let mut maxima = [wide.load(&NONE); 2];
+    for block in blocks {
+        let [now, later] = maxima;
+        maxima = [later, wide.max(wide.load(block), now)];
     }
-    a
-}
-
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn highest(blocks: &[Peaks]) -> Peaks {
-    blocks.iter().fold(NONE, higher)
+    wide.max(maxima[0], maxima[1])
 }
 
 /// A value that at least `k` of the row's logits reach, close to the k-th largest of the maxima.
@@ -100,15 +97,17 @@ fn bisect(peaks: &[Peaks], k: usize, max: f32, reach: f32) -> Option<f32> {
 }
 
 kernel! {
-    fn count_at_least<'a>(peaks: &'a [Peaks], least: f32) -> usize {
-        peaks.as_flattened().iter().map(|x| u32::from(*x >= least)).sum::<u32>() as usize
+    fn count_at_least<'a>(wide; peaks: &'a [Peaks], least: f32) -> usize {
+        let leasts = wide.splat(least);
+        let counts = peaks.iter().map(|peaks| wide.at_least(wide.load(peaks), leasts).count_ones());
+        counts.sum::<u32>() as usize
     }
 }
 
 kernel! {
-    fn highest_of_each<'a>(peaks: &'a [Peaks], coarse: &'a mut Vec<Peaks>) -> () {
+    fn highest_of_each<'a>(wide; peaks: &'a [Peaks], coarse: &'a mut Vec<Peaks>) -> () {
         coarse.clear();
-        coarse.extend(peaks.chunks(LANES).map(highest));
+        coarse.extend(peaks.chunks(LANES).map(|peaks| wide.store(highest(wide, peaks))));
     }
 }
 

@@ -20,6 +20,16 @@ const REACH: f32 = 60.0;
 /// this margin leaves two thirds of it or more.
 const MARGIN: f32 = 1.0 / 32_768.0;
 
+/// Logits that are looked at together, one a bit.
+const WORD: usize = u64::BITS as usize;
+
+/// The first of some logits, and which of them are listed.
+#[derive(Debug, Clone, Copy, Default)]
+struct Word {
+    first: u32,
+    lanes: u64,
+}
+
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Outcome {
@@ -36,6 +46,7 @@ pub(crate) enum Outcome {
 pub(crate) struct Shortlist {
     peaks: Vec<Peaks>,
     coarse: Vec<Peaks>,
+    words: Vec<Word>,
     values: Vec<f32>,
     padded: Vec<[f32; BLOCK]>,
     /// The kept tokens with their probabilities, ascending by token.
@@ -52,7 +63,7 @@ impl Shortlist {
 
     /// Lists the tokens whose probability is at least the `k`-th largest.
     pub(crate) fn take(&mut self, logits: &[f32], k: usize, capability: Capability) -> Outcome {
-        let Self { peaks: all, coarse, values, padded, kept, sorted } = self;
+        let Self { peaks: all, coarse, words, values, padded, kept, sorted } = self;
         let max = peaks(logits, all);
         let sum = exp_sum(logits, max, capability);
         if sum.is_nan() {
@@ -62,7 +73,7 @@ impl Shortlist {
             return Outcome::Unsuitable;
         };
         kept.clear();
-        list_in_groups(logits, all, bound - MARGIN, kept);
+        list_in_groups(logits, all, bound - MARGIN, words, kept);
         // Logits that are mostly equal.
         if kept.len() > 4 * k + GROUP {
             return Outcome::Unsuitable;
@@ -87,14 +98,41 @@ impl Shortlist {
 kernel! {
     /// Lists the tokens whose logit is at least `least`, passing over the groups without any.
     fn list_in_groups<'a>(
-        wide; logits: &'a [f32], peaks: &'a [Peaks], least: f32, listed: &'a mut Vec<Survivor>,
+        wide;
+        logits: &'a [f32],
+        peaks: &'a [Peaks],
+        least: f32,
+        words: &'a mut Vec<Word>,
+        listed: &'a mut Vec<Survivor>,
     ) -> () {
         let leasts = wide.splat(least);
-        for ((first, group), peaks) in (0..).step_by(GROUP).zip(logits.chunks(GROUP)).zip(peaks) {
-            if wide.at_least(wide.load(peaks), leasts) != 0 {
-                extend_at_least(wide, group, first, least, listed);
+        let (wholes, rest) = logits.as_chunks::<WORD>();
+        words.resize(wholes.len() + 1, Word::default());
+        let mut count = 0;
+        let groups = wholes.chunks(GROUP / WORD).zip(peaks);
+        for (first, (group, peaks)) in (0..).step_by(GROUP).zip(groups) {
+            if wide.at_least(wide.load(peaks), leasts) == 0 {
+                continue;
+            }
+            // Which words have any cannot be predicted: those that do are listed without a branch.
+            for (first, word) in (first..).step_by(WORD).zip(group) {
+                let lanes = word.as_chunks().0.iter().rev().fold(0, |lanes, block| {
+                    lanes << BLOCK | u64::from(wide.at_least(wide.load(block), leasts))
+                });
+                words[count] = Word { first, lanes };
+                count += usize::from(lanes != 0);
             }
         }
+        for &Word { first, mut lanes } in &words[..count] {
+            while lanes != 0 {
+                let token = first + lanes.trailing_zeros();
+                listed.push(Survivor { token, probability: logits[token as usize] });
+                lanes &= lanes - 1;
+            }
+        }
+        #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
+        let first = (logits.len() - rest.len()) as u32;
+        extend_at_least(wide, rest, first, least, listed);
     }
 }
 
