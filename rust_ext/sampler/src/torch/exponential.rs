@@ -1,6 +1,6 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::{Generator, MOST_OUTPUTS, Output, least_uniform, uniform, upper_bits};
+use super::generator::{Generator, MOST_OUTPUTS, Output, UPPER_RANGE, uniform, upper_bits};
 use crate::planted;
 use crate::simd::kernel;
 use crate::stages::keep::BLOCK;
@@ -36,6 +36,11 @@ const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
 impl Race {
     fn new() -> Self {
         Self { best: 0, largest: -1.0, not_a_number: None }
+    }
+
+    /// A token whose probability is at most this times the upper bits of its uniform cannot win.
+    fn bound(&self) -> f64 {
+        f64::from(self.largest) * (SLACK / UPPER_RANGE)
     }
 
     fn enter(&mut self, token: usize, probability: f32, uniform: f64) {
@@ -85,20 +90,20 @@ pub(crate) fn multinomial(
             position += 1;
             continue;
         };
-        let here = survivors
-            .as_slice()
-            .iter()
-            .take_while(|s| (s.token as usize) < position + outputs.len());
+        let left = survivors.as_slice();
         let mut count = 0;
-        for &Survivor { token, probability } in here {
+        let mut bound = race.bound();
+        while let Some(&Survivor { token, probability }) = left.get(count)
+            && let Some(output) = outputs.get(token as usize - position)
+        {
             count += 1;
-            let output = outputs[token as usize - position];
             // The first word has the upper bits of the uniform: mostly, they decide.
-            if f64::from(probability) > f64::from(race.largest) * least_uniform(output) * SLACK {
-                race.enter(token as usize, probability, uniform(output));
+            if f64::from(probability) > bound * f64::from(upper_bits(*output)) {
+                race.enter(token as usize, probability, uniform(*output));
+                bound = race.bound();
             }
         }
-        survivors = survivors.as_slice()[count..].iter();
+        survivors = left[count..].iter();
         position += outputs.len();
     }
     race.winner()
@@ -143,14 +148,12 @@ impl Crowd<'_> {
             while at < here.len() {
                 // The words of 21 bits are compared as integers; the roundings are within 2^-20.
                 #[allow(clippy::cast_possible_truncation)] // A bound.
-                let bound = (f64::from(race.largest * sum) * SLACK * SLACK / 2_097_152.0) as f32;
+                let bound = (race.bound() * f64::from(sum) * SLACK) as f32;
                 at += contender(&here[at..], &upper[at..], bound);
                 let end = here.len().min(at + BLOCK);
-                for (token, (p, output)) in
-                    (position + at..).zip(here[at..end].iter().zip(&outputs[at..end]))
-                {
-                    if *p >= least {
-                        race.enter(token, p / sum, uniform(*output));
+                for at in at..end {
+                    if here[at] >= least && here[at] > upper[at] * bound {
+                        race.enter(position + at, here[at] / sum, uniform(outputs[at]));
                     }
                 }
                 at = end;

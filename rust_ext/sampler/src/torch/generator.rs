@@ -282,11 +282,8 @@ pub(crate) fn uniform([first, second]: Output) -> f64 {
     fraction * (f64::EPSILON / 2.0)
 }
 
-/// The uniform of an output without its 32 lower bits.
-#[inline]
-pub(crate) fn least_uniform(output: Output) -> f64 {
-    f64::from(upper_bits(output)) / 2_097_152.0
-}
+/// What [`upper_bits`] are a share of.
+pub(crate) const UPPER_RANGE: f64 = 2_097_152.0;
 
 /// The 21 upper bits of an output's uniform, as an integer.
 #[allow(clippy::inline_always)] // Part of a kernel.
