@@ -23,6 +23,8 @@ pub(crate) trait Wide: Copy {
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
     /// One bit a lane: whether `x` is at least `least`.
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32;
+    /// One bit a lane: whether `a` is greater than `b`.
+    fn greater(self, a: Self::Floats, b: Self::Floats) -> u32;
     /// Moves the lanes that have a bit in `lanes` to the front; what follows them is anything.
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES];
 
@@ -84,6 +86,10 @@ impl Wide for Portable {
         lanes.fold(0, |lanes, (x, least)| lanes << 1 | u32::from(x >= least))
     }
 
+    fn greater(self, a: Self::Floats, b: Self::Floats) -> u32 {
+        a.iter().zip(&b).rev().fold(0, |lanes, (a, b)| lanes << 1 | u32::from(a > b))
+    }
+
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES] {
         gather_in_turn(x, lanes)
     }
@@ -118,7 +124,7 @@ fn gather_in_turn(x: [f32; LANES], mut lanes: u32) -> [f32; LANES] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _CMP_GE_OQ};
+    use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _CMP_GE_OQ, _CMP_GT_OQ};
 
     use pulp::cast;
     use pulp::x86::{V3, V4};
@@ -169,6 +175,11 @@ mod x86 {
         #[inline(always)]
         fn at_least(self, x: __m512, least: __m512) -> u32 {
             self.avx512f._mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, least).into()
+        }
+
+        #[inline(always)]
+        fn greater(self, a: __m512, b: __m512) -> u32 {
+            self.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b).into()
         }
 
         #[inline(always)]
@@ -241,9 +252,20 @@ mod x86 {
 
         #[inline(always)]
         fn at_least(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> u32 {
-            let low = self.avx._mm256_movemask_ps(self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(a, c));
-            let high = self.avx._mm256_movemask_ps(self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(b, d));
-            low.cast_unsigned() | high.cast_unsigned() << (LANES / 2)
+            lanes_of(
+                self,
+                self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(a, c),
+                self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(b, d),
+            )
+        }
+
+        #[inline(always)]
+        fn greater(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> u32 {
+            lanes_of(
+                self,
+                self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a, c),
+                self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(b, d),
+            )
         }
 
         #[inline(always)]
@@ -269,5 +291,13 @@ mod x86 {
         fn total(self, sums: [__m256d; 4]) -> f64 {
             cast::<_, [f64; LANES]>(sums).iter().sum()
         }
+    }
+
+    /// One bit a lane of two comparisons.
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn lanes_of(simd: V3, low: __m256, high: __m256) -> u32 {
+        let (low, high) = (simd.avx._mm256_movemask_ps(low), simd.avx._mm256_movemask_ps(high));
+        low.cast_unsigned() | high.cast_unsigned() << (LANES / 2)
     }
 }

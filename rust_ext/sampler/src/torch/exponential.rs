@@ -1,8 +1,9 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::{Generator, MOST_OUTPUTS, Output, UPPER_RANGE, uniform, upper_bits};
+use super::generator::{Generator, Output, UPPER_RANGE, uniform, upper_bits};
 use crate::planted;
 use crate::simd::kernel;
+use crate::simd::wide::Wide;
 use crate::stages::keep::BLOCK;
 
 /// A token that can be drawn, and its renormalised probability.
@@ -128,7 +129,6 @@ impl Crowd<'_> {
     pub(crate) fn multinomial(&self, generator: &mut Generator) -> usize {
         let &Self { probs, least, sum } = self;
         let mut race = Race::new();
-        let mut upper = [0.0; MOST_OUTPUTS];
         let mut position = 0;
         while position < probs.len() {
             let Some(outputs) = generator.outputs(probs.len() - position) else {
@@ -142,17 +142,15 @@ impl Crowd<'_> {
                 continue;
             };
             let here = &probs[position..position + outputs.len()];
-            let upper = &mut upper[..outputs.len()];
-            all_upper_bits(outputs, upper);
             let mut at = 0;
             while at < here.len() {
                 // The words of 21 bits are compared as integers; the roundings are within 2^-20.
                 #[allow(clippy::cast_possible_truncation)] // A bound.
                 let bound = (race.bound() * f64::from(sum) * SLACK) as f32;
-                at += contender(&here[at..], &upper[at..], bound);
+                at += contender(&here[at..], &outputs[at..], bound);
                 let end = here.len().min(at + BLOCK);
                 for at in at..end {
-                    if here[at] >= least && here[at] > upper[at] * bound {
+                    if here[at] >= least && here[at] > upper_bits(outputs[at]) * bound {
                         race.enter(position + at, here[at] / sum, uniform(outputs[at]));
                     }
                 }
@@ -165,28 +163,20 @@ impl Crowd<'_> {
 }
 
 kernel! {
-    fn all_upper_bits<'a>(outputs: &'a [Output], upper: &'a mut [f32]) -> () {
-        for (upper, output) in upper.iter_mut().zip(outputs) {
-            *upper = upper_bits(*output);
-        }
-    }
-}
-
-kernel! {
     /// Where the first block begins that holds a token whose p / u may exceed `bound` times 2^21;
     /// the length if there is none.
-    fn contender<'a>(probs: &'a [f32], upper: &'a [f32], bound: f32) -> usize {
-        let (blocks, tail) = probs.as_chunks::<BLOCK>();
-        for (at, (block, upper)) in blocks.iter().zip(upper.as_chunks().0).enumerate() {
-            if any_contends(block, upper, bound) {
+    fn contender<'a>(wide; probs: &'a [f32], outputs: &'a [Output], bound: f32) -> usize {
+        let bounds = wide.splat(bound);
+        let (blocks, tail) = probs.as_chunks();
+        for (at, (block, outputs)) in blocks.iter().zip(outputs.as_chunks().0).enumerate() {
+            if contends(wide, block, outputs, bounds) {
                 return at * BLOCK;
             }
         }
         // The last block overlaps the one before it: to look twice at a token changes nothing.
-        match (probs.last_chunk(), upper.last_chunk()) {
-            (Some(block), Some(upper)) if !tail.is_empty() => {
-                let contends = any_contends(block, upper, bound);
-                probs.len() - if contends { BLOCK } else { 0 }
+        match (probs.last_chunk(), outputs.last_chunk()) {
+            (Some(block), Some(outputs)) if !tail.is_empty() => {
+                probs.len() - if contends(wide, block, outputs, bounds) { BLOCK } else { 0 }
             }
             _ => probs.len() - tail.len(),
         }
@@ -195,9 +185,17 @@ kernel! {
 
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn any_contends(block: &[f32; BLOCK], upper: &[f32; BLOCK], bound: f32) -> bool {
-    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
-    block.iter().zip(upper).fold(false, |any, (p, upper)| any | (*p > upper * bound))
+fn contends<W: Wide>(
+    wide: W,
+    probs: &[f32; BLOCK],
+    outputs: &[Output; BLOCK],
+    bounds: W::Floats,
+) -> bool {
+    let mut upper = [0.0; BLOCK];
+    for (upper, output) in upper.iter_mut().zip(outputs) {
+        *upper = upper_bits(*output);
+    }
+    wide.greater(wide.load(probs), wide.mul(wide.load(&upper), bounds)) != 0
 }
 
 /// [`multinomial`], taking each uniform in turn.

@@ -267,9 +267,6 @@ impl Generator {
     }
 }
 
-/// The most that [`Generator::outputs`] gives at once.
-pub(crate) const MOST_OUTPUTS: usize = N / 2;
-
 /// The words of a 64-bit output, before tempering.
 pub(crate) type Output = [u32; 2];
 
