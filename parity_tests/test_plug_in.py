@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from sampler_parity.extension import REPOSITORY
 from sampler_parity.implementation import ENTRY_POINTS, About, load_implementation, registered
+from sampler_parity.installation import REPOSITORY
 from sampler_parity.plug_in import PlugIn
 from sampler_parity.run import Request, run_gate
 from sampler_parity.run_file import Shard

@@ -22,6 +22,7 @@ from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import conclude, summarise
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import registered
+from sampler_parity.installation import has_sources
 from sampler_parity.isolated import Limits
 from sampler_parity.manifest import FixtureError, write_atomically
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
@@ -268,6 +269,8 @@ def record(
     folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
 ) -> None:
     """Record the fixtures anew: a model's logits (extra `record`), torch's traces, cases."""
+    if folder == FIXTURES and not has_sources():
+        raise CannotJudgeError("an installed package's fixtures stay as they are: name an --out")
     try:
         if what in (Recordable.logits, Recordable.everything):
             out.print(record_logits(folder), soft_wrap=True)

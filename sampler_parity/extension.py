@@ -1,13 +1,16 @@
-"""Whether the compiled extension is there, and built from the sources beside it."""
+"""Whether the compiled extension is there, and is the one that belongs to this package."""
 
 import hashlib
 import importlib
+import importlib.metadata
 from pathlib import Path
 from types import ModuleType
 
-from sampler_parity.errors import CannotJudgeError
+from packaging.version import Version
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+from sampler_parity.errors import CannotJudgeError
+from sampler_parity.installation import DISTRIBUTION, REPOSITORY, has_sources, how_to_build
+
 SOURCES = (
     "Cargo.lock",
     "Cargo.toml",
@@ -19,12 +22,10 @@ SOURCES = (
 )
 """What the extension's code depends on; ``rust_ext/build.rs`` hashes the same."""
 
-BUILD = "build it with `make build` (or `pip install -e .`)"
-
 
 def source_hash(root: Path = REPOSITORY) -> str | None:
     """Hash the Rust sources as the build script does; ``None`` where there is no checkout."""
-    if not (root / "rust_ext" / "build.rs").is_file():
+    if not has_sources(root):
         return None
     files: list[Path] = []
     for source in SOURCES:
@@ -41,19 +42,29 @@ def load_extension(root: Path = REPOSITORY) -> ModuleType:
     """Import ``rust_ext``.
 
     Raises:
-        CannotJudgeError: it is not compiled, or not from the sources in ``root``.
+        CannotJudgeError: it is not compiled, or not from the sources in ``root``; where those are
+            not, it is of another version than this package.
     """
+    mend = how_to_build(root)
     try:
         extension = importlib.import_module("rust_ext")
         build = extension.build_info()
     except (ImportError, AttributeError) as error:
         # A checkout's rust_ext folder imports as an empty namespace package.
-        raise CannotJudgeError(f"the extension rust_ext is not compiled here: {BUILD}") from error
+        raise CannotJudgeError(f"the extension rust_ext is not compiled here: {mend}") from error
     expected = source_hash(root)
     if expected is not None and build["source_hash"] != expected:
         raise CannotJudgeError(
-            "the extension rust_ext is stale: its sources have changed since it was built; " + BUILD
+            "the extension rust_ext is stale: its sources have changed since it was built; " + mend
         )
+    if expected is None:
+        version = importlib.metadata.version(DISTRIBUTION)
+        # Cargo writes a pre-release otherwise than Python does.
+        if Version(build["version"]) != Version(version):
+            raise CannotJudgeError(
+                f"the extension rust_ext is of version {build['version']}, and {DISTRIBUTION} of "
+                f"{version}: {mend}"
+            )
     if build["profile"] != "release":
-        raise CannotJudgeError(f"the extension rust_ext is a {build['profile']} build: {BUILD}")
+        raise CannotJudgeError(f"the extension rust_ext is a {build['profile']} build: {mend}")
     return extension

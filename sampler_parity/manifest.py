@@ -15,6 +15,8 @@ from typing import TypedDict, cast
 import msgspec
 from safetensors import SafetensorError, deserialize
 
+from sampler_parity.installation import how_to_restore
+
 __all__ = [
     "MANIFEST_NAME",
     "SCHEMA",
@@ -37,7 +39,7 @@ MANIFEST_NAME = "manifest.json"
 SCHEMA = 1
 """The version of the manifest's format that this code reads and writes."""
 
-_RESTORE = "restore it with `git checkout -- fixtures`"
+_RESTORE = how_to_restore()
 
 
 class FixtureError(Exception):

@@ -4,14 +4,13 @@ import hashlib
 import importlib
 import importlib.metadata
 import platform
-import subprocess
 from pathlib import Path
 
 from sampler_parity.cases.fixtures import FIXTURES
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import DISTRIBUTION, commit
 from sampler_parity.manifest import load_manifest
 
-PACKAGES = ("sampler-parity", "torch", "numpy", "safetensors", "msgspec")
+PACKAGES = (DISTRIBUTION, "torch", "numpy", "safetensors", "msgspec")
 
 
 def provenance() -> dict[str, dict[str, str]]:
@@ -26,7 +25,7 @@ def provenance() -> dict[str, dict[str, str]]:
             "system": f"{platform.system()} {platform.machine()}",
             "processor": _processor(),
         },
-        "sources": {"commit": _commit()},
+        "sources": {"commit": commit()},
         "fixtures": _fixtures(),
     }
     build = importlib.import_module("rust_ext").build_info()
@@ -41,18 +40,6 @@ def _processor() -> str:
         return platform.processor() or "unknown"
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0]}, {len(names)} logical cores" if names else "unknown"
-
-
-def _commit() -> str:
-    def git(*arguments: str) -> str:
-        command = ["git", "-C", str(REPOSITORY), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
-
-    try:
-        changed = " with uncommitted changes" if git("status", "--porcelain") else ""
-        return git("rev-parse", "HEAD") + changed
-    except (OSError, subprocess.CalledProcessError):
-        return "not a git checkout"
 
 
 def _fixtures() -> dict[str, str]:

@@ -32,6 +32,7 @@ from sampler_parity.case import CAPABILITIES
 from sampler_parity.case_file import save_case
 from sampler_parity.cases.draws import round_bf16
 from sampler_parity.cases.plan import case_of
+from sampler_parity.installation import how_to_restore
 from sampler_parity.manifest import (
     MANIFEST_NAME,
     FileEntry,
@@ -447,8 +448,7 @@ def _require_logits(folder: Path) -> None:
             verify_file(folder, entry)
             return
     raise FixtureError(
-        f"{LOGITS_PATH} is not recorded yet: run `{_LOGITS_COMMAND}` first, "
-        "or restore it with `git checkout -- fixtures`"
+        f"{LOGITS_PATH} is not recorded yet: run `{_LOGITS_COMMAND}` first, or {how_to_restore()}"
     )
 
 

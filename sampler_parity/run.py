@@ -25,7 +25,8 @@ from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import PROFILES, planned
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
-from sampler_parity.faults.port import build_instrumented, has_sources
+from sampler_parity.faults.port import build_instrumented
+from sampler_parity.installation import has_sources
 from sampler_parity.isolated import Limits, command_of
 from sampler_parity.noise import sentences
 from sampler_parity.orders import Message, Order, Result

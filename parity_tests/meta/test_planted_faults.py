@@ -12,13 +12,13 @@ import pytest
 from parity_tests.meta import faulty
 from parity_tests.meta.test_fails_closed import found, planted, shards
 from sampler_parity.cli import main
-from sampler_parity.extension import REPOSITORY
 from sampler_parity.faults import kill, port
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.plain import Plain
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.installation import REPOSITORY
 from sampler_parity.run import Request, judge
 from sampler_parity.run_file import Run, read_run
 from sampler_parity.verdict import Verdict

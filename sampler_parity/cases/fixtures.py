@@ -9,9 +9,11 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.installation import how_to_restore
 from sampler_parity.manifest import FixtureError, verify
 
-FIXTURES = Path(__file__).resolve().parents[2] / "fixtures"
+FIXTURES = (Path(__file__).parents[1] / "fixtures").resolve()
+"""In a checkout, a link to its folder of that name; a wheel holds the files themselves."""
 
 
 def check_fixtures(folder: Path = FIXTURES) -> None:
@@ -38,8 +40,7 @@ def real_logits(folder: Path = FIXTURES) -> npt.NDArray[np.float32]:
         logits: npt.NDArray[np.float32] = load_file(path)["logits"]
     except (OSError, SafetensorError, KeyError) as error:
         raise CannotJudgeError(
-            f"the recorded logits {path} cannot be read ({error}): "
-            "restore them with `git checkout -- fixtures`"
+            f"the recorded logits {path} cannot be read ({error}): {how_to_restore()}"
         ) from error
     logits.flags.writeable = False
     return logits

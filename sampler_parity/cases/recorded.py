@@ -15,6 +15,7 @@ from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.cases.draws import Logits, round_bf16
 from sampler_parity.cases.fixtures import FIXTURES, real_logits
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.installation import how_to_restore
 from sampler_parity.outcome import Outcome
 from sampler_parity.record import LogitsSource, SampleLogitsCase, SimpleBatchCase
 
@@ -34,8 +35,7 @@ def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[C
         tensors = load_file(golden / f"{capability}.safetensors")
     except (OSError, SafetensorError, msgspec.MsgspecError) as error:
         raise CannotJudgeError(
-            f"the recorded traces cannot be read ({error}): "
-            "restore them with `git checkout -- fixtures`"
+            f"the recorded traces cannot be read ({error}): {how_to_restore()}"
         ) from error
     if not cases:
         raise CannotJudgeError(f"{golden / 'cases.json'} lists no case")

@@ -5,8 +5,9 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from packaging.version import Version
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -14,9 +15,9 @@ from rich.table import Table
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
-from sampler_parity.faults.port import has_sources
+from sampler_parity.installation import has_sources
 
-OLDEST_TORCH = (2, 7)
+OLDEST_TORCH = "2.7"
 """Before it, the same seed gave other tokens on some processors: finding F8."""
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -46,7 +47,7 @@ def examine() -> tuple[Check, ...]:
         _try("capability", _capability),
         _try("threads", _threads),
         _try("fixtures", _fixtures),
-        _tool("cargo", ("cargo",), "planting faults", "install Rust from https://rustup.rs"),
+        _cargo(),
         _tool("chromium", BROWSERS, "testing the report", "apt install chromium"),
     )
 
@@ -84,13 +85,14 @@ def _python() -> str:
 
 def _extension() -> str:
     build = load_extension().build_info()
-    return f"built in {build['profile']} from the sources beside it ({build['source_hash'][:12]})"
+    origin = "from the sources beside it" if has_sources() else f"version {build['version']}"
+    return f"built in {build['profile']}, {origin} ({build['source_hash'][:12]})"
 
 
 def _torch() -> str:
     version = importlib.metadata.version("torch")
-    if tuple(map(int, version.split(".")[:2])) < OLDEST_TORCH:
-        raise CannotJudgeError(f"{version} is too old: pip install 'torch>=2.7'")
+    if Version(version) < Version(OLDEST_TORCH):
+        raise CannotJudgeError(f"{version} is too old: pip install 'torch>={OLDEST_TORCH}'")
     return version
 
 
@@ -111,11 +113,17 @@ def _fixtures() -> str:
     return "as their manifest says"
 
 
+def _cargo() -> Check:
+    if not has_sources():
+        words = "not needed without a checkout: faults are planted in plain samplers only"
+        return Check("cargo", passed=True, found=words)
+    found = _tool("cargo", ("cargo",), "planting faults", "install Rust from https://rustup.rs")
+    return found if found.passed else replace(found, passed=False)
+
+
 def _tool(name: str, commands: tuple[str, ...], use: str, advice: str) -> Check:
     path = next((found for command in commands if (found := shutil.which(command))), None)
     if path is None:
-        # Without the sources there is nothing to build: an installed package plants fewer faults.
-        needed = name == "cargo" and has_sources()
-        return Check(name, passed=False if needed else None, found=f"needed for {use}: {advice}")
+        return Check(name, passed=None, found=f"needed for {use}: {advice}")
     version = subprocess.run([path, "--version"], capture_output=True, text=True, check=False)
     return Check(name, passed=True, found=version.stdout.strip() or path)

@@ -10,8 +10,8 @@ from functools import cache
 from typing import Any
 
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
 from sampler_parity.implementations.rust_ext import RustExt
+from sampler_parity.installation import REPOSITORY, has_sources
 from sampler_parity.verdict import Verdict
 
 TARGET = REPOSITORY / "target" / "instrumented"
@@ -26,11 +26,6 @@ class PortFault:
     name: str
     stage: str
     verdict: Verdict
-
-
-def has_sources() -> bool:
-    """Whether the port's sources are here, from which it can be built with mistakes."""
-    return (REPOSITORY / "rust_ext" / "build.rs").is_file()
 
 
 def build_instrumented() -> None:

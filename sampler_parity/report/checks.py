@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from pathlib import Path
 
 from markupsafe import Markup
 
-from sampler_parity.extension import REPOSITORY
 from sampler_parity.report.charts import CANDIDATE, WIDTH, altair, draw
 from sampler_parity.report.words import (
     Sentence,
@@ -28,7 +28,8 @@ PLACES = {
 }
 """Where faults are planted, as a heading says it."""
 
-FINDINGS = REPOSITORY / "docs" / "findings.md"
+FINDINGS = Path(__file__).parent / "findings.md"
+"""A link to ``docs/findings.md``, which a wheel follows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,7 +339,7 @@ def _left(expires: date, today: date | None) -> str:
 
 
 def findings() -> tuple[Finding, ...]:
-    """Read the findings' headings and first paragraphs; none where there is no checkout."""
+    """Read the findings' headings and first paragraphs; none where they are missing."""
     try:
         text = FINDINGS.read_text(encoding="utf-8")
     except OSError:
