@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import xml.etree.ElementTree as ET
@@ -15,8 +16,10 @@ from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
 from sampler_parity import cli
 from sampler_parity.commands import doctor
 from sampler_parity.commands.diff import changed, compare_runs, headline
-from sampler_parity.commands.outputs import annotations, junit, markdown
+from sampler_parity.commands.junit import junit
+from sampler_parity.commands.outputs import annotations, markdown
 from sampler_parity.errors import CannotJudgeError
+from sampler_parity.run import Request, _command
 from sampler_parity.run_file import Run, read_run, write_run
 
 HOSTILE = "a%b\r\n::error::c|`<script>\x00]]>\ud800"
@@ -159,6 +162,37 @@ def test_quiet_says_the_conclusion_and_no_colours(
     assert "\x1b" not in found.output
     assert ET.parse(tmp_path / "j.xml").getroot().tag == "testsuites"
     assert (tmp_path / "m" / "m.md").read_text(encoding="utf-8").startswith("## ")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--out", "elsewhere/a b", "--jobs", "1", "--seed", "7", "--profile", "full"],
+        ["--time-limit", "0.25", "--memory-limit", "0.1", "--waivers", "mine.toml"],
+        ["--implementation", "command:x -y", "--family", "flat", "--capability", "avx2"],
+    ],
+)
+def test_a_run_keeps_the_command_that_was_given(
+    arguments: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is kept, given again, asks for the same."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.toml").write_text("", encoding="utf-8")
+    requests: list[Request] = []
+
+    def asked(request: Request, *_: object) -> Run:
+        requests.append(request)
+        raise CannotJudgeError("seen")
+
+    monkeypatch.setattr(cli, "run_gate", asked)
+    CliRunner().invoke(cli.app, ["run", "--quiet", *arguments])
+    program, *again = shlex.split(_command(requests[0]))
+    assert program == "sampler-parity"
+    assert set(arguments) <= set(again)
+    CliRunner().invoke(cli.app, again)
+    first, second = requests
+    assert first == second
 
 
 def test_the_doctor_finds_nothing_here_and_a_stale_extension(

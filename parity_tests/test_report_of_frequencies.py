@@ -1,14 +1,18 @@
 """The report says what frequencies say, and is not green where they are not."""
 
+import xml.etree.ElementTree as ET
+
 import msgspec
 import numpy as np
 from scipy import stats
 
-from parity_tests.runs import make_fault, make_run, make_shard
+from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
 from sampler_parity.commands.diff import compare_runs
+from sampler_parity.commands.junit import junit
+from sampler_parity.commands.outputs import annotations, markdown
 from sampler_parity.report import render
 from sampler_parity.report.statistics_view import caught, frequencies
-from sampler_parity.run_file import Run
+from sampler_parity.run_file import Correct, Run
 from sampler_parity.statistics.result import (
     Checked,
     Control,
@@ -143,6 +147,86 @@ def test_diff_names_the_test_that_changed() -> None:
     changes = compare_runs(holding(result("holds", 10_000)), holding(result("diverges", 11_000)))
     [change] = next(section.changes for section in changes if section.heading == "Frequencies")
     assert (change.before, change.after, change.better) == ("passes", "rejects", False)
+
+
+def failing(run: Run) -> set[str]:
+    tests = ET.fromstring(junit(run)).iter("testcase")
+    return {test.get("name") or "" for test in tests if test.find("failure") is not None}
+
+
+def test_junit_has_a_test_for_each_and_for_each_control() -> None:
+    good = holding(result("holds", 10_000))
+    suite = ET.fromstring(junit(good)).findall("testsuite")[-1]
+    assert suite.get("name") == "frequencies.rust_ext"
+    assert [test.get("name") for test in suite] == [
+        PLAN.name,
+        "top-k of one less, before frequencies",
+        "constructed uniforms",
+        "no generator to hand over",
+    ]
+    assert (suite.get("failures"), suite.get("errors"), suite.get("skipped")) == ("0", "0", "1")
+    assert failing(good) == set()
+
+
+def test_junit_fails_what_is_rejected_with_its_numbers() -> None:
+    bad = holding(result("diverges", 11_000))
+    assert failing(bad) == {PLAN.name}
+    [failure] = ET.fromstring(junit(bad)).iter("failure")
+    pearson = look(11_000).statistics["pearson"]
+    for words in (f"pearson {pearson:.4g}, ", "level 1e-07 by itself", "budget of 1e-06"):
+        assert words in (failure.text or "")
+
+
+def broken() -> Run:
+    """A run in which everything beside the cases fails."""
+    good = result("unjudged", 10_000, finished=False)
+    [control], [test] = good.controls, good.tests
+    result_ = msgspec.structs.replace(
+        good,
+        controls=(msgspec.structs.replace(control, decision="passes", holds=False),),
+        tests=(msgspec.structs.replace(test, decision="unfinished", p=None, adjusted=None),),
+        uniforms=Uniforms(edges=64, missteps=("at 0.5: 3, not 4",)),
+        reasons=("interrupted",),
+    )
+    correct = Correct(name="numpy f64", cases=9, verdicts={"semantic": 2}, passed=False)
+    run = make_run(make_shard(), status="unjudged", planted=(make_fault(killed=False),))
+    return msgspec.structs.replace(run, statistics=(result_,), correct=(correct,))
+
+
+def test_controls_faults_and_correct_samplers_fail_too() -> None:
+    assert failing(broken()) == {
+        "a strict cutoff",
+        "numpy f64",
+        "top-k of one less, before frequencies",
+        "constructed uniforms",
+    }
+    suite = ET.fromstring(junit(broken())).findall("testsuite")[-1]
+    # The test that was not finished, and that not everything was.
+    assert suite.get("errors") == "2"
+
+
+def test_the_summary_in_markdown_has_them() -> None:
+    good = markdown(holding(result("holds", 10_000)))
+    assert "1 of 1 tests pass, 1 of 1 controls hold" in good
+    assert "Beside the cases" not in good
+    bad = markdown(holding(result("diverges", 11_000)))
+    assert "frequencies rejected: rust" in bad
+    assert "<script>" not in bad
+    text = markdown(broken())
+    for words in ("fault was missed", "sampler was misjudged", "control did not", "at 0.5"):
+        assert words in text
+
+
+def test_annotations_name_rejected_frequencies_beside_any_number_of_divergences() -> None:
+    found = [make_divergence(index) for index in range(30)]
+    differing = make_run(make_shard(*found, divergent=30))
+    assert len(annotations(differing)) == 10
+    both = msgspec.structs.replace(differing, statistics=(result("diverges", 11_000),))
+    *cases, last = annotations(both)
+    assert len(cases) == 9
+    assert last.startswith("::error title=frequencies rejected::rust_ext, frequencies:")
+    only = msgspec.structs.replace(both, shards=(make_shard(),))
+    assert len(annotations(only)) == 1
 
 
 def test_a_run_that_did_not_count_has_no_such_section() -> None:

@@ -11,7 +11,6 @@ from zipfile import ZipFile
 import pytest
 
 from parity_tests.test_commands import SAMPLER
-from sampler_parity import extension
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
@@ -138,7 +137,7 @@ def test_an_extension_of_another_version_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     load_extension(tmp_path)
-    monkeypatch.setattr(extension.importlib.metadata, "version", lambda _: "0.0.7")
+    monkeypatch.setattr(importlib.metadata, "version", lambda _: "0.0.7")
     with pytest.raises(CannotJudgeError, match=r"and sampler-parity of 0\.0\.7: install"):
         load_extension(tmp_path)
 

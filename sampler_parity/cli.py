@@ -23,11 +23,11 @@ from sampler_parity.commands.summary import conclude, summarise
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.implementation import registered
 from sampler_parity.installation import has_sources
-from sampler_parity.isolated import Limits
+from sampler_parity.isolated import GIB, Limits
 from sampler_parity.manifest import FixtureError, write_atomically
 from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import page, write_report
-from sampler_parity.run import Request, run_gate
+from sampler_parity.run import LATEST, Request, run_gate
 from sampler_parity.run_file import Run, encoded, read_run, write_run
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
@@ -35,11 +35,7 @@ from sampler_parity.waivers import load_waivers, waivers_here
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 
-GIB = 1 << 30
-
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-
-LATEST = Path("reports/latest")
 
 app = typer.Typer(
     help="Proves that a Rust token sampler is its torch reference, bit for bit.\n\n"
@@ -126,6 +122,7 @@ def run(
         folder=folder,
         limits=Limits(seconds=time_limit, memory=int(memory_limit * GIB)),
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
+        waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
     )
     try:

@@ -27,6 +27,8 @@ from sampler_parity.outcome import Lost, Outcome
 from sampler_parity.verdict import Verdict
 from sampler_parity.wire import OUT_OF_MEMORY, Hello, Reply, WireError
 
+GIB = 1 << 30
+
 STARTING = 300.0
 """Seconds that a candidate may take to start: importing a large library on a busy machine."""
 
@@ -46,7 +48,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     seconds: float = 20.0
-    memory: int = 4 << 30
+    memory: int = 4 * GIB
 
 
 @dataclass(slots=True)

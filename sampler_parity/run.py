@@ -27,7 +27,7 @@ from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
 from sampler_parity.faults.port import build_instrumented
 from sampler_parity.installation import has_sources
-from sampler_parity.isolated import Limits, command_of
+from sampler_parity.isolated import GIB, Limits, command_of
 from sampler_parity.noise import sentences
 from sampler_parity.orders import Message, Order, Result
 from sampler_parity.provenance import provenance
@@ -43,6 +43,9 @@ from sampler_parity.run_file import (
 )
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.waivers import AppliedWaiver, Waiver, expired, problems
+
+LATEST = Path("reports/latest")
+"""Where a run is stored that is told nothing else."""
 
 WORKER = ("-m", "sampler_parity.worker")
 
@@ -64,6 +67,8 @@ class Request:
         folder: where the run is stored.
         limits: what a candidate may use.
         waivers: the divergences that are accepted.
+        waivers_file: where they are, if not in ``parity.toml`` of the folder that the run is
+            started in.
         today: the day on which waivers have expired or not.
         benchmark: what the report shows of speed; nothing is judged by it.
     """
@@ -74,9 +79,10 @@ class Request:
     capabilities: tuple[str, ...] = CAPABILITIES
     families: tuple[str, ...] = tuple(FAMILIES)
     jobs: int | None = None
-    folder: Path = field(default_factory=lambda: Path("reports/latest"))
+    folder: Path = LATEST
     limits: Limits = field(default_factory=Limits)
     waivers: tuple[Waiver, ...] = ()
+    waivers_file: Path | None = None
     today: date = field(default_factory=lambda: datetime.now(UTC).date())
     benchmark: Benchmark | None = None
 
@@ -275,6 +281,7 @@ def _check(request: Request) -> None:
 
 
 def _command(request: Request) -> str:
+    """Give the command that was given, or that asks for the same."""
     command = ["sampler-parity", "run", "--profile", request.profile, "--seed", str(request.seed)]
     for option, given, every in (
         ("--implementation", request.implementations, ("rust_ext",)),
@@ -283,6 +290,16 @@ def _command(request: Request) -> str:
     ):
         if given != every:
             command += [word for value in given for word in (option, value)]
+    usual = Limits()
+    for option, value, default in (
+        ("--out", request.folder, LATEST),
+        ("--jobs", request.jobs, None),
+        ("--time-limit", request.limits.seconds, usual.seconds),
+        ("--memory-limit", request.limits.memory / GIB, usual.memory / GIB),
+        ("--waivers", request.waivers_file, None),
+    ):
+        if value != default:
+            command += [option, f"{value:g}" if isinstance(value, float) else str(value)]
     return shlex.join(command)
 
 

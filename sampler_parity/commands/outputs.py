@@ -1,83 +1,24 @@
-"""A run for other programs: JUnit XML, a Markdown summary, GitHub annotations."""
+"""A run for other programs: a Markdown summary, GitHub annotations, and JUnit XML."""
 
 import re
-import xml.etree.ElementTree as ET
 from collections.abc import Iterator
 from pathlib import Path
 
+from sampler_parity.commands.junit import in_words, junit, misjudged, missed
 from sampler_parity.commands.summary import conclusion
 from sampler_parity.manifest import write_atomically
 from sampler_parity.run_file import FoundDivergence, Run, Shard
+from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.words import controlled, summary, tested
 
 ANNOTATED = 10
 """Annotations of a run: GitHub shows no more of a step."""
 
+KEPT_FREE = 4
+"""Annotations for frequencies and planted faults, where a run has divergences for all of them."""
+
 LISTED = 20
 """Divergences in a Markdown summary."""
-
-_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
-
-
-def junit(run: Run) -> bytes:
-    """Write a run as JUnit XML: a suite a shard, a test a family, one for the gate itself."""
-    root = ET.Element("testsuites", name="sampler-parity", time=f"{run.seconds:.1f}")
-    gate = ET.SubElement(root, "testsuite", name="gate", time=f"{run.seconds:.1f}")
-    verdict = _test(gate, "gate", "the gate holds")
-    if run.status != "holds" or not run.shards:
-        kind = "failure" if run.status == "diverges" else "error"
-        _problem(verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared")
-    for fault in run.planted:
-        test = _test(gate, f"planted.{fault.where}", fault.name)
-        if not fault.killed:
-            words = f"had to be {fault.verdict} at {fault.stage}, and was not"
-            _problem(test, "failure", "a planted fault was missed", words)
-    for shard in run.shards:
-        _suite(root, shard)
-    for suite in root:
-        suite.set("tests", str(len(suite)))
-        suite.set("failures", str(len(suite.findall("testcase/failure"))))
-        suite.set("errors", str(len(suite.findall("testcase/error"))))
-        suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
-    ET.indent(root)
-    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
-    return content
-
-
-def _suite(root: ET.Element, shard: Shard) -> None:
-    name = f"{shard.implementation}.{shard.capability}.{shard.source}"
-    suite = ET.SubElement(root, "testsuite", name=_printable(name))
-    for family in dict.fromkeys(cell.family for cell in shard.cells):
-        test = _test(suite, name, family)
-        first = sum(cell.first for cell in shard.cells if cell.family == family)
-        known = [found for found in shard.divergences if found.family == family]
-        if first and shard.divergent > shard.accepted:
-            message = f"{first:,} cases differ"
-            _problem(test, "failure", message, "\n\n".join(map(_words, known)) or message)
-    if shard.waived:
-        test = _test(suite, name, f"{shard.waived:,} cases not compared")
-        ET.SubElement(test, "skipped", message=_printable(shard.waiver))
-
-
-def _test(suite: ET.Element, classname: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=_printable(classname), name=_printable(name))
-
-
-def _problem(test: ET.Element, kind: str, message: str, text: str) -> None:
-    ET.SubElement(test, kind, message=_printable(message)).text = _printable(text)
-
-
-def _printable(text: str) -> str:
-    """Replace what XML has no form for."""
-    return _UNPRINTABLE.sub("\ufffd", text)
-
-
-def _words(found: FoundDivergence) -> str:
-    divergence = found.divergence
-    return (
-        f"{found.case}: {divergence.verdict} at {divergence.stage}, "
-        f"first divergent stage {divergence.first}, index {list(divergence.index)}: "
-        f"reference {divergence.reference}, candidate {divergence.candidate}\n{found.replay}"
-    )
 
 
 def markdown(run: Run) -> str:
@@ -96,6 +37,13 @@ def markdown(run: Run) -> str:
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)
         lines += ["", f"{killed} of {len(run.planted)} planted faults caught."]
+    for result in run.statistics:
+        first, *others = summary(result)
+        lines += ["", _inline(first), ""]
+        lines += [f"- {_inline(line)}" for line in others]
+    problems = [f"- {title}: {_inline(words)}" for title, words in _beside(run)]
+    if problems:
+        lines += ["", "Beside the cases:", "", *problems]
     found = list(_divergences(run))[:LISTED]
     if found:
         lines += ["", "| case | capability | verdict | stage | torch | candidate |"]
@@ -116,6 +64,30 @@ def _divergences(run: Run) -> Iterator[tuple[Shard, FoundDivergence]]:
             yield shard, found
 
 
+def _beside(run: Run) -> Iterator[tuple[str, str]]:
+    """Say what failed beside the comparison of cases: what it is, and its words."""
+    for fault in run.planted:
+        if not fault.killed:
+            yield "a planted fault was missed", missed(fault)
+    for sampler in run.correct:
+        if not sampler.passed:
+            yield "a correct sampler was misjudged", misjudged(sampler)
+    for result in run.statistics:
+        yield from _of_frequencies(result)
+
+
+def _of_frequencies(result: StatisticsResult) -> Iterator[tuple[str, str]]:
+    for test in result.tests:
+        if test.decision == "rejects":
+            yield "frequencies rejected", tested(test, result)
+    for control in result.controls:
+        if not control.holds:
+            yield "a control did not come out as it must", controlled(control)
+    if result.uniforms is not None:
+        for misstep in result.uniforms.missteps:
+            yield "a constructed uniform", f"{result.candidate}: {misstep}"
+
+
 def _inline(text: str) -> str:
     """Escape what Markdown or HTML would take for more than text, on one line."""
     flat = " ".join(text[:300].split())
@@ -124,16 +96,20 @@ def _inline(text: str) -> str:
 
 def annotations(run: Run) -> tuple[str, ...]:
     """Name the first divergences, or why nothing could be judged, as GitHub shows them."""
+    if run.status == "holds":
+        return ()
     if run.status == "unjudged":
         return tuple(_annotation("sampler-parity", reason) for reason in run.reasons[:ANNOTATED])
-    return tuple(
+    found = [
         _annotation(
             f"{shard.implementation} at {shard.capability}: {found.case}, {found.divergence.stage}",
-            _words(found),
+            in_words(found),
         )
-        for shard, found in list(_divergences(run))[:ANNOTATED]
-        if run.status == "diverges"
-    )
+        for shard, found in _divergences(run)
+    ]
+    beside = [_annotation(title, words) for title, words in _beside(run)]
+    free = max(KEPT_FREE, ANNOTATED - len(found))
+    return (*found[: ANNOTATED - len(beside[:free])], *beside[:free])
 
 
 def _annotation(title: str, message: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.result import Checked, Control, StatisticsResult
 
 SHOWN = 3
 """Rejected tests that are named."""
@@ -35,3 +35,28 @@ def summary(result: StatisticsResult) -> Iterator[str]:
             yield f"  not judged: {reason}"
     for reason in result.waived:
         yield f"  waived: {reason}"
+
+
+def tested(test: Checked, result: StatisticsResult) -> str:
+    """Say a test's outcome: its p-value, its statistics, and the level at which it is rejected."""
+    words = [f"{result.candidate}, {test.planned.name}: {test.decision}"]
+    words += [test.reason] if test.reason else []
+    for look in test.looks:
+        statistics = ", ".join(f"{name} {value:.4g}" for name, value in look.statistics.items())
+        impossible = ", ".join(f"{token} ({n:,} times)" for token, n in look.outside.items())
+        words += [statistics] if statistics else []
+        words += [f"drawn, and impossible: {impossible}"] if impossible else []
+    words.append(
+        f"level {test.planned.alpha:.3g} by itself, of an error budget of {result.alpha:g} for all "
+        "tests"
+    )
+    return "; ".join(words)
+
+
+def controlled(control: Control) -> str:
+    """Say what a control had to be, and was."""
+    p = "" if control.p is None else f", p = {control.p:.3g}"
+    return (
+        f"{control.name}, before {control.test}: should be decided as {control.should!r} with a "
+        f"probability of {control.power:.4g}, and was {control.decision!r}{p}"
+    )

@@ -1,0 +1,121 @@
+"""A run as JUnit XML."""
+
+import re
+import xml.etree.ElementTree as ET
+
+from sampler_parity.commands.summary import conclusion
+from sampler_parity.run_file import Correct, FoundDivergence, Planted, Run, Shard
+from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.words import controlled, tested
+
+_UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
+
+
+def junit(run: Run) -> bytes:
+    """Write a run as JUnit XML.
+
+    A suite is the gate with its planted faults, a shard with a test a family, or the frequencies of
+    a candidate with a test for each of theirs and for each control.
+    """
+    root = ET.Element("testsuites", name="sampler-parity", time=f"{run.seconds:.1f}")
+    gate = ET.SubElement(root, "testsuite", name="gate", time=f"{run.seconds:.1f}")
+    verdict = _test(gate, "gate", "the gate holds")
+    if run.status != "holds" or not run.shards:
+        kind = "failure" if run.status == "diverges" else "error"
+        _problem(verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared")
+    for fault in run.planted:
+        test = _test(gate, f"planted.{fault.where}", fault.name)
+        if not fault.killed:
+            _problem(test, "failure", "a planted fault was missed", missed(fault))
+    for sampler in run.correct:
+        test = _test(gate, "correct", sampler.name)
+        if not sampler.passed:
+            _problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
+    for shard in run.shards:
+        _suite(root, shard)
+    for result in run.statistics:
+        _frequencies(root, result)
+    for suite in root:
+        suite.set("tests", str(len(suite)))
+        suite.set("failures", str(len(suite.findall("testcase/failure"))))
+        suite.set("errors", str(len(suite.findall("testcase/error"))))
+        suite.set("skipped", str(len(suite.findall("testcase/skipped"))))
+    ET.indent(root)
+    content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
+    return content
+
+
+def _suite(root: ET.Element, shard: Shard) -> None:
+    name = f"{shard.implementation}.{shard.capability}.{shard.source}"
+    suite = ET.SubElement(root, "testsuite", name=_printable(name))
+    for family in dict.fromkeys(cell.family for cell in shard.cells):
+        test = _test(suite, name, family)
+        first = sum(cell.first for cell in shard.cells if cell.family == family)
+        known = [found for found in shard.divergences if found.family == family]
+        if first and shard.divergent > shard.accepted:
+            message = f"{first:,} cases differ"
+            _problem(test, "failure", message, "\n\n".join(map(in_words, known)) or message)
+    if shard.waived:
+        test = _test(suite, name, f"{shard.waived:,} cases not compared")
+        ET.SubElement(test, "skipped", message=_printable(shard.waiver))
+
+
+def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
+    name = f"frequencies.{result.candidate}"
+    suite = ET.SubElement(root, "testsuite", name=_printable(name), time=f"{result.seconds:.1f}")
+    for checked in result.tests:
+        test = _test(suite, name, checked.planned.name)
+        if checked.decision != "passes":
+            kind = "failure" if checked.decision == "rejects" else "error"
+            _problem(test, kind, checked.reason or checked.decision, tested(checked, result))
+    for control in result.controls:
+        test = _test(suite, f"{name}.controls", f"{control.name}, before {control.test}")
+        if not control.holds:
+            _problem(test, "failure", "a control did not come out as it must", controlled(control))
+    if result.uniforms is not None:
+        test = _test(suite, name, "constructed uniforms")
+        if result.uniforms.missteps:
+            words = f"{len(result.uniforms.missteps):,} missteps"
+            _problem(test, "failure", words, "\n".join(result.uniforms.missteps))
+    for reason in result.waived:
+        ET.SubElement(_test(suite, name, reason), "skipped", message=_printable(reason))
+    if not result.finished:
+        _problem(_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons))
+
+
+def missed(fault: Planted) -> str:
+    """Say what a planted fault had to be, and in how many cases it was."""
+    others = "".join(f"; {count:,} {kind}" for kind, count in fault.others.items())
+    return (
+        f"{fault.name} (in the {fault.where}) had to be {fault.verdict} at {fault.stage}, and was "
+        f"so in {fault.caught:,} of {fault.cases:,} cases{others}"
+    )
+
+
+def misjudged(sampler: Correct) -> str:
+    """Say what a correct sampler was called."""
+    kinds = ", ".join(f"{count:,} {verdict}" for verdict, count in sampler.verdicts.items())
+    return f"{sampler.name}, which is correct, got {kinds or 'nothing'} in {sampler.cases:,} cases"
+
+
+def _test(suite: ET.Element, classname: str, name: str) -> ET.Element:
+    return ET.SubElement(suite, "testcase", classname=_printable(classname), name=_printable(name))
+
+
+def _problem(test: ET.Element, kind: str, message: str, text: str) -> None:
+    ET.SubElement(test, kind, message=_printable(message)).text = _printable(text)
+
+
+def _printable(text: str) -> str:
+    """Replace what XML has no form for."""
+    return _UNPRINTABLE.sub("\ufffd", text)
+
+
+def in_words(found: FoundDivergence) -> str:
+    """Say where a case diverges, with both values and the command that replays it."""
+    divergence = found.divergence
+    return (
+        f"{found.case}: {divergence.verdict} at {divergence.stage}, "
+        f"first divergent stage {divergence.first}, index {list(divergence.index)}: "
+        f"reference {divergence.reference}, candidate {divergence.candidate}\n{found.replay}"
+    )
