@@ -1,7 +1,7 @@
 """A stored run: everything the report is written from."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
 
@@ -96,6 +96,25 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     differing: dict[str, int]
 
 
+class Streams(msgspec.Struct, frozen=True, kw_only=True):
+    """Successive calls with one generator: how long torch's tokens were drawn.
+
+    Attributes:
+        sampler: which of the two.
+        calls: how many calls a stream has.
+        first: of each stream, the number of the first call whose token differs, from 1; 0 where
+            none does.
+        window: calls that are counted together.
+        agreeing: how many calls agree in each window, over all streams.
+    """
+
+    sampler: str
+    calls: Annotated[int, msgspec.Meta(ge=1)]
+    first: tuple[int, ...]
+    window: Annotated[int, msgspec.Meta(ge=1)]
+    agreeing: tuple[int, ...]
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation at one capability.
 
@@ -119,6 +138,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         verdicts: how many of the divergent cases have each verdict.
         about: what the implementation says it is, and how much it shows.
         accepted: how many of the divergent cases a waiver covers.
+        streams: long streams of calls, by sampler, where the candidate draws from torch's stream.
     """
 
     implementation: str
@@ -139,6 +159,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     verdicts: dict[str, int] = {}
     about: About = About(name="")
     accepted: int = 0
+    streams: tuple[Streams, ...] = ()
 
 
 class Planted(msgspec.Struct, frozen=True, kw_only=True):

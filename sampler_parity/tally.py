@@ -10,12 +10,14 @@ import numpy as np
 
 from sampler_parity.case import Case
 from sampler_parity.case_file import save_case
+from sampler_parity.cases.plan import CALLS
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.implementation import About
 from sampler_parity.outcome import Outcome
 from sampler_parity.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
 from sampler_parity.shrink import BUDGET, shrink
+from sampler_parity.streams import StreamTally
 from sampler_parity.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.waivers import Waiver
 
@@ -69,6 +71,7 @@ class Tally:
         self._kept: Counter[tuple[str, str, Verdict]] = Counter()
         self._files: Counter[tuple[str, Verdict]] = Counter()
         self._divergences: list[FoundDivergence] = []
+        self._streams: dict[str, StreamTally] = {}
 
     @property
     def seen(self) -> int:
@@ -84,6 +87,10 @@ class Tally:
             return
         comparison = compare(case, reference, candidate, self._about)
         self.compared += 1
+        if case.family in CALLS and self._about.stream == "torch":
+            sampler = case.parameters.sampler
+            stream = self._streams.setdefault(sampler, StreamTally(sampler, case.draws))
+            stream.add(reference.tokens, candidate.tokens)
         self._threads[str(case.threads)] += 1
         self._stages += len(comparison.compared)
         self._elements += comparison.elements
@@ -172,6 +179,7 @@ class Tally:
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
             accepted=self.accepted,
+            streams=tuple(stream.counts() for stream in self._streams.values()),
         )
 
     def _replay(self, what: str) -> str:

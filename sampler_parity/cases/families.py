@@ -224,6 +224,14 @@ def real_tts(rng: np.random.Generator, index: int) -> Draft:
     return Draft(values, parameters)
 
 
+def long_streams(rng: np.random.Generator, index: int) -> Draft:
+    """Hundreds of calls with one generator, as one sentence of speech takes them."""
+    if index % 3 == 2:
+        return Draft(gaussian(rng, 1, 257, 2.0), SimpleBatch(noise=1.0))
+    parameters, vocab = PRESETS["semantic" if index % 3 else "global"]
+    return Draft(_real(rng, vocab, 1), parameters)
+
+
 def real_whole(rng: np.random.Generator, index: int) -> Draft:
     """A language model's logits over its whole vocabulary of 49,152."""
     values = _real(rng, 49_152, 2 if index % 5 == 4 else 1)
@@ -252,5 +260,6 @@ FAMILIES: dict[str, Family] = {
     "long-rows": long_rows,
     "real-tts": real_tts,
     "real-whole": real_whole,
+    "long-streams": long_streams,
 }
 """Every family by name."""

@@ -14,6 +14,10 @@ THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""
 
 
+CALLS = {"long-streams": 500}
+"""Calls of a case, for the families in which that is not one to five."""
+
+
 @dataclass(frozen=True, slots=True)
 class Profile:
     """How many cases of each family a run has, at each capability."""
@@ -27,8 +31,10 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(1300, {"long-rows": 40, "real-whole": 30, "real-tts": 200}),
-    "full": Profile(6000, {"long-rows": 400, "real-whole": 200, "real-tts": 2000}),
+    "quick": Profile(1300, {"long-rows": 40, "real-whole": 30, "real-tts": 200, "long-streams": 9}),
+    "full": Profile(
+        6000, {"long-rows": 400, "real-whole": 200, "real-tts": 2000, "long-streams": 30}
+    ),
 }
 
 
@@ -77,7 +83,7 @@ def _generate(family: str, index: int, seed: int) -> Case:
         logits=draft.logits,
         parameters=draft.parameters,
         seed=int(rng.integers(0, 2**64, dtype=np.uint64)),
-        draws=int(rng.integers(1, 6)),
+        draws=CALLS.get(family) or int(rng.integers(1, 6)),
         advance=int(rng.integers(0, 1300)) if rng.random() < 0.5 else 0,
         threads=1 + index % 2,
     )

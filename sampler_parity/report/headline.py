@@ -181,6 +181,8 @@ def contradictions(run: Run) -> tuple[str, ...]:
             )
         if not shard.divergent and any(cell.differing for cell in shard.cells):
             found.append(f"{where}: no case is said to differ, but the stages show differences.")
+        if not shard.divergent and any(first for part in shard.streams for first in part.first):
+            found.append(f"{where}: no case is said to differ, but long streams of calls do.")
         if shard.accepted > shard.divergent:
             found.append(
                 f"{where}: waivers are said to cover {shard.accepted:,} divergent cases of "

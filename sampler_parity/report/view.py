@@ -29,6 +29,7 @@ from sampler_parity.report.matrices import (
 )
 from sampler_parity.report.speed import SpeedView, speed
 from sampler_parity.report.statistics_view import FrequenciesView, frequencies
+from sampler_parity.report.streams_view import StreamsView, streams
 from sampler_parity.report.words import (
     STAGES,
     VERDICTS,
@@ -117,6 +118,7 @@ class Report:
     divergences: Divergences
     noise: NoiseFloor | None
     distances: Distances | None
+    streams: tuple[StreamsView, ...]
     frequencies: tuple[FrequenciesView, ...]
     kills: Kills | None
     also: tuple[Sentence, ...]
@@ -156,6 +158,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         divergences=shown,
         noise=floor,
         distances=distances(run),
+        streams=streams(run),
         frequencies=frequencies(run),
         kills=kills(run),
         # What the table of the noise floor shows is not said again.

@@ -1,0 +1,85 @@
+"""Seed replay: the first call whose token is not torch's, and agreement from there on."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from sampler_parity.report.charts import CANDIDATE, HEIGHT, WIDTH, altair, draw
+from sampler_parity.report.words import Piece, Sentence, counted
+from sampler_parity.run_file import Run, Streams
+
+
+@dataclass(frozen=True, slots=True)
+class StreamsView:
+    """One implementation's streams of one sampler, over all capabilities.
+
+    Attributes:
+        sentence: when the first token differs, or that none does.
+        chart: the share of agreeing calls; ``None`` where all agree.
+        words: what the chart shows.
+    """
+
+    sentence: Sentence
+    chart: Markup | None = None
+    words: str = ""
+
+
+def streams(run: Run) -> tuple[StreamsView, ...]:
+    """Lay out each implementation's streams; none where the run has none."""
+    kinds: dict[tuple[str, str, int, int], list[Streams]] = {}
+    for shard in run.shards:
+        for part in shard.streams:
+            key = (shard.implementation, part.sampler, part.calls, part.window)
+            kinds.setdefault(key, []).append(part)
+    return tuple(_view(name, parts) for (name, *_), parts in kinds.items())
+
+
+def _view(name: str, parts: Sequence[Streams]) -> StreamsView:
+    calls, window = parts[0].calls, parts[0].window
+    firsts = [first for part in parts for first in part.first]
+    who = (Piece(name, code=True), Piece(", "), Piece(parts[0].sampler, code=True), Piece(": "))
+    of = f"{counted(len(firsts), 'stream')} of {calls:,} successive calls"
+    differing = [first for first in firsts if first]
+    if not differing:
+        return StreamsView((*who, Piece(f"in {of}, not one token differs.")))
+    agreeing = [sum(counts) for counts in zip(*(part.agreeing for part in parts), strict=False)]
+    share = sum(agreeing) / (calls * len(firsts))
+    found = Piece(
+        f"{len(differing):,} of {of} differ, from call {min(differing):,} on at the earliest and "
+        f"{max(differing):,} at the latest; {share:.1%} of the calls agree."
+    )
+    words = (
+        f"Share of the calls that draw torch's token, {window} at a time: {of}, one generator each."
+    )
+    return StreamsView((*who, found), _chart(agreeing, len(firsts), parts[0], words), words)
+
+
+def _chart(agreeing: Sequence[int], number: int, part: Streams, words: str) -> Markup:
+    alt = altair()
+    values = [
+        {
+            "call": place * part.window + 1,
+            "share": count / (number * min(part.window, part.calls - place * part.window)),
+        }
+        for place, count in enumerate(agreeing)
+    ]
+    chart = (
+        alt.Chart(alt.Data(values=values))
+        .mark_line(color=CANDIDATE, interpolate="step-after")
+        .encode(
+            x=alt.X(
+                "call:Q",
+                title="call of the stream",
+                scale=alt.Scale(domain=[1, part.calls], nice=False),
+                axis=alt.Axis(grid=False, tickCount=5, format=",d"),
+            ),
+            y=alt.Y(
+                "share:Q",
+                title="agree with torch",
+                scale=alt.Scale(domain=[0, 1], nice=False),
+                axis=alt.Axis(tickCount=5, format="%"),
+            ),
+        )
+    )
+    return draw(chart.properties(width=WIDTH, height=HEIGHT // 2 + 20), words)
