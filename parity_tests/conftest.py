@@ -1,9 +1,11 @@
 """Nothing is judged without a fresh extension, whole fixtures and every capability."""
 
 import shutil
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -14,12 +16,50 @@ from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.errors import CannotJudgeError
 from sampler_parity.extension import load_extension
 from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.run import Request, run_gate
-from sampler_parity.run_file import Run
+from sampler_parity.run_file import Run, read_run
 
 CANNOT_JUDGE = 2
 _deselected = pytest.StashKey[set[str]]()
-_run = pytest.StashKey[Future[Run]]()
+_gate = pytest.StashKey["Gate"]()
+
+GATED = "def test_mine(parity_run):\n    assert parity_run.status == 'holds'\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """The gate of the port as another repository has it: a pytest with the plugin's option.
+
+    Attributes:
+        folder: the repository.
+        process: pytest, which writes to ``printed`` in it.
+    """
+
+    folder: Path
+    process: "subprocess.Popen[bytes]"
+
+    @classmethod
+    def start(cls) -> "Gate":
+        """Start it beside the other tests: it is other processes' work."""
+        folder = Path(tempfile.mkdtemp(prefix="parity-run-"))
+        (folder / "test_mine.py").write_text(GATED, encoding="utf-8")
+        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--parity-jobs=1"]
+        command += ["--parity-implementation=rust_ext"]
+        with (folder / "printed").open("wb") as printed:
+            return cls(
+                folder,
+                subprocess.Popen(command, cwd=folder, stdout=printed, stderr=subprocess.STDOUT),
+            )
+
+    def printed(self) -> str:
+        """Wait for its end; give what it printed."""
+        self.process.wait()
+        return (self.folder / "printed").read_text(encoding="utf-8")
+
+    def stop(self) -> None:
+        """End it, if it still runs; its workers end with it."""
+        self.process.kill()
+        self.process.wait()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -66,19 +106,25 @@ def pytest_terminal_summary(
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the gate's run, which is other processes' work, beside the other tests."""
-    needed = any("gate_run" in getattr(item, "fixturenames", ()) for item in session.items)
+    """Start the gate, if a test asks for it."""
+    needed = any("gate" in getattr(item, "fixturenames", ()) for item in session.items)
     if needed and not session.config.option.collectonly:
-        folder = Path(tempfile.mkdtemp(prefix="parity-run-"))
-        pool = ThreadPoolExecutor(max_workers=1)
-        session.config.stash[_run] = pool.submit(run_gate, Request(jobs=1, folder=folder))
-        session.config.add_cleanup(lambda: shutil.rmtree(folder, ignore_errors=True))
-        session.config.add_cleanup(lambda: pool.shutdown(cancel_futures=True))
+        session.config.stash[_gate] = Gate.start()
+        session.config.add_cleanup(session.config.stash[_gate].stop)
 
 
 @pytest.fixture(scope="session")
-def gate_run(pytestconfig: pytest.Config) -> Run:
-    return pytestconfig.stash[_run].result()
+def gate(pytestconfig: pytest.Config) -> Gate:
+    return pytestconfig.stash[_gate]
+
+
+@pytest.fixture(scope="session")
+def gate_run(gate: Gate) -> Run:
+    printed = gate.printed()
+    folder = gate.folder / "reports" / "rust_ext"
+    if not (folder / "run.json").exists():
+        pytest.fail(f"the gate stored no run:\n{printed}")
+    return read_run(folder)
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """What other programs, and other repositories, are told of a run."""
 
 import json
-import os
 import shlex
 import subprocess
 import sys
@@ -12,6 +11,7 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
+from parity_tests.conftest import Gate
 from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
 from sampler_parity import cli
 from sampler_parity.commands import doctor
@@ -221,29 +221,13 @@ def greedy(logits, parameters, generator):
     return {"token": np.array([int(logits.argmin())])}
 '''
 
-CANNED = """
-import sampler_parity.run
-from parity_tests.test_commands import EQUAL
-sampler_parity.run.run_gate = lambda *_: EQUAL
-"""
 
-
-def scratch(folder: Path, *arguments: str, plugin: str = "") -> "subprocess.CompletedProcess[str]":
+def scratch(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run pytest in a repository of its own, without a conftest."""
     (folder / "my_sampler.py").write_text(SAMPLER, encoding="utf-8")
-    (folder / "canned.py").write_text(CANNED, encoding="utf-8")
     (folder / "test_mine.py").write_text("def test_mine(): pass\n", encoding="utf-8")
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-    root = str(Path(__file__).parent.parent)
-    path = os.pathsep.join([str(folder), root])
-    return subprocess.run(
-        [*command, *(["-p", plugin] if plugin else [])],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": path},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
 def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
@@ -261,12 +245,15 @@ def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     assert (tmp_path / "reports" / "my_sampler-greedy" / "index.html").exists()
 
 
-def test_another_repositorys_session_passes_only_with_a_gate_that_holds(tmp_path: Path) -> None:
-    (tmp_path / "test_run.py").write_text(
-        "def test_run(parity_run):\n    assert parity_run.status == 'holds'\n", encoding="utf-8"
-    )
-    found = scratch(tmp_path, "--parity-implementation=rust_ext", plugin="canned")
-    assert "3 passed" in found.stdout, found.stdout + found.stderr
+def test_another_repositorys_session_passes_with_a_gate_that_holds(gate: Gate) -> None:
+    printed = gate.printed()
+    assert gate.process.returncode == 0, printed
+    assert "2 passed" in printed
+    assert (gate.folder / "reports" / "rust_ext" / "index.html").exists()
+
+
+def test_another_repositorys_session_fails_without_a_sampler(tmp_path: Path) -> None:
+    (tmp_path / "test_run.py").write_text("def test_run(parity_run): pass\n", encoding="utf-8")
     unknown = scratch(tmp_path, "--parity-implementation=nothing")
     assert unknown.returncode == 1
     assert "implementation 'nothing' is unknown" in unknown.stdout

@@ -32,6 +32,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     debugging = "only this one: for debugging, never a pass"
     group.addoption("--parity-capability", action="append", default=[], help=debugging)
     group.addoption("--parity-family", action="append", default=[], help=debugging)
+    group.addoption("--parity-jobs", type=int, default=None, help="processes at a time")
     group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
     parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
 
@@ -113,6 +114,7 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
                 implementations=(implementation,),
                 capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
                 families=tuple(config.getoption("--parity-family") or FAMILIES),
+                jobs=config.getoption("--parity-jobs"),
                 folder=folder,
                 waivers=tuple(
                     waiver
