@@ -105,6 +105,11 @@ def pytest_terminal_summary(
         )
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the tests that wait for the gate's run last: it goes on beside all others."""
+    items.sort(key=lambda item: "gate" in getattr(item, "fixturenames", ()))
+
+
 def pytest_collection_finish(session: pytest.Session) -> None:
     """Start the gate, if a test asks for it."""
     needed = any("gate" in getattr(item, "fixturenames", ()) for item in session.items)

@@ -41,7 +41,7 @@ def command(
 
 
 def checkout(repository: Path, folder: Path) -> Path:
-    """A copy of what the extension is built from, and of the Python packages."""
+    """A copy of what the extension is built from, and of the packages with their fixtures."""
     for source in (*SOURCES, "python_ref", "sampler_parity", "parity_tests", "pyproject.toml"):
         origin, copy = repository / source, folder / source
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -49,7 +49,6 @@ def checkout(repository: Path, folder: Path) -> Path:
             shutil.copytree(origin, copy)
         else:
             shutil.copy(origin, copy)
-    shutil.copytree(FIXTURES, folder / "fixtures")
     return folder
 
 
@@ -93,10 +92,12 @@ def test_stale_extension(repository: Path, tmp_path: Path) -> None:
 
 def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
-    shutil.rmtree(copy / "fixtures")
-    (copy / "fixtures").mkdir()
+    fixtures = copy / "sampler_parity" / "fixtures"
+    check_fixtures(fixtures)
+    shutil.rmtree(fixtures)
+    fixtures.mkdir()
     with pytest.raises(CannotJudgeError, match="is empty"):
-        check_fixtures(copy / "fixtures")
+        check_fixtures(fixtures)
     for arguments in (("sampler_parity.cli", "run"), ("pytest", "parity_tests")):
         done = command(*arguments, cwd=copy, PYTHONPATH=str(copy))
         assert done.returncode == CANNOT_JUDGE, done.stdout + done.stderr
