@@ -4,6 +4,7 @@ import base64
 import datetime as dt
 import hashlib
 import re
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
@@ -14,6 +15,9 @@ import msgspec
 import numpy as np
 import pytest
 
+from parity_tests.runs import make_divergence
+from parity_tests.runs import make_run as made_run
+from parity_tests.runs import make_shard as made_shard
 from sampler_parity.case import (
     EFFECTS,
     SAMPLE_LOGITS_STAGES,
@@ -24,10 +28,11 @@ from sampler_parity.case import (
 from sampler_parity.case_file import save_case
 from sampler_parity.outcome import Outcome
 from sampler_parity.report import render, write_report
+from sampler_parity.report.divergences import _replays
 from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
 from sampler_parity.report.view import STAGES as DESCRIBED
 from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
-from sampler_parity.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.verdict import SEVERITY, Cause, Divergence, Verdict
 from sampler_parity.waivers import AppliedWaiver, Waiver
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
@@ -578,3 +583,28 @@ def test_the_page_is_written_beside_its_run(tmp_path: Path) -> None:
     assert path == folder / "index.html"
     assert path.read_text(encoding="utf-8") == render(make_run())
     assert list(folder.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("home", ["reports/latest", "else where"])
+def test_a_replay_command_names_the_file_once(home: str) -> None:
+    """As the run stores it, with its folder; or relative to that."""
+    path = "evidence/a.safetensors"
+    whole = shlex.join(["sampler-parity", "explain", f"{home}/{path}", "--capability", "avx2"])
+    relative = f"sampler-parity explain {path} --capability avx2"
+    for stored in (whole, relative):
+        explain, rust = _replays("rust_ext", stored, path, home)
+        assert explain == whole
+        assert shlex.split(rust)[-1] == f"{home}/{path}"
+
+
+def test_a_lost_candidate_s_words_are_said_once() -> None:
+    lost = "ended by SIGABRT\nlast <b>words</b>\nand more"
+    found = make_divergence(0, Verdict.CRASHED)
+    cause = Cause(stage="error", verdict=Verdict.CRASHED, words=lost)
+    divergence = msgspec.structs.replace(
+        found.divergence, stage="error", first="error", candidate=lost, causes=(cause,)
+    )
+    found = msgspec.structs.replace(found, divergence=divergence)
+    html = render(made_run(made_shard(found, divergent=1)))
+    assert html.count("ended by SIGABRT") == 1
+    assert "last &lt;b&gt;words&lt;/b&gt;\nand more</pre>" in html

@@ -265,6 +265,8 @@ def test_a_crash_says_how_it_ended(reports: dict[str, Path]) -> None:
     text = reports["crashing"].read_text(encoding="utf-8")
     assert "SIGABRT" in text or "signal 6" in text
     assert "crashed" in text
+    # Once a case, as it was printed, and no second time as its cause.
+    assert 0 < text.count("Fatal Python error") <= text.count("<article ")
 
 
 def test_reports_stay_small(reports: dict[str, Path]) -> None:

@@ -129,6 +129,7 @@ class Article:
         waived: a waiver covers it.
         plain: the case in a sentence.
         sentence: what differs, in words.
+        said: what the candidate said before it was lost; empty if nothing.
         causes: every stage that departs of its own accord.
         consequences: the other stages that differ.
         parameters: the case.
@@ -154,6 +155,7 @@ class Article:
     waived: bool
     plain: Sentence
     sentence: Sentence
+    said: str
     causes: tuple[CauseView, ...]
     consequences: Sentence
     parameters: tuple[tuple[str, str], ...]
@@ -331,7 +333,10 @@ def _article(
         causes=tuple(
             CauseView(cause.stage, cause.verdict.value, cut(cause.words))
             for cause in divergence.causes
+            # How a candidate was lost is said once.
+            if cause.words != divergence.candidate
         ),
+        said=cut(divergence.candidate.partition("\n")[2]) if divergence.stage == "error" else "",
         consequences=listed(stage for stage in divergence.also if stage not in causes),
         parameters=tuple((name, cut(value)) for name, value in found.parameters.items()),
         pictures=shown,
@@ -387,7 +392,8 @@ def _replays(name: str, explain: str, path: str, home: str) -> tuple[str, ...]:
     rust = f"cargo run --release --example replay -- {file}"
     if name != "rust_ext":
         rust += "  # the Rust port on the same case"
-    return explain.replace(path, file) if path in explain else explain, rust
+    # A run knows where it is stored; what was made up for a test may not.
+    return explain if file in explain else explain.replace(path, file), rust
 
 
 def _difference(name: str, divergence: Divergence) -> Sentence:
@@ -395,7 +401,8 @@ def _difference(name: str, divergence: Divergence) -> Sentence:
     reference, value = cut(divergence.reference), cut(divergence.candidate)
     stage = Piece(divergence.stage, code=True)
     if divergence.stage == "error":
-        return Piece(f"torch {reference}; "), candidate, Piece(f" {value}.")
+        first = value.partition("\n")[0].rstrip(".:")
+        return Piece(f"torch {reference}; "), candidate, Piece(f" {first}.")
     where: Sentence
     if not divergence.index:
         where = (Piece("In "), stage)
