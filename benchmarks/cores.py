@@ -14,7 +14,7 @@ import msgspec
 from benchmarks.timing import ratio
 from sampler_parity.benchmark_file import Bar, Work
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import REPOSITORY
 
 CORES = (1, 2)
 BAR = 1.6

@@ -17,7 +17,7 @@ from sampler_parity.benchmark_file import (
     times,
 )
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import REPOSITORY
 from sampler_parity.manifest import write_atomically
 from sampler_parity.report.words import moment
 

@@ -11,7 +11,7 @@ import msgspec
 from benchmarks.timing import ratio
 from sampler_parity.benchmark_file import Bar, Peer, Side, Timing, Work
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import REPOSITORY
 
 CRATE = REPOSITORY / "benchmarks" / "rust"
 TARGET = REPOSITORY / "target" / "benchmarks"

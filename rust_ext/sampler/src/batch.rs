@@ -14,8 +14,9 @@ use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 /// A smaller batch is not worth the threads' time.
 const ROWS: usize = 4;
 const TOKENS: usize = 65_536;
-/// Tokens, of all rows together, that may be prepared and not drawn from.
-const AHEAD: usize = 1 << 20;
+/// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
+/// still in the caches when they are drawn from.
+const AHEAD: usize = 1 << 16;
 
 /// Whether a batch is to be shared between threads.
 pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
