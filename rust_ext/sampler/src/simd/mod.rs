@@ -18,39 +18,52 @@ pub enum Kernel {
     Avx512,
 }
 
+/// Which kernel is forced: one of [`Kernel`], plus one.
 #[cfg(feature = "internals")]
-static FORCED: std::sync::RwLock<Option<pulp::Arch>> = std::sync::RwLock::new(None);
+static FORCED: std::sync::atomic::AtomicU8 = std::sync::atomic::AtomicU8::new(0);
 
 /// Makes every kernel of the process run with one instruction set, or with the best where it is
 /// `None`. Returns `false`, changing nothing, where the processor does not have it.
 #[cfg(feature = "internals")]
 #[must_use]
 pub fn force(kernel: Option<Kernel>) -> bool {
-    let arch = match kernel {
-        None => Some(None),
-        Some(Kernel::Portable) => Some(Some(pulp::Arch::Scalar)),
-        #[cfg(target_arch = "x86_64")]
-        Some(Kernel::Avx2) => pulp::x86::V3::try_new().map(|simd| Some(pulp::Arch::V3(simd))),
-        #[cfg(target_arch = "x86_64")]
-        Some(Kernel::Avx512) => pulp::x86::V4::try_new().map(|simd| Some(pulp::Arch::V4(simd))),
-        #[cfg(not(target_arch = "x86_64"))]
-        Some(_) => None,
+    let forced = match kernel {
+        None => 0,
+        Some(kernel) if arch_of(kernel).is_none() => return false,
+        Some(kernel) => kernel as u8 + 1,
     };
-    if let (Some(arch), Ok(mut forced)) = (arch, FORCED.write()) {
-        *forced = arch;
-        return true;
+    FORCED.store(forced, std::sync::atomic::Ordering::Relaxed);
+    true
+}
+
+#[cfg(feature = "internals")]
+#[inline]
+fn arch_of(kernel: Kernel) -> Option<pulp::Arch> {
+    match kernel {
+        Kernel::Portable => Some(pulp::Arch::Scalar),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx2 => pulp::x86::V3::try_new().map(pulp::Arch::V3),
+        #[cfg(target_arch = "x86_64")]
+        Kernel::Avx512 => pulp::x86::V4::try_new().map(pulp::Arch::V4),
+        #[cfg(not(target_arch = "x86_64"))]
+        _ => None,
     }
-    false
 }
 
 /// The instruction set that a kernel runs with.
 #[inline]
 pub(crate) fn arch() -> pulp::Arch {
     #[cfg(feature = "internals")]
-    if let Ok(forced) = FORCED.read()
-        && let Some(arch) = *forced
     {
-        return arch;
+        let forced = match FORCED.load(std::sync::atomic::Ordering::Relaxed) {
+            1 => arch_of(Kernel::Portable),
+            2 => arch_of(Kernel::Avx2),
+            3 => arch_of(Kernel::Avx512),
+            _ => None,
+        };
+        if let Some(arch) = forced {
+            return arch;
+        }
     }
     pulp::Arch::new()
 }
