@@ -94,7 +94,7 @@ pub(crate) fn crowd(
         Nucleus::AtLeast(value) => floor.max(value),
         Nucleus::Split { .. } => return None,
     };
-    if least < Crowd::LEAST || !are_at_least(probs, least, probs.len() / MANY) {
+    if !are_at_least(probs, least.max(Crowd::LEAST), probs.len() / MANY) {
         return None;
     }
     Some((least, row_sum_at_least(probs, least, alone, threads)))

@@ -4,7 +4,7 @@ use super::generator::{Generator, Output, UPPER_RANGE, uniform, upper_bits};
 use crate::planted;
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
-use crate::stages::keep::BLOCK;
+use crate::stages::keep::{BLOCK, SMALLEST};
 
 /// A token that can be drawn, and its renormalised probability.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
@@ -115,25 +115,27 @@ pub(crate) fn multinomial(
 pub(crate) struct Crowd<'a> {
     /// Before the division by their sum.
     pub(crate) probs: &'a [f32],
-    /// What is less than this counts as zero; at least [`Crowd::LEAST`].
+    /// What is less than this counts as zero.
     pub(crate) least: f32,
     /// The sum of the rest.
     pub(crate) sum: f32,
 }
 
 impl Crowd<'_> {
-    /// No probability may be less: bounds in f32 then hold.
+    /// What is less cannot win, but by a uniform of zero: some token's p is at least 2^-24 and its
+    /// q at most 37, while u is at least 2^-53. And bounds in f32 hold for the rest.
     pub(crate) const LEAST: f32 = 1e-30;
 
     /// [`multinomial`] of the row.
     pub(crate) fn multinomial(&self, generator: &mut Generator) -> usize {
         let &Self { probs, least, sum } = self;
+        let likely = least.max(Self::LEAST);
         let mut race = Race::new();
         let mut position = 0;
         while position < probs.len() {
             let Some(outputs) = generator.outputs(probs.len() - position) else {
                 let uniform = generator.next_f64();
-                if probs[position] >= least {
+                if probs[position] >= least.max(SMALLEST) {
                     race.enter(position, probs[position] / sum, uniform);
                 } else {
                     race.enter_impossible(position, uniform);
@@ -150,7 +152,7 @@ impl Crowd<'_> {
                 at += contender(&here[at..], &outputs[at..], bound);
                 let end = here.len().min(at + BLOCK);
                 for at in at..end {
-                    if here[at] >= least && here[at] > upper_bits(outputs[at]) * bound {
+                    if here[at] >= likely && here[at] > upper_bits(outputs[at]) * bound {
                         race.enter(position + at, here[at] / sum, uniform(outputs[at]));
                     }
                 }
@@ -266,11 +268,11 @@ mod tests {
             for power in [1, 8, 40] {
                 let probs: Vec<f32> =
                     (0..vocab).map(|_| generator.next_f32().powi(power)).collect();
-                for least in [Crowd::LEAST, 1e-3] {
+                for least in [0.0, SMALLEST, Crowd::LEAST, 1e-3] {
                     let sum = 0.3 + generator.next_f32();
                     let survivors: Vec<Survivor> = (0..)
                         .zip(&probs)
-                        .filter(|(_, p)| **p >= least)
+                        .filter(|(_, p)| **p >= least.max(SMALLEST))
                         .map(|(token, p)| Survivor { token, probability: p / sum })
                         .collect();
                     let crowd = Crowd { probs: &probs, least, sum };
@@ -298,7 +300,7 @@ mod tests {
             assert_eq!(generator.set_state(&state), Ok(()));
             for _ in 0..3 {
                 let mut plain = generator.clone();
-                let mut crowded = generator.clone();
+                let crowded = generator.clone();
                 let expected = plain_multinomial(&survivors, 1000, &mut plain);
                 assert_eq!(multinomial(&survivors, 1000, &mut generator), expected);
                 assert!(generator == plain);
@@ -306,9 +308,12 @@ mod tests {
                 for survivor in survivors {
                     probs[survivor.token as usize] = survivor.probability;
                 }
-                let crowd = Crowd { probs: &probs, least: Crowd::LEAST, sum: 1.0 };
-                assert_eq!(crowd.multinomial(&mut crowded), expected);
-                assert!(crowded == plain);
+                for least in [0.0, 0.2] {
+                    let mut crowded = crowded.clone();
+                    let crowd = Crowd { probs: &probs, least, sum: 1.0 };
+                    assert_eq!(crowd.multinomial(&mut crowded), expected);
+                    assert!(crowded == plain);
+                }
             }
         }
     }
