@@ -1,16 +1,15 @@
 """What is timed in Rust: the sampler beside its floor and beside candle (``benchmarks/rust``)."""
 
-import os
 import statistics
-import subprocess
 import tomllib
 from pathlib import Path
 
 import msgspec
 
+from benchmarks.programs import build
+from benchmarks.programs import run as run_program
 from benchmarks.timing import ratio
 from sampler_parity.benchmark_file import Bar, Peer, Side, Timing, Work
-from sampler_parity.errors import CannotJudgeError
 from sampler_parity.installation import REPOSITORY
 
 CRATE = REPOSITORY / "benchmarks" / "rust"
@@ -51,20 +50,9 @@ def run(rounds: int, milliseconds: int, draws: int) -> Output:
     Raises:
         CannotJudgeError: it cannot be built, or found that a side does not do its work.
     """
-    build = ["cargo", "build", "--release", "--locked", "--quiet", "--target-dir", str(TARGET)]
-    program = str(TARGET / "release" / "sampler-benchmarks")
+    program = build(CRATE, TARGET) / "sampler-benchmarks"
     arguments = [str(number) for number in (rounds, milliseconds, draws)]
-    environment = os.environ | {"RAYON_NUM_THREADS": "1"}
-    try:
-        subprocess.run(build, cwd=CRATE, check=True)
-        printed = subprocess.run(
-            [program, *arguments], env=environment, capture_output=True, check=True
-        ).stdout
-    except OSError as error:
-        raise CannotJudgeError(f"the benchmarks in Rust cannot be run: {error}") from error
-    except subprocess.CalledProcessError as error:
-        words = (error.stderr or b"").decode(errors="replace").strip()
-        raise CannotJudgeError(f"the benchmarks in Rust failed {words}") from error
+    printed = run_program(str(program), *arguments, RAYON_NUM_THREADS="1").stdout
     return msgspec.json.decode(printed, type=Output)
 
 
