@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-lint bench-rust record clean
+.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-lint bench-rust bench-instructions valgrind record clean
 
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
@@ -61,6 +61,15 @@ bench-lint:  ## Not part of lint: it compiles candle.
 
 bench-rust:  ## The crate beside its floor: one pass of exponentials and the twists.
 	cargo bench --package torch-exact-sampler --locked --features internals
+
+bench-instructions: .venv/ready valgrind  ## Instructions a call, held against the recorded ones.
+	$(BIN)/python -m benchmarks.instructions
+
+valgrind:  ## On Debian, root gets it.
+	@command -v valgrind >/dev/null || { \
+		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
+		apt-get update --quiet && apt-get install --quiet --yes valgrind; \
+	} || { echo 'valgrind is needed to count instructions: apt install valgrind'; exit 1; }
 
 record: build
 	$(BIN)/pip install --quiet --editable '.[record]'

@@ -2,10 +2,13 @@
 
 #![allow(missing_docs, clippy::unwrap_used)] // Criterion's macros; a benchmark fails by panicking.
 
+mod gaussian;
+
 use std::hint::black_box;
 use std::num::NonZeroUsize;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use gaussian::gaussian;
 use torch_exact_sampler::{
     Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler, internals,
     simple_batch_sampler,
@@ -22,17 +25,6 @@ const WORKLOADS: [(usize, i64, f64); 6] = [
 ];
 
 const REPLAY: Replay = Replay { capability: Capability::Avx512, threads: NonZeroUsize::MIN };
-
-/// Gaussian logits of scale 2 (Box and Muller).
-fn gaussian(count: usize) -> Vec<f32> {
-    let mut generator = Generator::new(1);
-    (0..count)
-        .map(|_| {
-            let (radius, angle) = (1.0 - generator.next_f32(), generator.next_f32());
-            2.0 * (-2.0 * radius.ln()).sqrt() * (std::f32::consts::TAU * angle).cos()
-        })
-        .collect()
-}
 
 fn benches(criterion: &mut Criterion) {
     for (vocab, top_k, top_p) in WORKLOADS {

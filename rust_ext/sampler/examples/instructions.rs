@@ -1,0 +1,117 @@
+//! `instructions CALL TIMES` makes a call so many times, for callgrind to count
+//! (`benchmarks/instructions.py`, whose `Call` is the JSON that is given here).
+//!
+//! One thread; the workspace is kept from call to call. Logits and generator have a fixed seed.
+
+#[path = "../benches/gaussian/mod.rs"]
+mod gaussian;
+
+use std::error::Error;
+use std::hint::black_box;
+use std::num::NonZeroUsize;
+
+use gaussian::gaussian;
+use serde::Deserialize;
+use torch_exact_sampler::internals::{Kernel, force};
+use torch_exact_sampler::{
+    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler,
+    simple_batch_sampler, trace_sample_logits,
+};
+
+#[derive(Deserialize)]
+struct Call {
+    work: Work,
+    kernel: String,
+    capability: String,
+}
+
+#[derive(Deserialize)]
+struct Work {
+    function: String,
+    vocab: usize,
+    top_k: i64,
+    top_p: f64,
+    batch: usize,
+    drawn: usize,
+    logits: String,
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let call: Call = serde_json::from_str(&arguments.next().ok_or("no call")?)?;
+    let times: u32 = arguments.next().ok_or("no number of times")?.parse()?;
+    let kernel = match call.kernel.as_str() {
+        "portable" => Kernel::Portable,
+        "avx2" => Kernel::Avx2,
+        "avx512" => Kernel::Avx512,
+        other => return Err(format!("there is no kernel {other}").into()),
+    };
+    if !force(Some(kernel)) {
+        return Err(format!("the processor cannot run the kernel {}", call.kernel).into());
+    }
+    let capability = match call.capability.as_str() {
+        "default" => Capability::Default,
+        "avx2" => Capability::Avx2,
+        "avx512" => Capability::Avx512,
+        other => return Err(format!("there is no capability {other}").into()),
+    };
+    let replay = Replay { capability, threads: NonZeroUsize::MIN };
+
+    let Work { vocab, top_k, top_p, batch, drawn, .. } = call.work;
+    let parameters = SampleParameters { top_k, top_p, ..SampleParameters::default() };
+    let mut logits = gaussian(batch * vocab);
+    match call.work.logits.as_str() {
+        "Gaussian" => {}
+        "bf16 Gaussian" => {
+            for logit in &mut logits {
+                *logit = f32::from_bits(logit.to_bits() & 0xffff_0000);
+            }
+            if !cutoff_splits_a_tie(&logits, &parameters, replay)? {
+                return Err("no tokens are tied across the cutoff".into());
+            }
+        }
+        other => return Err(format!("there are no logits {other}").into()),
+    }
+
+    let (mut sampler, mut generator) = (Sampler::new(), Generator::new(1));
+    let mut tokens = vec![0; batch * drawn.max(1)];
+    for _ in 0..times {
+        let tokens = black_box(tokens.as_mut_slice());
+        match call.work.function.as_str() {
+            "sample_logits" => {
+                let rows = Logits::new(black_box(&logits), batch, vocab)?;
+                sampler.sample(rows, &parameters, replay, &mut generator, tokens)?;
+            }
+            "draw" => {
+                let row = black_box(logits.as_slice());
+                sampler.draw(row, &parameters, replay, &mut generator, tokens)?;
+            }
+            "simple_batch_sampler" => {
+                // In place: the noise of every call stays in the logits.
+                let rows = black_box(logits.as_mut_slice());
+                let parameters = NoiseParameters::default();
+                simple_batch_sampler(rows, vocab, &parameters, &mut generator, tokens)?;
+            }
+            other => return Err(format!("there is no function {other}").into()),
+        }
+    }
+    black_box(tokens);
+    Ok(())
+}
+
+/// Whether top-p drops a token as probable as one that it keeps.
+fn cutoff_splits_a_tie(
+    logits: &[f32],
+    parameters: &SampleParameters,
+    replay: Replay,
+) -> Result<bool, Box<dyn Error>> {
+    let mut generator = Generator::new(1);
+    let trace = trace_sample_logits(Logits::row(logits), parameters, replay, &mut generator)?;
+    let of = |kept| {
+        let pairs = trace.probs.iter().zip(&trace.top_p_mask);
+        pairs.filter(move |pair| *pair.1 == kept).map(|pair| *pair.0)
+    };
+    let least_kept = of(true).fold(f32::INFINITY, f32::min);
+    let most_dropped = of(false).fold(f32::NEG_INFINITY, f32::max);
+    Ok(least_kept == most_dropped)
+}
