@@ -23,7 +23,7 @@ from benchmarks.programs import build, run
 from python_ref import GLOBAL, SEMANTIC
 from sampler_parity.benchmark_file import Name, Work
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import REPOSITORY
 from sampler_parity.manifest import write_atomically
 
 SCHEMA: Final = 1

@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import REPOSITORY
+from sampler_parity.installation import REPOSITORY
 
 
 def run(
