@@ -31,10 +31,10 @@ lint:
 types:
 	$(BIN)/mypy
 
-rust-tests:
-	cargo test --workspace --locked --release
-	cargo test --package torch-exact-sampler --locked --release --features specimens --lib specimens
-	cargo test --package torch-exact-sampler --locked --release --features internals,rayon --test golden --test threads
+rust-tests:  ## Optimised, with overflow checks: see the profile in Cargo.toml.
+	cargo test --workspace --locked
+	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
+	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
 python-tests: chromium

@@ -88,7 +88,7 @@ fn guess(row: &[f32], factor: f32, left_out: f32, sample: &mut Vec<f32>) -> Opti
     // Whatever is less adds up to less than what is left out.
     let bottom = left_out / length / factor;
     let top = 2.0_f32;
-    if bottom.is_nan() || bottom >= top {
+    if !(bottom > 0.0 && bottom < top) {
         return None;
     }
     let top = top.to_bits();
