@@ -91,8 +91,8 @@ def renormalized(kept: F32) -> Truth:
 
 def noised(scaled: F32, noise: F32) -> Truth:
     """Bound scaled + noise: one rounding of the noise's product, one of the sum."""
-    x, y = scaled.astype(np.longdouble), noise.astype(np.longdouble)
     with np.errstate(all="ignore"):
+        x, y = scaled.astype(np.longdouble), noise.astype(np.longdouble)
         return Truth(x + y, gamma(2) * (np.abs(x + y) + np.abs(y)) + 2 * TINY)
 
 
