@@ -52,14 +52,23 @@ fn list(
     kept_ties: &[u32],
     survivors: &mut Vec<Survivor>,
 ) {
-    let least = match nucleus {
+    survivors.clear();
+    // A zero survives no mask: it cannot be drawn.
+    list_at_least(probs, least_kept(floor, nucleus).max(SMALLEST), survivors);
+    part_ties(survivors, nucleus, kept_ties);
+}
+
+/// What is less, both masks drop.
+fn least_kept(floor: f32, nucleus: Nucleus) -> f32 {
+    match nucleus {
         Nucleus::All => floor,
         Nucleus::AtLeast(value) => floor.max(value),
         Nucleus::Split { tied } => tied,
-    };
-    survivors.clear();
-    // A zero survives no mask: it cannot be drawn.
-    list_at_least(probs, least.max(SMALLEST), survivors);
+    }
+}
+
+/// Drops those of the tied tokens that are not to stay.
+fn part_ties(survivors: &mut Vec<Survivor>, nucleus: Nucleus, kept_ties: &[u32]) {
     if let Nucleus::Split { tied } = nucleus {
         let mut kept_ties = kept_ties.iter().peekable();
         survivors.retain(|&Survivor { token, probability }| {
@@ -89,11 +98,10 @@ pub(crate) fn crowd(
 ) -> Option<(f32, f32)> {
     /// Fewer survivors than one in this many are listed.
     const MANY: usize = 32;
-    let least = match nucleus {
-        Nucleus::All => floor,
-        Nucleus::AtLeast(value) => floor.max(value),
-        Nucleus::Split { .. } => return None,
-    };
+    if let Nucleus::Split { .. } = nucleus {
+        return None;
+    }
+    let least = least_kept(floor, nucleus);
     if !are_at_least(probs, least.max(Crowd::LEAST), probs.len() / MANY) {
         return None;
     }
@@ -110,14 +118,10 @@ pub(crate) fn renormalize_list(
     threads: NonZeroUsize,
     survivors: &mut Vec<Survivor>,
 ) {
-    let mut kept_ties = kept_ties.iter().peekable();
+    let least = least_kept(0.0, nucleus);
     survivors.clear();
-    survivors.extend(kept.iter().filter(|&&Survivor { token, probability }| match nucleus {
-        Nucleus::All => true,
-        Nucleus::AtLeast(value) => probability >= value,
-        Nucleus::Split { tied } if probability == tied => kept_ties.next_if_eq(&&token).is_some(),
-        Nucleus::Split { tied } => probability > tied,
-    }));
+    survivors.extend(kept.iter().filter(|survivor| survivor.probability >= least));
+    part_ties(survivors, nucleus, kept_ties);
     let sum = sparse_row_sum(survivors, vocab, alone, threads);
     divide(survivors, sum);
 }

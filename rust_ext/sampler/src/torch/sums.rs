@@ -206,14 +206,10 @@ kernel! {
     }
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
 fn at_least(x: f32, least: f32) -> f32 {
     if x >= least { x } else { 0.0 }
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
 fn add_at_least<const L: usize>(sums: &mut [f32; L], values: &[f32; L], least: f32) {
     for (sum, x) in sums.iter_mut().zip(values) {
         *sum += at_least(*x, least);
