@@ -132,7 +132,7 @@ impl Batch<'_> {
                     std::hint::spin_loop();
                 }
             }
-            let worker = slot.worker();
+            let mut worker = slot.worker();
             worker.prepared?;
             *token = to_token(worker.sampler.draw_one(self.logits.vocab(), generator));
             drop(worker);

@@ -6,11 +6,14 @@ use std::num::NonZeroUsize;
 use crate::batch;
 use crate::simd::kernel;
 use crate::stages::keep::Gathered;
-use crate::stages::renormalize::{crowd, renormalize, renormalize_list, renormalize_plainly};
+use crate::stages::renormalize::{
+    Masks, crowd, renormalize, renormalize_list, renormalize_plainly,
+};
 use crate::stages::shortlist::{Outcome, Shortlist};
+use crate::stages::survivors::Survivors;
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
-use crate::torch::exponential::{Crowd, Survivor, multinomial, plain_multinomial};
+use crate::torch::exponential::{Crowd, Notes, multinomial, plain_multinomial};
 use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
 
 /// The most categories that `torch.multinomial` takes: those that f32 can count.
@@ -127,7 +130,8 @@ pub struct Sampler {
     scratch: Gathered,
     top_p: top_p::Workspace,
     shortlist: Shortlist,
-    survivors: Vec<Survivor>,
+    survivors: Survivors,
+    notes: Notes,
     /// Where many of `probs` survive, instead of a list of them: the least, and their sum.
     crowd: Option<(f32, f32)>,
     #[cfg(feature = "rayon")]
@@ -259,14 +263,14 @@ impl Sampler {
         Ok(())
     }
 
-    pub(crate) fn draw_one(&self, vocab: usize, generator: &mut Generator) -> usize {
+    pub(crate) fn draw_one(&mut self, vocab: usize, generator: &mut Generator) -> usize {
         if planted!() {
             return plain_multinomial(&self.survivors, vocab, generator);
         }
         if let Some((least, sum)) = self.crowd {
             return Crowd { probs: &self.probs, least, sum }.multinomial(generator);
         }
-        multinomial(&self.survivors, vocab, generator)
+        multinomial(&self.survivors, vocab, generator, &mut self.notes)
     }
 
     /// Everything before the draw, for one row: fills `survivors`, or finds a `crowd`.
@@ -288,17 +292,16 @@ impl Sampler {
                 Outcome::Unsuitable => {}
                 Outcome::Invalid => return Err(invalid(logits, scaled, place, parameters)),
                 Outcome::Listed => {
-                    let Shortlist { kept, sorted, .. } = &self.shortlist;
-                    let top_p = nucleus_mass(parameters);
+                    let Shortlist { listed, floor, .. } = &self.shortlist;
+                    let (floor, top_p) = (*floor, nucleus_mass(parameters));
                     let nucleus = if top_p > 0.0 {
-                        top_p::nucleus_of_list(kept, sorted, vocab, top_p, &mut self.top_p)
+                        top_p::nucleus_of_list(listed, floor, vocab, top_p, &mut self.top_p)
                     } else {
                         Nucleus::All
                     };
-                    let kept_ties = &self.top_p.kept_ties;
+                    let masks = Masks { floor, nucleus, kept_ties: &self.top_p.kept_ties };
                     let survivors = &mut self.survivors;
-                    let threads = replay.threads;
-                    renormalize_list(kept, vocab, nucleus, kept_ties, alone, threads, survivors);
+                    renormalize_list(listed, vocab, masks, alone, replay.threads, survivors);
                     return Ok(());
                 }
             }
@@ -318,9 +321,10 @@ impl Sampler {
         };
         let Self { probs, top_p, survivors, .. } = self;
         let threads = replay.threads;
-        self.crowd = crowd(probs, floor, nucleus, alone, threads);
+        let masks = Masks { floor, nucleus, kept_ties: &top_p.kept_ties };
+        self.crowd = crowd(probs, masks, alone, threads);
         if self.crowd.is_none() {
-            renormalize(probs, floor, nucleus, &top_p.kept_ties, alone, threads, survivors);
+            renormalize(probs, masks, alone, threads, survivors);
         }
         Ok(())
     }
@@ -347,7 +351,7 @@ impl Sampler {
             } else {
                 let start = all.len();
                 all.resize(start + logits.len(), 0.0);
-                for &Survivor { token, probability } in &self.survivors {
+                for (token, probability) in self.survivors.iter() {
                     all[start + token as usize] = probability;
                 }
             }
@@ -392,7 +396,8 @@ impl Sampler {
         }
         let Self { probs, top_p, survivors, .. } = self;
         let (Place { alone, .. }, threads) = (place, replay.threads);
-        renormalize_plainly(probs, floor, nucleus, &top_p.kept_ties, alone, threads, survivors);
+        let masks = Masks { floor, nucleus, kept_ties: &top_p.kept_ties };
+        renormalize_plainly(probs, masks, alone, threads, survivors);
         Ok(())
     }
 

@@ -16,7 +16,13 @@ pub(crate) trait Wide: Copy {
     fn load(self, x: &[f32; LANES]) -> Self::Floats;
     fn store(self, x: Self::Floats) -> [f32; LANES];
     fn add(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    fn sub(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a * b + c`, rounded once.
+    fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// `x * 2^exponent`, rounded once; exponents are integers from -151 to 0, or NaN, which stays.
+    /// `x` is in [1/2, 2], or NaN.
+    fn scale(self, x: Self::Floats, exponent: Self::Floats) -> Self::Floats;
     /// `a` where it is greater than `b`, and `b` elsewhere, so where either is NaN.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `x` where it is at least `least`, zero elsewhere; `least` is not NaN.
@@ -25,8 +31,27 @@ pub(crate) trait Wide: Copy {
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32;
     /// One bit a lane: whether `a` is greater than `b`.
     fn greater(self, a: Self::Floats, b: Self::Floats) -> u32;
+    /// The lesser of `least` and `x` where `x` is greater than `floor`; `least` elsewhere.
+    fn least_above(self, least: Self::Floats, x: Self::Floats, floor: Self::Floats)
+    -> Self::Floats;
+    /// `count`, one more where `a` is greater than `b`.
+    fn count_greater(self, count: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Moves the lanes that have a bit in `lanes` to the front; what follows them is anything.
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES];
+    /// As [`gather`](Self::gather), of integers.
+    fn gather_numbers(self, x: &[u32; LANES], lanes: u32) -> [u32; LANES] {
+        gather_in_turn(*x, lanes)
+    }
+    /// The numbers of the lanes that have a bit in `lanes`, the first lane's being `first`; what
+    /// follows them is anything.
+    fn numbers(self, first: u32, lanes: u32) -> [u32; LANES] {
+        let mut number = first;
+        let numbers = std::array::from_fn(|_| {
+            number += 1;
+            number - 1
+        });
+        self.gather_numbers(&numbers, lanes)
+    }
 
     fn zeros(self) -> Self::Doubles;
     fn add_doubles(self, sums: Self::Doubles, x: Self::Floats) -> Self::Doubles;
@@ -60,11 +85,34 @@ impl Wide for Portable {
         a
     }
 
+    fn sub(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a -= b;
+        }
+        a
+    }
+
     fn mul(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a *= b;
         }
         a
+    }
+
+    fn mul_add(self, mut a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        for (a, (b, c)) in a.iter_mut().zip(b.iter().zip(c)) {
+            *a = a.mul_add(*b, c);
+        }
+        a
+    }
+
+    fn scale(self, mut x: Self::Floats, exponent: Self::Floats) -> Self::Floats {
+        for (x, exponent) in x.iter_mut().zip(exponent) {
+            // In two factors, the first of which is exact.
+            let half = (exponent * 0.5).floor();
+            *x = *x * power_of_two(half) * power_of_two(exponent - half);
+        }
+        x
     }
 
     fn max(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
@@ -90,6 +138,30 @@ impl Wide for Portable {
         a.iter().zip(&b).rev().fold(0, |lanes, (a, b)| lanes << 1 | u32::from(a > b))
     }
 
+    fn least_above(
+        self,
+        mut least: Self::Floats,
+        x: Self::Floats,
+        floor: Self::Floats,
+    ) -> Self::Floats {
+        for (least, (x, floor)) in least.iter_mut().zip(x.iter().zip(floor)) {
+            *least = if *x > floor && *x < *least { *x } else { *least };
+        }
+        least
+    }
+
+    fn count_greater(
+        self,
+        mut count: Self::Floats,
+        a: Self::Floats,
+        b: Self::Floats,
+    ) -> Self::Floats {
+        for (count, (a, b)) in count.iter_mut().zip(a.iter().zip(b)) {
+            *count += f32::from(u8::from(*a > b));
+        }
+        count
+    }
+
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES] {
         gather_in_turn(x, lanes)
     }
@@ -106,12 +178,40 @@ impl Wide for Portable {
     }
 
     fn total(self, sums: Self::Doubles) -> f64 {
-        sums.iter().sum()
+        folded(sums, |a, b| a + b)
     }
 }
 
-fn gather_in_turn(x: [f32; LANES], mut lanes: u32) -> [f32; LANES] {
-    let mut gathered = [0.0; LANES];
+/// From here on, [`Wide::scale`] gives a normal number.
+#[cfg(target_arch = "x86_64")]
+const LEAST_NORMAL: f32 = -125.0;
+
+/// 2 to the power of an integer from -126 to 0; NaN of NaN.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn power_of_two(exponent: f32) -> f32 {
+    /// Adding 2^23 and the bias leaves the biased exponent in the low bits.
+    const BIASED: f32 = 8_388_608.0 + 127.0;
+    let bits = (exponent + BIASED).to_bits() << 23;
+    if exponent.is_nan() { exponent } else { f32::from_bits(bits) }
+}
+
+/// Folds the lanes by halves, so that they need not wait for each other.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn folded<T: Copy>(mut lanes: [T; LANES], fold: impl Fn(T, T) -> T) -> T {
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            lanes[lane] = fold(lanes[lane], lanes[lane + half]);
+        }
+        half /= 2;
+    }
+    lanes[0]
+}
+
+fn gather_in_turn<T: Copy + Default>(x: [T; LANES], mut lanes: u32) -> [T; LANES] {
+    let mut gathered = [T::default(); LANES];
     for slot in &mut gathered {
         if lanes == 0 {
             break;
@@ -124,12 +224,12 @@ fn gather_in_turn(x: [f32; LANES], mut lanes: u32) -> [f32; LANES] {
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _CMP_GE_OQ, _CMP_GT_OQ};
+    use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ};
 
     use pulp::cast;
     use pulp::x86::{V3, V4};
 
-    use super::{LANES, Wide, gather_in_turn};
+    use super::{LANES, LEAST_NORMAL, Portable, Wide, folded, gather_in_turn};
 
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Wide for V4 {
@@ -157,8 +257,23 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn sub(self, a: __m512, b: __m512) -> __m512 {
+            self.avx512f._mm512_sub_ps(a, b)
+        }
+
+        #[inline(always)]
         fn mul(self, a: __m512, b: __m512) -> __m512 {
             self.avx512f._mm512_mul_ps(a, b)
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+            self.avx512f._mm512_fmadd_ps(a, b, c)
+        }
+
+        #[inline(always)]
+        fn scale(self, x: __m512, exponent: __m512) -> __m512 {
+            self.avx512f._mm512_scalef_ps(x, exponent)
         }
 
         #[inline(always)]
@@ -183,10 +298,29 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn least_above(self, least: __m512, x: __m512, floor: __m512) -> __m512 {
+            let above = self.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(x, floor);
+            self.avx512f._mm512_mask_min_ps(least, above, x, least)
+        }
+
+        #[inline(always)]
+        fn count_greater(self, count: __m512, a: __m512, b: __m512) -> __m512 {
+            let more = self.avx512f._mm512_cmp_ps_mask::<_CMP_GT_OQ>(a, b);
+            self.avx512f._mm512_mask_add_ps(count, more, count, self.splat(1.0))
+        }
+
+        #[inline(always)]
         fn gather(self, x: __m512, lanes: u32) -> [f32; LANES] {
             #[allow(clippy::cast_possible_truncation)] // As many bits as lanes.
             let lanes = lanes as u16;
             cast(self.avx512f._mm512_maskz_compress_ps(lanes, x))
+        }
+
+        #[inline(always)]
+        fn gather_numbers(self, x: &[u32; LANES], lanes: u32) -> [u32; LANES] {
+            #[allow(clippy::cast_possible_truncation)] // As many bits as lanes.
+            let lanes = lanes as u16;
+            cast(self.avx512f._mm512_maskz_compress_epi32(lanes, cast(*x)))
         }
 
         #[inline(always)]
@@ -203,7 +337,7 @@ mod x86 {
 
         #[inline(always)]
         fn total(self, sums: [__m512d; 2]) -> f64 {
-            cast::<_, [f64; LANES]>(sums).iter().sum()
+            folded(cast(sums), |a: f64, b| a + b)
         }
     }
 
@@ -230,6 +364,34 @@ mod x86 {
         #[inline(always)]
         fn add(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
             [self.avx._mm256_add_ps(a, c), self.avx._mm256_add_ps(b, d)]
+        }
+
+        #[inline(always)]
+        fn sub(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
+            [self.avx._mm256_sub_ps(a, c), self.avx._mm256_sub_ps(b, d)]
+        }
+
+        #[inline(always)]
+        fn mul_add(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
+            std::array::from_fn(|half| self.fma._mm256_fmadd_ps(a[half], b[half], c[half]))
+        }
+
+        #[inline(always)]
+        fn scale(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
+            let least = self.avx._mm256_set1_ps(LEAST_NORMAL);
+            let low = self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(c, least);
+            let low = self.avx._mm256_or_ps(low, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(d, least));
+            if self.avx._mm256_movemask_ps(low) != 0 {
+                return cast(Portable.scale(cast([a, b]), cast([c, d])));
+            }
+            // Added to the exponent; of NaN, the shift leaves nothing.
+            [(a, c), (b, d)].map(|(x, exponent)| {
+                let exponent = self.avx._mm256_cvtps_epi32(exponent);
+                let bits = self.avx2._mm256_slli_epi32::<23>(exponent);
+                self.avx._mm256_castsi256_ps(
+                    self.avx2._mm256_add_epi32(self.avx._mm256_castps_si256(x), bits),
+                )
+            })
         }
 
         #[inline(always)]
@@ -269,6 +431,29 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn least_above(
+            self,
+            least: [__m256; 2],
+            x: [__m256; 2],
+            floor: [__m256; 2],
+        ) -> [__m256; 2] {
+            std::array::from_fn(|half| {
+                let above = self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(x[half], floor[half]);
+                let x = self.avx._mm256_blendv_ps(least[half], x[half], above);
+                self.avx._mm256_min_ps(x, least[half])
+            })
+        }
+
+        #[inline(always)]
+        fn count_greater(self, count: [__m256; 2], a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
+            std::array::from_fn(|half| {
+                let more = self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a[half], b[half]);
+                let one = self.avx._mm256_and_ps(more, self.avx._mm256_set1_ps(1.0));
+                self.avx._mm256_add_ps(count[half], one)
+            })
+        }
+
+        #[inline(always)]
         fn gather(self, x: [__m256; 2], lanes: u32) -> [f32; LANES] {
             gather_in_turn(self.store(x), lanes)
         }
@@ -289,7 +474,7 @@ mod x86 {
 
         #[inline(always)]
         fn total(self, sums: [__m256d; 4]) -> f64 {
-            cast::<_, [f64; LANES]>(sums).iter().sum()
+            folded(cast(sums), |a: f64, b| a + b)
         }
     }
 

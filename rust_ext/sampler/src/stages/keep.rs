@@ -2,8 +2,6 @@
 
 use crate::simd::kernel;
 pub(crate) use crate::simd::wide::LANES as BLOCK;
-use crate::simd::wide::Wide;
-use crate::torch::exponential::Survivor;
 
 /// The smallest positive number: the least that a probability is if it is not zero.
 pub(crate) const SMALLEST: f32 = f32::from_bits(1);
@@ -65,44 +63,6 @@ kernel! {
     }
 }
 
-kernel! {
-    /// Appends the tokens of a row whose value is at least `least`.
-    pub(crate) fn list_at_least<'a>(
-        wide; row: &'a [f32], least: f32, listed: &'a mut Vec<Survivor>,
-    ) -> () {
-        extend_at_least(wide, row, 0, least, listed);
-    }
-}
-
-/// Appends the tokens whose value is at least `least`; the first has the number `first`.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-pub(crate) fn extend_at_least<W: Wide>(
-    wide: W,
-    row: &[f32],
-    first: u32,
-    least: f32,
-    listed: &mut Vec<Survivor>,
-) {
-    let leasts = wide.splat(least);
-    let (blocks, tail) = row.as_chunks::<BLOCK>();
-    let mut first = first;
-    for block in blocks {
-        let mut lanes = wide.at_least(wide.load(block), leasts);
-        while lanes != 0 {
-            let lane = lanes.trailing_zeros();
-            let probability = block[lane as usize % BLOCK];
-            listed.push(Survivor { token: first + lane, probability });
-            lanes &= lanes - 1;
-        }
-        #[allow(clippy::cast_possible_truncation)] // A handful.
-        let step = BLOCK as u32;
-        first += step;
-    }
-    let tail = (first..).zip(tail).filter(|(_, p)| **p >= least);
-    listed.extend(tail.map(|(token, &probability)| Survivor { token, probability }));
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -116,14 +76,6 @@ mod tests {
             for floor in [0.0, 0.2, 0.5, 0.99, 1.0] {
                 let expected: Vec<f32> = row.iter().copied().filter(|p| *p >= floor).collect();
                 assert_eq!(gathered.take_at_least(&row, floor), expected, "{length} {floor}");
-                let mut listed = vec![Survivor::default()];
-                list_at_least(&row, floor, &mut listed);
-                let expected: Vec<Survivor> = (0..)
-                    .zip(&row)
-                    .filter(|(_, p)| **p >= floor)
-                    .map(|(token, &probability)| Survivor { token, probability })
-                    .collect();
-                assert_eq!(listed[1..], expected);
             }
         }
     }

@@ -1,5 +1,6 @@
 //! The stages of `sample_logits`, each for one row.
 
+pub(crate) mod few;
 pub(crate) mod keep;
 pub(crate) mod narrow;
 pub(crate) mod peaks;
@@ -7,5 +8,6 @@ pub(crate) mod renormalize;
 pub(crate) mod scale;
 pub(crate) mod shortlist;
 pub(crate) mod softmax;
+pub(crate) mod survivors;
 pub(crate) mod top_k;
 pub(crate) mod top_p;

@@ -185,7 +185,7 @@ kernel! {
 
 kernel! {
     /// The sum of the values that are at least `least`.
-    fn sum_at_least<'a>(wide; values: &'a [f32], least: f32) -> f64 {
+    pub(crate) fn sum_at_least<'a>(wide; values: &'a [f32], least: f32) -> f64 {
         let leasts = wide.splat(least);
         let (blocks, tail) = values.as_chunks();
         let sums = blocks.iter().fold(wide.zeros(), |sums, block| {

@@ -1,137 +1,184 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
-use crate::simd::kernel;
-use crate::simd::wide::{LANES, Wide};
+use crate::simd::wide::{LANES, Wide, folded};
+use crate::torch::exp::GROUP;
 
-/// Logits whose maxima are kept together, one a lane.
-pub(crate) const GROUP: usize = 16 * LANES;
+/// The maxima of some blocks of logits, lane by lane; in a cache line of their own.
+#[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
+pub(crate) struct Maxima(pub(crate) [f32; LANES]);
 
-/// The maxima of one group, lane by lane.
-pub(crate) type Peaks = [f32; LANES];
+const NONE: [f32; LANES] = [f32::NEG_INFINITY; LANES];
 
-const NONE: Peaks = [f32::NEG_INFINITY; LANES];
+/// The maxima of a row, and memory used again from row to row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Peaks {
+    /// Of [`GROUP`] logits each; the last ones, of what is left.
+    pub(crate) maxima: Vec<Maxima>,
+    coarse: Vec<Maxima>,
+    /// How far below the largest the last bound lay: the next one's row is mostly alike.
+    gap: Option<f32>,
+}
 
-kernel! {
-    /// Lists the maxima of every group of a row and returns the largest; a NaN counts as nothing.
-    pub(crate) fn peaks<'a>(wide; row: &'a [f32], peaks: &'a mut Vec<Peaks>) -> f32 {
+impl Peaks {
+    /// Takes the maxima of a row and returns the largest; a NaN counts as nothing.
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    pub(crate) fn take<W: Wide>(&mut self, wide: W, row: &[f32]) -> f32 {
         let (blocks, tail) = row.as_chunks::<LANES>();
-        peaks.clear();
-        let mut all = wide.splat(f32::NEG_INFINITY);
-        for group in blocks.chunks(GROUP / LANES) {
-            let group = highest(wide, group);
-            all = wide.max(group, all);
-            peaks.push(wide.store(group));
+        let (wholes, rest) = blocks.as_chunks::<{ GROUP / LANES }>();
+        self.maxima.resize(wholes.len(), Maxima(NONE));
+        let mut all = wide.load(&NONE);
+        for (blocks, maxima) in wholes.iter().zip(&mut self.maxima) {
+            let highest = highest(wide, blocks, |block| block);
+            all = wide.max(highest, all);
+            *maxima = Maxima(wide.store(highest));
         }
-        if !tail.is_empty() {
+        if !rest.is_empty() || !tail.is_empty() {
             let mut last = NONE;
             last[..tail.len()].copy_from_slice(tail);
-            let last = wide.max(wide.load(&last), wide.load(&NONE));
+            let last = wide.max(wide.load(&last), highest(wide, rest, |block| block));
             all = wide.max(last, all);
-            if (blocks.len() * LANES).is_multiple_of(GROUP) {
-                peaks.push(wide.store(last));
-            } else if let Some(group) = peaks.last_mut() {
-                *group = wide.store(wide.max(last, wide.load(group)));
-            }
+            self.maxima.push(Maxima(wide.store(last)));
         }
-        let all = wide.store(all);
-        all.into_iter().fold(f32::NEG_INFINITY, |max, x| if x > max { x } else { max })
+        folded(wide.store(all), |a: f32, b| if b > a { b } else { a })
+    }
+
+    /// A value that at least `k` of the row's logits reach, close to the k-th largest of the
+    /// maxima. `None` where none within `reach` of `max` was found.
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    pub(crate) fn lower_bound<W: Wide>(
+        &mut self,
+        wide: W,
+        k: usize,
+        max: f32,
+        reach: f32,
+    ) -> Option<f32> {
+        /// As many maxima for each of k logits seldom meet.
+        const ENOUGH: usize = 6;
+        const MOST: usize = 16;
+        let Self { maxima, coarse, gap } = self;
+        // Each maximum is a logit of its own, so that maxima of maxima bound as well, less closely.
+        let together = (maxima.len() * LANES / (ENOUGH * k)).min(MOST);
+        let maxima = if together < 2 {
+            maxima
+        } else {
+            coarse.clear();
+            let highest = maxima.chunks(together).map(|maxima| highest(wide, maxima, |x| &x.0));
+            coarse.extend(highest.map(|x| Maxima(wide.store(x))));
+            coarse
+        };
+        let bound = search(wide, maxima, k, max, reach, gap.unwrap_or(reach / 8.0))?;
+        *gap = Some(max - bound).filter(|gap| gap.is_finite());
+        Some(bound)
     }
 }
 
 /// The maxima of some blocks, lane by lane.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn highest<W: Wide>(wide: W, blocks: &[Peaks]) -> W::Floats {
-    // Two maxima that take turns need not wait for each other.
-    let mut maxima = [wide.load(&NONE); 2];
-    for block in blocks {
-        let [now, later] = maxima;
-        maxima = [later, wide.max(wide.load(block), now)];
+fn highest<W: Wide, B>(wide: W, blocks: &[B], lanes: impl Fn(&B) -> &[f32; LANES]) -> W::Floats {
+    // Maxima that take turns need not wait for each other.
+    let [mut a, mut b, mut c, mut d] = [wide.load(&NONE); 4];
+    let (fours, rest) = blocks.as_chunks();
+    for [first, second, third, fourth] in fours {
+        a = wide.max(wide.load(lanes(first)), a);
+        b = wide.max(wide.load(lanes(second)), b);
+        c = wide.max(wide.load(lanes(third)), c);
+        d = wide.max(wide.load(lanes(fourth)), d);
     }
-    wide.max(maxima[0], maxima[1])
+    for block in rest {
+        a = wide.max(wide.load(lanes(block)), a);
+    }
+    wide.max(wide.max(a, b), wide.max(c, d))
 }
 
-/// A value that at least `k` of the row's logits reach, close to the k-th largest of the maxima.
-///
-/// `None` where none within `reach` of `max` was found. `coarse` is a workspace.
-pub(crate) fn lower_bound(
-    peaks: &[Peaks],
+/// Goes from `gap` below `max` in growing steps until the k-th largest lies between two values,
+/// which are bisected.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn search<W: Wide>(
+    wide: W,
+    maxima: &[Maxima],
     k: usize,
     max: f32,
     reach: f32,
-    coarse: &mut Vec<Peaks>,
+    gap: f32,
 ) -> Option<f32> {
-    // Each maximum is a logit of its own, so that maxima of maxima bound as well, less closely.
-    if peaks.len() >= 4 * k {
-        highest_of_each(peaks, coarse);
-        return bisect(coarse, k, max, reach);
-    }
-    bisect(peaks, k, max, reach)
-}
-
-fn bisect(peaks: &[Peaks], k: usize, max: f32, reach: f32) -> Option<f32> {
-    const STEPS: usize = 24;
+    const STEPS: usize = 32;
     let enough = k + k / 8;
-    let (mut low, mut high) = (max - reach, max);
-    if count_at_least(peaks, low) < k {
-        return None;
-    }
-    // The k largest mostly lie near the largest.
-    let mut middle = max - reach / 8.0;
+    let least = max - reach;
+    let (mut low, mut high) = (None, None);
+    let (mut middle, mut step) = (max - gap, (gap / 8.0).max(reach / 1024.0));
     for _ in 0..STEPS {
-        if middle <= low || middle >= high {
-            break;
-        }
-        let count = count_at_least(peaks, middle);
-        if count < k {
-            high = middle;
-        } else {
-            low = middle;
+        let count = count_at_least(wide, maxima, middle);
+        if count >= k {
+            low = Some(middle);
             if count <= enough {
                 break;
             }
+        } else if middle <= least {
+            return None;
+        } else {
+            high = Some(middle);
         }
-        middle = f32::midpoint(low, high);
+        middle = match (low, high) {
+            (Some(low), Some(high)) => f32::midpoint(low, high),
+            (Some(low), None) => max.min(low + step),
+            (None, _) => least.max(middle - step),
+        };
+        if Some(middle) == low || Some(middle) == high {
+            break;
+        }
+        step *= 2.0;
     }
-    Some(low)
+    low
 }
 
-kernel! {
-    fn count_at_least<'a>(wide; peaks: &'a [Peaks], least: f32) -> usize {
-        let leasts = wide.splat(least);
-        let counts = peaks.iter().map(|peaks| wide.at_least(wide.load(peaks), leasts).count_ones());
-        counts.sum::<u32>() as usize
-    }
-}
-
-kernel! {
-    fn highest_of_each<'a>(wide; peaks: &'a [Peaks], coarse: &'a mut Vec<Peaks>) -> () {
-        coarse.clear();
-        coarse.extend(peaks.chunks(LANES).map(|peaks| wide.store(highest(wide, peaks))));
-    }
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn count_at_least<W: Wide>(wide: W, maxima: &[Maxima], least: f32) -> usize {
+    let leasts = wide.splat(least);
+    let counts = maxima.iter().map(|x| wide.at_least(wide.load(&x.0), leasts).count_ones());
+    counts.sum::<u32>() as usize
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::Generator;
+    use crate::simd::kernel;
+
+    kernel! {
+        fn take<'a>(wide; peaks: &'a mut Peaks, row: &'a [f32]) -> f32 {
+            peaks.take(wide, row)
+        }
+    }
+
+    kernel! {
+        fn lower_bound<'a>(
+            wide; peaks: &'a mut Peaks, k: usize, max: f32, reach: f32,
+        ) -> Option<f32> {
+            peaks.lower_bound(wide, k, max, reach)
+        }
+    }
 
     #[test]
     fn k_logits_reach_the_bound() {
         let mut generator = Generator::new(4);
-        let (mut all, mut coarse) = (Vec::new(), Vec::new());
+        let mut peaks = Peaks::default();
         for length in [1_usize, 15, 16, 17, 255, 256, 257, 272, 1000, 70_000] {
             for levels in [3.0, 1e6] {
                 let row: Vec<f32> = (0..length)
                     .map(|_| (generator.next_f32() * levels).floor() * 20.0 / levels)
                     .collect();
-                let max = peaks(&row, &mut all);
+                let max = take(&mut peaks, &row);
                 let mut sorted = row.clone();
                 sorted.sort_by(|a, b| b.total_cmp(a));
                 assert_eq!(max, sorted[0]);
-                assert_eq!(all.len(), length.div_ceil(GROUP));
                 for k in [1, 2, 20, 80].into_iter().filter(|k| *k <= length) {
-                    let bound = lower_bound(&all, k, max, 60.0, &mut coarse);
+                    let bound = lower_bound(&mut peaks, k, max, 60.0);
                     assert!(bound.is_none_or(|bound| bound <= sorted[k - 1]), "{length} {k}");
                     assert!(bound.is_some() || length < LANES * k, "{length} {k}");
                 }
@@ -143,9 +190,10 @@ mod tests {
     fn a_bound_out_of_reach_is_none() {
         let mut row = [-100.0; 512];
         row[3] = 0.0;
-        let mut all = Vec::new();
-        let max = peaks(&row, &mut all);
-        assert_eq!(lower_bound(&all, 2, max, 60.0, &mut Vec::new()), None);
-        assert_eq!(lower_bound(&all, 1, max, 60.0, &mut Vec::new()), Some(-7.5));
+        let mut peaks = Peaks::default();
+        let max = take(&mut peaks, &row);
+        assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None);
+        assert_eq!(lower_bound(&mut peaks, 1, max, 60.0), Some(-7.5));
+        assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None);
     }
 }

@@ -6,11 +6,12 @@
 //! a bound on how far such a sum can be from the sequential one; where the bound leaves a doubt,
 //! the row is sorted.
 
+use super::few::{Few, sorted};
 use super::keep::{Gathered, SMALLEST};
-use super::narrow::narrow;
+use super::narrow::{narrow, sum_at_least};
+use super::survivors::Survivors;
 use crate::planted;
 use crate::sample_logits::argmax;
-use crate::torch::exponential::Survivor;
 use crate::torch::sort::{Entry, order_of_equal};
 
 /// Rows with no more candidates than this are sorted outright.
@@ -45,6 +46,7 @@ pub(crate) struct Workspace {
     masses: Vec<f64>,
     entries: Vec<Entry>,
     sample: Vec<f32>,
+    few: Few,
     /// After [`Nucleus::Split`]: the tied tokens that stay, ascending.
     pub(crate) kept_ties: Vec<u32>,
 }
@@ -56,21 +58,28 @@ struct Cutoff {
     ties: usize,
 }
 
-/// Finds the nucleus of a row of `vocab` that is zero but for `kept`, ascending by token;
-/// `sorted` holds the same probabilities, descending.
+/// Finds the nucleus of a row of `vocab` that is zero but for those listed tokens that are at least
+/// `floor`.
 pub(crate) fn nucleus_of_list(
-    kept: &[Survivor],
-    sorted: &[f32],
+    listed: &Survivors,
+    floor: f32,
     vocab: usize,
     top_p: f64,
     workspace: &mut Workspace,
 ) -> Nucleus {
     #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
-    let cutoff = walk(sorted, top_p as f32);
+    let top_p = top_p as f32;
+    let probabilities = listed.probabilities();
+    let sum = sum_at_least(probabilities, floor);
+    if let Ok(false) = decision(probabilities.len(), top_p)(sum) {
+        return Nucleus::All;
+    }
+    let sorted = sorted(&mut workspace.few, probabilities);
+    let cutoff = walk(&sorted[..sorted.partition_point(|p| *p >= floor)], top_p);
     as_nucleus(cutoff.as_ref(), workspace, |entries| {
         #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
         entries.extend((0..vocab as u32).map(|index| Entry { key: 0.0, index }));
-        for &Survivor { token, probability } in kept {
+        for (token, probability) in listed.iter().filter(|(_, p)| *p >= floor) {
             entries[token as usize].key = probability;
         }
     })

@@ -3,146 +3,243 @@
 use super::capability::Capability;
 use crate::planted;
 use crate::simd::kernel;
+use crate::simd::wide::{LANES as BLOCK, Wide};
+use crate::stages::peaks::Maxima;
 
-/// Logits that are taken together: the exponentials of as many wait in the first cache for the sum.
-const GROUP: usize = 256;
+/// Logits that are looked at together, one a bit.
+const WORD: usize = u64::BITS as usize;
 
-/// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
-///
-/// No `logits[i] - max` may be positive; NaN gives NaN.
-pub(crate) fn exp_and_sum(
+/// Which logits of a row are listed in passing: those of at least `least`.
+#[derive(Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) least: f32,
+    /// The maxima of every [`GROUP`] logits, lane by lane: groups without any are passed over.
+    pub(crate) peaks: &'a [Maxima],
+    pub(crate) words: &'a mut Vec<Word>,
+}
+
+/// Logits whose maxima are kept together.
+pub(crate) const GROUP: usize = 4 * WORD;
+
+/// The number of the first of some logits, and which of them are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Word {
+    pub(crate) first: u32,
+    pub(crate) lanes: u64,
+}
+
+kernel! {
+    /// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
+    ///
+    /// No `logits[i] - max` may be positive; NaN gives NaN.
+    pub(crate) fn exp_and_sum<'a>(
+        wide; logits: &'a [f32], max: f32, out: &'a mut [f32], capability: Capability,
+    ) -> f32 {
+        exp_and_sum_in(wide, logits, max, out, capability)
+    }
+}
+
+#[cfg(feature = "internals")]
+kernel! {
+    /// As [`exp_and_sum`], without keeping the exponentials.
+    pub(crate) fn exp_sum<'a>(
+        wide; logits: &'a [f32], max: f32, capability: Capability,
+    ) -> f32 {
+        let listing = Listing { least: f32::INFINITY, peaks: &[], words: &mut Vec::new() };
+        exp_sum_in(wide, logits, max, listing, capability)
+    }
+}
+
+/// [`exp_and_sum`], as part of a kernel.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn exp_and_sum_in<W: Wide>(
+    wide: W,
     logits: &[f32],
     max: f32,
     out: &mut [f32],
     capability: Capability,
 ) -> f32 {
-    let wide = (capability == Capability::Avx512) ^ planted!(SoftmaxLanes);
+    let sixteen = (capability == Capability::Avx512) ^ planted!(SoftmaxLanes);
+    let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
     match capability {
-        Capability::Default if wide => c_library16(logits, max, out),
-        Capability::Default => c_library8(logits, max, out),
-        _ if wide => sleef16(logits, max, out),
-        _ => sleef8(logits, max, out),
+        Capability::Default if sixteen => in_order(accumulate::<16, _>(wide, library, logits, out)),
+        Capability::Default => in_order(accumulate::<8, _>(wide, library, logits, out)),
+        _ if sixteen => halves(accumulate::<16, _>(wide, sleef, logits, out)),
+        _ => halves(accumulate::<8, _>(wide, sleef, logits, out)),
     }
 }
 
-/// As [`exp_and_sum`], without keeping the exponentials.
-pub(crate) fn exp_sum(logits: &[f32], max: f32, capability: Capability) -> f32 {
-    match capability {
-        Capability::Default => sum_c_library8(logits, max),
-        Capability::Avx2 => sum_sleef8(logits, max),
-        Capability::Avx512 => sum_sleef16(logits, max),
-    }
-}
-
-kernel! {
-    fn sleef8<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<8>(logits, out, halves, |x, out| sleef_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn sleef16<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<16>(logits, out, halves, |x, out| sleef_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn c_library8<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<8>(logits, out, in_order, |x, out| c_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn c_library16<'a>(logits: &'a [f32], max: f32, out: &'a mut [f32]) -> f32 {
-        accumulate::<16>(logits, out, in_order, |x, out| c_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn sum_sleef8<'a>(logits: &'a [f32], max: f32) -> f32 {
-        accumulate::<8>(logits, &mut [], halves, |x, out| sleef_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn sum_sleef16<'a>(logits: &'a [f32], max: f32) -> f32 {
-        accumulate::<16>(logits, &mut [], halves, |x, out| sleef_group(x, max, out))
-    }
-}
-
-kernel! {
-    fn sum_c_library8<'a>(logits: &'a [f32], max: f32) -> f32 {
-        accumulate::<8>(logits, &mut [], in_order, |x, out| c_group(x, max, out))
-    }
-}
-
-/// `ATen`'s `vec::reduce_all`: lane accumulators start from the first block, a short last block is
-/// added to the first lanes; a row shorter than a block is added one by one.
-///
-/// `exp` writes the exponentials of up to [`GROUP`] logits; where `out` is empty, they are
-/// forgotten.
-#[allow(clippy::inline_always)] // Part of a kernel.
+/// [`exp_sum`], as part of a kernel; lists logits in passing.
+#[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn accumulate<const LANES: usize>(
+pub(crate) fn exp_sum_in<W: Wide>(
+    wide: W,
     logits: &[f32],
-    out: &mut [f32],
-    fold: impl Fn(&mut [f32; LANES]) -> f32,
-    exp: impl Fn(&[f32], &mut [f32]),
+    max: f32,
+    listing: Listing<'_>,
+    capability: Capability,
 ) -> f32 {
-    let mut passing = [0.0; GROUP];
-    // Zeros instead of the first block: no exponential is a negative zero.
-    let mut sums = [0.0; LANES];
-    let mut kept = out.chunks_mut(GROUP);
-    for group in logits.chunks(GROUP) {
-        let exponentials = kept.next().unwrap_or(&mut passing[..group.len()]);
-        exp(group, exponentials);
-        let (blocks, tail) = exponentials.as_chunks::<LANES>();
-        if logits.len() < LANES {
-            return tail.iter().copied().reduce(|sum, e| sum + e).unwrap_or(0.0);
+    let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
+    match capability {
+        Capability::Default => {
+            in_order(accumulate_and_list::<8, _>(wide, library, logits, listing))
         }
-        for block in blocks {
-            for (sum, e) in sums.iter_mut().zip(block) {
+        Capability::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
+        Capability::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
+    }
+}
+
+/// An exponential function, of logits less their maximum.
+trait Exponential<W: Wide>: Copy {
+    fn of(self, wide: W, logits: W::Floats) -> W::Floats;
+}
+
+/// Sums in `LANES` lanes, as `ATen`'s `vec::reduce_all` takes them.
+///
+/// It starts from the first block, not from zeros, and adds a short last block to the first lanes:
+/// which is the same, since no exponential is a negative zero. But a row shorter than a block it
+/// adds one by one.
+#[derive(Clone, Copy)]
+struct Sums<W: Wide, const LANES: usize> {
+    sixteen: W::Floats,
+    eight: [f32; 8],
+}
+
+impl<W: Wide, const LANES: usize> Sums<W, LANES> {
+    fn new(wide: W) -> Self {
+        Self { sixteen: wide.splat(0.0), eight: [0.0; 8] }
+    }
+
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn add(&mut self, wide: W, e: W::Floats) {
+        if LANES == BLOCK {
+            self.sixteen = wide.add(self.sixteen, e);
+            return;
+        }
+        for half in wide.store(e).as_chunks::<8>().0 {
+            for (sum, e) in self.eight.iter_mut().zip(half) {
                 *sum += e;
             }
         }
-        for (sum, e) in sums.iter_mut().zip(tail) {
-            *sum += e;
-        }
     }
-    fold(&mut sums)
+
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn lanes(self, wide: W, count: usize) -> [f32; LANES] {
+        let sixteen = wide.store(self.sixteen);
+        let lanes = if LANES == BLOCK { &sixteen[..] } else { &self.eight[..] };
+        if count < LANES {
+            let sum = lanes[..count].iter().fold(0.0, |sum, e| sum + e);
+            return std::array::from_fn(|lane| if lane == 0 { sum } else { 0.0 });
+        }
+        std::array::from_fn(|lane| lanes[lane])
+    }
 }
 
+/// The lane sums of the exponentials, which are written to `out`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn c_group(logits: &[f32], max: f32, out: &mut [f32]) {
-    for (x, e) in logits.iter().zip(out) {
-        *e = c_expf(x - max);
+fn accumulate<const LANES: usize, W: Wide>(
+    wide: W,
+    exp: impl Exponential<W>,
+    logits: &[f32],
+    out: &mut [f32],
+) -> [f32; LANES] {
+    let mut sums = Sums::<W, LANES>::new(wide);
+    let (blocks, tail) = logits.as_chunks();
+    let (out, last) = out.as_chunks_mut::<BLOCK>();
+    for (block, out) in blocks.iter().zip(out) {
+        let e = exp.of(wide, wide.load(block));
+        *out = wide.store(e);
+        sums.add(wide, e);
     }
+    if !tail.is_empty() {
+        let e = exp.of(wide, wide.load(&padded(tail)));
+        last.copy_from_slice(&wide.store(e)[..tail.len()]);
+        sums.add(wide, e);
+    }
+    sums.lanes(wide, logits.len())
 }
 
+/// The lane sums of the exponentials, which are forgotten; logits are listed.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn sleef_group(logits: &[f32], max: f32, out: &mut [f32]) {
-    /// From here up to zero, the result is normal: 2^-124.5 or more.
-    const LEAST: f32 = -86.0;
-    let coefficients = sleef_coefficients();
-    #[allow(clippy::needless_bitwise_bool)] // With an early exit this would not vectorise.
-    let normal = logits.iter().fold(true, |normal, x| normal & (x - max >= LEAST));
-    if normal {
-        for (x, e) in logits.iter().zip(out) {
-            *e = sleef_expf_normal(x - max, &coefficients);
-        }
-    } else {
-        for (x, e) in logits.iter().zip(out) {
-            *e = sleef_expf(x - max, &coefficients);
+fn accumulate_and_list<const LANES: usize, W: Wide>(
+    wide: W,
+    exp: impl Exponential<W>,
+    logits: &[f32],
+    Listing { least, peaks, words }: Listing<'_>,
+) -> [f32; LANES] {
+    let leasts = wide.splat(least);
+    let mut sums = Sums::<W, LANES>::new(wide);
+    words.resize(peaks.len() * GROUP / WORD + 1, Word::default());
+    let mut listed = 0;
+    let mut peaks = peaks.iter();
+    for (group, first) in logits.chunks(GROUP).zip((0..).step_by(GROUP)) {
+        let (wholes, rest) = group.as_chunks::<WORD>();
+        if peaks.next().is_some_and(|peaks| wide.at_least(wide.load(&peaks.0), leasts) != 0) {
+            let parts = wholes.iter().map(<[f32; WORD]>::as_slice).chain([rest]);
+            for (part, first) in parts.zip((first..).step_by(WORD)) {
+                let lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
+                // Which have any cannot be predicted: those are listed without a branch.
+                words[listed] = Word { first, lanes };
+                listed += usize::from(lanes != 0);
+            }
+        } else {
+            let (blocks, tail) = group.as_chunks();
+            for block in blocks {
+                sums.add(wide, exp.of(wide, wide.load(block)));
+            }
+            if !tail.is_empty() {
+                sums.add(wide, exp.of(wide, wide.load(&padded(tail))));
+            }
         }
     }
+    words.truncate(listed);
+    sums.lanes(wide, logits.len())
+}
+
+/// Adds the exponentials of up to 64 logits; returns one bit for each: whether it is at least
+/// `leasts`.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn add_and_compare<const LANES: usize, W: Wide>(
+    wide: W,
+    exp: impl Exponential<W>,
+    logits: &[f32],
+    leasts: W::Floats,
+    sums: &mut Sums<W, LANES>,
+) -> u64 {
+    let (blocks, tail) = logits.as_chunks();
+    let mut lanes = 0;
+    for (block, at) in blocks.iter().zip((0..).step_by(BLOCK)) {
+        let x = wide.load(block);
+        lanes |= u64::from(wide.at_least(x, leasts)) << at;
+        sums.add(wide, exp.of(wide, x));
+    }
+    if !tail.is_empty() {
+        let x = wide.load(&padded(tail));
+        lanes |= u64::from(wide.at_least(x, leasts)) << (blocks.len() * BLOCK);
+        sums.add(wide, exp.of(wide, x));
+    }
+    lanes
+}
+
+/// A last block, filled up with logits whose exponential is zero.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn padded(tail: &[f32]) -> [f32; BLOCK] {
+    let mut block = [f32::NEG_INFINITY; BLOCK];
+    block[..tail.len()].copy_from_slice(tail);
+    block
 }
 
 /// Lane i and lane i + half are added until one is left.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn halves<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
+fn halves<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         return in_order(sums);
     }
@@ -158,7 +255,7 @@ fn halves<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
 
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn in_order<const LANES: usize>(sums: &mut [f32; LANES]) -> f32 {
+fn in_order<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         sums.reverse();
     }
@@ -173,60 +270,65 @@ const SLEEF: [f32; 6] =
 const R_LN2: f32 = 1.442_695;
 const L2U: f32 = 0.693_145_75;
 const L2L: f32 = 1.428_606_8e-6;
-
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn sleef_coefficients() -> [f32; 6] {
-    let mut coefficients = SLEEF;
-    if planted!(ExponentialCoefficientBit) {
-        coefficients[4] = f32::from_bits(coefficients[4].to_bits() ^ 1);
-    }
-    coefficients
-}
-
-/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
+/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
 const ROUND: f32 = 12_582_912.0;
+/// Sleef gives 0 for what is less than -104; so does its arithmetic, down to here and beyond.
+const LEAST: f32 = -104.5;
 
-/// The reduced argument's exponential, and `d / ln 2` rounded, plus [`ROUND`].
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn sleef_reduced(d: f32, coefficients: &[f32; 6]) -> (f32, f32) {
-    let rounded = d * R_LN2 + ROUND;
-    let q = rounded - ROUND;
-    let s = q.mul_add(-L2L, q.mul_add(-L2U, d));
-    let mut u = coefficients[0];
-    for c in &coefficients[1..] {
-        u = u.mul_add(s, *c);
+/// Sleef's `expf` with FMA.
+#[derive(Clone, Copy)]
+struct Sleef<W: Wide> {
+    max: W::Floats,
+    coefficients: [f32; 6],
+}
+
+impl<W: Wide> Sleef<W> {
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn new(wide: W, max: f32) -> Self {
+        let mut coefficients = SLEEF;
+        if planted!(ExponentialCoefficientBit) {
+            coefficients[4] = f32::from_bits(coefficients[4].to_bits() ^ 1);
+        }
+        Self { max: wide.splat(max), coefficients }
     }
-    (1.0 + (s * s).mul_add(u, s), rounded)
 }
 
-/// Sleef's `expf` with FMA, for `d <= 0` or NaN.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn sleef_expf(d: f32, coefficients: &[f32; 6]) -> f32 {
-    let (u, rounded) = sleef_reduced(d, coefficients);
-    // 2^q in two factors, as Sleef does it, so that a denormal result is rounded once, at the end.
-    let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
-    let half = exponent >> 1;
-    let scaled = u * power_of_two(half) * power_of_two(exponent.wrapping_sub(half));
-    // Written so that NaN is kept.
-    if d < -104.0 { 0.0 } else { scaled }
+impl<W: Wide> Exponential<W> for Sleef<W> {
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn of(self, wide: W, logits: W::Floats) -> W::Floats {
+        let constant = |x| wide.splat(x);
+        let d = wide.max(constant(LEAST), wide.sub(logits, self.max));
+        let rounded = wide.add(wide.mul(d, constant(R_LN2)), constant(ROUND));
+        let q = wide.sub(rounded, constant(ROUND));
+        let s = wide.mul_add(q, constant(-L2L), wide.mul_add(q, constant(-L2U), d));
+        let mut u = constant(self.coefficients[0]);
+        for c in &self.coefficients[1..] {
+            u = wide.mul_add(u, s, constant(*c));
+        }
+        let u = wide.add(constant(1.0), wide.mul_add(wide.mul(s, s), u, s));
+        // Sleef multiplies by two powers of two, the first of which is exact.
+        wide.scale(u, q)
+    }
 }
 
-/// [`sleef_expf`] where its result is normal: 2^q is then added to the exponent, exactly.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn sleef_expf_normal(d: f32, coefficients: &[f32; 6]) -> f32 {
-    const { assert!(ROUND.to_bits() << 23 == 0, "the shift leaves nothing but q") };
-    let (u, rounded) = sleef_reduced(d, coefficients);
-    f32::from_bits(u.to_bits().wrapping_add(rounded.to_bits() << 23))
+/// The C library's `expf`.
+#[derive(Clone, Copy)]
+struct CLibrary {
+    max: f32,
 }
 
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn power_of_two(exponent: i32) -> f32 {
-    f32::from_bits((exponent.wrapping_add(127) << 23).cast_unsigned())
+impl<W: Wide> Exponential<W> for CLibrary {
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn of(self, wide: W, logits: W::Floats) -> W::Floats {
+        let mut block = wide.store(logits);
+        for x in &mut block {
+            *x = c_expf(*x - self.max);
+        }
+        wide.load(&block)
+    }
 }
 
 /// 2^(i/32) as the bits of a double, less i * 2^47, so that adding the integer part's bits is all.
@@ -337,23 +439,47 @@ mod tests {
         assert_eq!(differences, expected);
     }
 
+    /// Sleef's `expf` as it is written there, for `d <= 0` or NaN.
+    fn sleef_expf(d: f32) -> f32 {
+        let rounded = d * R_LN2 + ROUND;
+        let q = rounded - ROUND;
+        let s = q.mul_add(-L2L, q.mul_add(-L2U, d));
+        let u = SLEEF[1..].iter().fold(SLEEF[0], |u, c| u.mul_add(s, *c));
+        let u = 1.0 + (s * s).mul_add(u, s);
+        // 2^q in two factors.
+        let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        let half = exponent >> 1;
+        let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23).cast_unsigned());
+        let scaled = u * power(half) * power(exponent.wrapping_sub(half));
+        // Written so that NaN is kept.
+        if d < -104.0 { 0.0 } else { scaled }
+    }
+
     crate::simd::kernel! {
-        fn normal_differs<'a>(from: u32, to: u32) -> u32 {
-            let coefficients = sleef_coefficients();
-            (from..to).map(f32::from_bits).fold(0, |count, d| {
-                let (normal, general) =
-                    (sleef_expf_normal(d, &coefficients), sleef_expf(d, &coefficients));
-                count + u32::from(normal.to_bits() != general.to_bits())
-            })
+        fn sleef_differs<'a>(wide; from: u32, to: u32, seen: &'a mut Vec<f32>) -> () {
+            let exp = Sleef::new(wide, 0.0);
+            for first in (from..to).step_by(BLOCK) {
+                let mut bits = first;
+                let d: [f32; BLOCK] = std::array::from_fn(|_| {
+                    bits += 1;
+                    f32::from_bits(bits - 1)
+                });
+                for (d, e) in d.iter().zip(wide.store(exp.of(wide, wide.load(&d)))) {
+                    if sleef_expf(*d).to_bits() != e.to_bits() {
+                        seen.push(*d);
+                    }
+                }
+            }
         }
     }
 
-    /// Every argument from -0.0 to the least that gives a normal result, and short of it.
+    /// Every argument from -0.0 to the last one before the result is zero, and some beyond.
     #[test]
-    fn the_normal_case_is_the_general_one() {
-        let (first, last) = ((-0.0_f32).to_bits(), (-86.0_f32).to_bits());
-        assert_eq!(normal_differs(first, last + 1), 0);
-        assert!(normal_differs(last, (-100.0_f32).to_bits()) > 0, "a control");
+    fn lanes_are_sleef() {
+        let (first, last) = ((-0.0_f32).to_bits(), (-110.0_f32).to_bits());
+        let mut seen = Vec::new();
+        sleef_differs(first, last, &mut seen);
+        assert_eq!(seen, []);
     }
 
     #[test]
@@ -366,17 +492,27 @@ mod tests {
         }
     }
 
+    fn exponential(d: f32, capability: Capability) -> u32 {
+        let mut out = [1.0; 3];
+        exp_and_sum(&[d, 0.0, d], 0.0, &mut out, capability);
+        assert_eq!(out[0].to_bits(), out[2].to_bits());
+        out[0].to_bits()
+    }
+
     #[test]
     fn edges() {
-        let coefficients = sleef_coefficients();
-        for exp in [|d| c_expf(d), |d| sleef_expf(d, &SLEEF)] as [fn(f32) -> f32; 2] {
-            assert_eq!(exp(0.0).to_bits(), 1.0_f32.to_bits());
-            assert_eq!(exp(-0.0).to_bits(), 1.0_f32.to_bits());
-            assert_eq!(exp(f32::NEG_INFINITY).to_bits(), 0);
-            assert_eq!(exp(-1e30).to_bits(), 0);
-            assert!(exp(f32::NAN).is_nan());
+        for capability in Capability::ALL {
+            for (d, expected) in [(0.0, 1.0), (-0.0, 1.0), (f32::NEG_INFINITY, 0.0), (-1e30, 0.0)] {
+                assert_eq!(exponential(d, capability), f32::to_bits(expected), "{d}");
+            }
+            // Every bit of a payload may be set.
+            for payload in [0, 1, 0x1FF, 0x003F_FFFF] {
+                let nan = f32::from_bits(f32::NAN.to_bits() | payload);
+                assert!(f32::from_bits(exponential(nan, capability)).is_nan());
+                assert!(f32::from_bits(exponential(-nan, capability)).is_nan());
+            }
         }
         // The smallest denormal, at the edge where Sleef gives up.
-        assert_eq!(sleef_expf(-103.5, &coefficients).to_bits(), 1);
+        assert_eq!(exponential(-103.5, Capability::Avx2), 1);
     }
 }

@@ -3,15 +3,9 @@
 use super::generator::{Generator, Output, UPPER_RANGE, uniform, upper_bits};
 use crate::planted;
 use crate::simd::kernel;
-use crate::simd::wide::Wide;
+use crate::simd::wide::{Wide, folded};
 use crate::stages::keep::{BLOCK, SMALLEST};
-
-/// A token that can be drawn, and its renormalised probability.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub(crate) struct Survivor {
-    pub(crate) token: u32,
-    pub(crate) probability: f32,
-}
+use crate::stages::survivors::Survivors;
 
 /// `exponential_(1)` from one uniform: -log1p(-u) in f64, rounded to f32.
 ///
@@ -68,46 +62,137 @@ impl Race {
     }
 }
 
-/// Draws one token of a row of `vocab`; `survivors` ascend by token and hold every probability
-/// that is not zero. The generator advances by `vocab` 64-bit outputs.
+/// What a draw from a list notes of each survivor, in memory used again from draw to draw.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Notes {
+    outputs: Vec<Output>,
+    /// What p / q cannot exceed, but for rounding.
+    limits: Vec<f32>,
+}
+
+/// Draws one token of a row of `vocab`; `survivors` hold every probability that is not zero. The
+/// generator advances by `vocab` 64-bit outputs.
 pub(crate) fn multinomial(
-    survivors: &[Survivor],
+    survivors: &Survivors,
     vocab: usize,
     generator: &mut Generator,
+    Notes { outputs, limits }: &mut Notes,
 ) -> usize {
-    let mut race = Race::new();
-    let mut survivors = survivors.iter();
-    let mut position = 0;
-    while position < vocab {
-        let Some(outputs) = generator.outputs(vocab - position) else {
-            let uniform = generator.next_f64();
-            match survivors.as_slice() {
-                [first, ..] if first.token as usize == position => {
-                    race.enter(position, first.probability, uniform);
-                    survivors.next();
-                }
-                _ => race.enter_impossible(position, uniform),
-            }
-            position += 1;
-            continue;
-        };
-        let left = survivors.as_slice();
-        let mut count = 0;
-        let mut bound = race.bound();
-        while let Some(&Survivor { token, probability }) = left.get(count)
-            && let Some(output) = outputs.get(token as usize - position)
-        {
-            count += 1;
-            // The first word has the upper bits of the uniform: mostly, they decide.
-            if f64::from(probability) > bound * f64::from(upper_bits(*output)) {
-                race.enter(token as usize, probability, uniform(*output));
-                bound = race.bound();
+    let (tokens, probabilities) = (survivors.tokens(), survivors.probabilities());
+    outputs.resize(tokens.len(), [0; 2]);
+    if let Some(zero) = note_outputs(tokens, vocab, generator, outputs) {
+        return zero;
+    }
+    limits.resize(tokens.len(), 0.0);
+    // The most likely winner comes first, so that few others need a logarithm.
+    let highest = note_limits(probabilities, outputs, limits);
+    let Some(favourite) = next_at_least(limits, 0, highest) else {
+        return 0;
+    };
+    let ratio = |at: usize| probabilities[at] / exponential(uniform(outputs[at]));
+    let (mut best, mut largest) = (favourite, ratio(favourite));
+    #[allow(clippy::cast_possible_truncation)] // Of a few roundings, each 2^-24.
+    let bound = largest * SLACK as f32;
+    let mut at = 0;
+    while let Some(contender) = next_at_least(limits, at, bound) {
+        at = contender + 1;
+        if contender != favourite {
+            let ratio = ratio(contender);
+            // Of equal ones, the first wins.
+            if ratio > largest || (ratio == largest && contender < best) {
+                (best, largest) = (contender, ratio);
             }
         }
-        survivors = left[count..].iter();
-        position += outputs.len();
     }
-    race.winner()
+    tokens[best] as usize
+}
+
+/// Notes the outputs of `tokens`, which ascend, among the next `vocab`. Returns the first other
+/// token whose uniform is exactly zero, if there is one: 0 / 0 is NaN, and torch's maximum.
+fn note_outputs(
+    tokens: &[u32],
+    vocab: usize,
+    generator: &mut Generator,
+    noted: &mut [Output],
+) -> Option<usize> {
+    let mut zero = None;
+    let mut count = 0;
+    let mut position = 0;
+    while position < vocab {
+        if let Some(outputs) = generator.outputs(vocab - position) {
+            let slots = tokens[count..].iter().zip(&mut noted[count..]);
+            for (token, noted) in slots {
+                let Some(output) = outputs.get(*token as usize - position) else {
+                    break;
+                };
+                *noted = *output;
+                count += 1;
+            }
+            position += outputs.len();
+            continue;
+        }
+        let output = generator.next_output();
+        if tokens.get(count).is_some_and(|token| *token as usize == position) {
+            noted[count] = output;
+            count += 1;
+        } else if uniform(output) == 0.0 {
+            zero.get_or_insert(position);
+        }
+        position += 1;
+    }
+    zero
+}
+
+kernel! {
+    /// Notes what each p / q cannot exceed, and returns the largest: -log1p(-u) is at least
+    /// u + u^2 / 2, and u at least its upper bits.
+    fn note_limits<'a>(
+        wide; probabilities: &'a [f32], outputs: &'a [Output], limits: &'a mut [f32],
+    ) -> f32 {
+        let (blocks, tail) = limits.as_chunks_mut::<BLOCK>();
+        let (p, last_p) = probabilities.as_chunks();
+        let (words, last_words) = outputs.as_chunks();
+        let mut highest = wide.splat(0.0);
+        for (limits, (p, outputs)) in blocks.iter_mut().zip(p.iter().zip(words)) {
+            *limits = limits_of(p, outputs);
+            highest = wide.max(wide.load(limits), highest);
+        }
+        let mut padded = ([0.0; BLOCK], [[u32::MAX; 2]; BLOCK]);
+        padded.0[..tail.len()].copy_from_slice(last_p);
+        padded.1[..tail.len()].copy_from_slice(last_words);
+        let last = limits_of(&padded.0, &padded.1);
+        tail.copy_from_slice(&last[..tail.len()]);
+        highest = wide.max(wide.load(&last), highest);
+        folded(wide.store(highest), |a: f32, b| if b > a { b } else { a })
+    }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn limits_of(probabilities: &[f32; BLOCK], outputs: &[Output; BLOCK]) -> [f32; BLOCK] {
+    std::array::from_fn(|lane| {
+        #[allow(clippy::cast_possible_truncation)] // A power of two.
+        let u = upper_bits(outputs[lane]) * (1.0 / UPPER_RANGE) as f32;
+        probabilities[lane] / (u + u * u * 0.5)
+    })
+}
+
+kernel! {
+    /// The first place, of those from `start` on, whose value is at least `least`.
+    fn next_at_least<'a>(wide; values: &'a [f32], start: usize, least: f32) -> Option<usize> {
+        let leasts = wide.splat(least);
+        let (blocks, tail) = values.as_chunks::<BLOCK>();
+        for (at, block) in blocks.iter().enumerate().skip(start / BLOCK) {
+            let lanes = wide.at_least(wide.load(block), leasts);
+            let before = start.saturating_sub(at * BLOCK);
+            let lanes = u64::from(lanes) >> before << before;
+            if lanes != 0 {
+                return Some(at * BLOCK + lanes.trailing_zeros() as usize);
+            }
+        }
+        let first = start.max(values.len() - tail.len());
+        values[first.min(values.len())..].iter().position(|x| *x >= least).map(|at| first + at)
+    }
 }
 
 /// A row in which most tokens survive, or many.
@@ -168,17 +253,30 @@ kernel! {
     /// Where the first block begins that holds a token whose p / u may exceed `bound` times 2^21;
     /// the length if there is none.
     fn contender<'a>(wide; probs: &'a [f32], outputs: &'a [Output], bound: f32) -> usize {
+        /// Blocks that are looked at between two branches.
+        const SIDE: usize = 4;
         let bounds = wide.splat(bound);
         let (blocks, tail) = probs.as_chunks();
-        for (at, (block, outputs)) in blocks.iter().zip(outputs.as_chunks().0).enumerate() {
-            if contends(wide, block, outputs, bounds) {
-                return at * BLOCK;
+        let (words, _) = outputs.as_chunks();
+        let (sides, rest) = blocks.as_chunks::<SIDE>();
+        let (side_words, rest_words) = words[..blocks.len()].as_chunks::<SIDE>();
+        for (at, (blocks, words)) in sides.iter().zip(side_words).enumerate() {
+            let contending: [_; SIDE] =
+                std::array::from_fn(|i| contends(wide, &blocks[i], &words[i], bounds));
+            if contending.iter().fold(0, |any, lanes| any | lanes) != 0 {
+                let first = contending.iter().position(|lanes| *lanes != 0).unwrap_or(0);
+                return (at * SIDE + first) * BLOCK;
+            }
+        }
+        for (at, (block, words)) in rest.iter().zip(rest_words).enumerate() {
+            if contends(wide, block, words, bounds) != 0 {
+                return (sides.len() * SIDE + at) * BLOCK;
             }
         }
         // The last block overlaps the one before it: to look twice at a token changes nothing.
         match (probs.last_chunk(), outputs.last_chunk()) {
             (Some(block), Some(outputs)) if !tail.is_empty() => {
-                probs.len() - if contends(wide, block, outputs, bounds) { BLOCK } else { 0 }
+                probs.len() - if contends(wide, block, outputs, bounds) == 0 { 0 } else { BLOCK }
             }
             _ => probs.len() - tail.len(),
         }
@@ -192,17 +290,17 @@ fn contends<W: Wide>(
     probs: &[f32; BLOCK],
     outputs: &[Output; BLOCK],
     bounds: W::Floats,
-) -> bool {
+) -> u32 {
     let mut upper = [0.0; BLOCK];
     for (upper, output) in upper.iter_mut().zip(outputs) {
         *upper = upper_bits(*output);
     }
-    wide.greater(wide.load(probs), wide.mul(wide.load(&upper), bounds)) != 0
+    wide.greater(wide.load(probs), wide.mul(wide.load(&upper), bounds))
 }
 
 /// [`multinomial`], taking each uniform in turn.
 pub(crate) fn plain_multinomial(
-    survivors: &[Survivor],
+    survivors: &Survivors,
     vocab: usize,
     generator: &mut Generator,
 ) -> usize {
@@ -211,7 +309,7 @@ pub(crate) fn plain_multinomial(
     // 0 / 0, where the uniform of an impossible token is exactly zero: NaN is torch's maximum.
     let mut not_a_number = None;
     let mut position = 0;
-    for &Survivor { token, probability } in survivors {
+    for (token, probability) in survivors.iter() {
         let token = token as usize;
         if let Some(zero) = generator.skip_f64(token - position) {
             not_a_number.get_or_insert(position + zero);
@@ -241,12 +339,13 @@ mod tests {
     #[test]
     fn is_the_plain_draw_wherever_the_generator_stands() {
         let mut generator = Generator::new(9);
+        let mut notes = Notes::default();
         for vocab in [1, 2, 17, 311, 312, 313, 1000, 8193] {
             for share in [0.01, 0.3, 1.0] {
-                let mut survivors: Vec<Survivor> = (0..vocab)
-                    .map(|token| Survivor { token, probability: generator.next_f32() })
+                let survivors: Survivors = (0..vocab)
+                    .map(|token| (token, generator.next_f32(), generator.next_f32() < share))
+                    .filter_map(|(token, p, kept)| kept.then_some((token, p)))
                     .collect();
-                survivors.retain(|_| generator.next_f32() < share);
                 for odd in [false, true, false, true] {
                     if odd {
                         generator.next_u32();
@@ -254,7 +353,10 @@ mod tests {
                     let mut plain = generator.clone();
                     let vocab = vocab as usize;
                     let expected = plain_multinomial(&survivors, vocab, &mut plain);
-                    assert_eq!(multinomial(&survivors, vocab, &mut generator), expected);
+                    assert_eq!(
+                        multinomial(&survivors, vocab, &mut generator, &mut notes),
+                        expected
+                    );
                     assert!(generator == plain);
                 }
             }
@@ -270,10 +372,10 @@ mod tests {
                     (0..vocab).map(|_| generator.next_f32().powi(power)).collect();
                 for least in [0.0, SMALLEST, Crowd::LEAST, 1e-3] {
                     let sum = 0.3 + generator.next_f32();
-                    let survivors: Vec<Survivor> = (0..)
+                    let survivors: Survivors = (0..)
                         .zip(&probs)
                         .filter(|(_, p)| **p >= least.max(SMALLEST))
-                        .map(|(token, p)| Survivor { token, probability: p / sum })
+                        .map(|(token, p)| (token, p / sum))
                         .collect();
                     let crowd = Crowd { probs: &probs, least, sum };
                     for _ in 0..20 {
@@ -290,7 +392,8 @@ mod tests {
 
     #[test]
     fn zeros_among_the_words_change_nothing() {
-        let survivors = [3, 5, 700].map(|token| Survivor { token, probability: 0.3 });
+        let survivors: Survivors = [3, 5, 700].map(|token| (token, 0.3)).into_iter().collect();
+        let mut notes = Notes::default();
         let mut state = Generator::new(1).state();
         for first_zero in [0, 1, 6, 200] {
             // Each word of the state takes eight bytes, from byte 24 on.
@@ -302,11 +405,11 @@ mod tests {
                 let mut plain = generator.clone();
                 let crowded = generator.clone();
                 let expected = plain_multinomial(&survivors, 1000, &mut plain);
-                assert_eq!(multinomial(&survivors, 1000, &mut generator), expected);
+                assert_eq!(multinomial(&survivors, 1000, &mut generator, &mut notes), expected);
                 assert!(generator == plain);
                 let mut probs = vec![0.0; 1000];
-                for survivor in survivors {
-                    probs[survivor.token as usize] = survivor.probability;
+                for (token, probability) in survivors.iter() {
+                    probs[token as usize] = probability;
                 }
                 for least in [0.0, 0.2] {
                     let mut crowded = crowded.clone();

@@ -232,6 +232,16 @@ impl Generator {
         Some(self.words()[first..first + 2 * taken].as_chunks().0)
     }
 
+    /// The words of the next 64-bit output.
+    pub(crate) fn next_output(&mut self) -> Output {
+        std::array::from_fn(|_| {
+            self.twist_if_used_up();
+            let word = self.words()[self.next as usize];
+            self.advance(1);
+            word
+        })
+    }
+
     #[inline]
     fn words(&self) -> &[u32] {
         &self.blocks.0.as_flattened()[..N]

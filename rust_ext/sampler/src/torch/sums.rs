@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use super::exponential::Survivor;
 use crate::planted;
 use crate::simd::kernel;
+use crate::stages::survivors::Survivors;
 
 /// Lanes of the sum, at every capability.
 const LANES: usize = 8;
@@ -73,26 +73,36 @@ pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
     sum
 }
 
-/// [`row_sum`] of a row of `length` that is zero but for `survivors`, which ascend by token.
+/// [`row_sum`] of a row of `length` that is zero but for `survivors`.
 pub(crate) fn sparse_row_sum(
-    survivors: &[Survivor],
+    survivors: &Survivors,
     length: usize,
     alone: bool,
     threads: NonZeroUsize,
 ) -> f32 {
-    let mut left = survivors;
+    let (mut tokens, mut probabilities) = (survivors.tokens(), survivors.probabilities());
     in_chunks(length, alone, threads, |chunk| {
-        let (now, later) = left.split_at(left.partition_point(|s| (s.token as usize) < chunk.end));
-        left = later;
-        sparse_cascade_sum(now, chunk)
+        let count = if chunk.end == length {
+            tokens.len()
+        } else {
+            tokens.partition_point(|token| (*token as usize) < chunk.end)
+        };
+        let (here, later) = tokens.split_at(count);
+        let (p_here, p_later) = probabilities.split_at(count);
+        (tokens, probabilities) = (later, p_later);
+        let listed = here.iter().zip(p_here);
+        sparse_cascade_sum(
+            listed.map(|(token, p)| (*token as usize - chunk.start, *p)),
+            chunk.len(),
+        )
     })
 }
 
-/// [`cascade_sum`] of a chunk that is zero but for `survivors`. Adding a zero changes nothing, so
-/// that only what moves sums from level to level is replayed.
-fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
-    let length = chunk.len();
-    let listed = survivors.iter().map(|s| (s.token as usize - chunk.start, s.probability));
+/// [`cascade_sum`] of a row of `length` that is zero but for what is listed, in ascending order.
+///
+/// Adding a zero changes nothing. So a lane's sums need not move up until the lane takes another
+/// value; and what has not moved up at the end is added all the same.
+fn sparse_cascade_sum(listed: impl Iterator<Item = (usize, f32)>, length: usize) -> f32 {
     if length < LANES {
         let mut row = [0.0; LANES];
         for (at, p) in listed {
@@ -102,41 +112,58 @@ fn sparse_cascade_sum(survivors: &[Survivor], chunk: Range<usize>) -> f32 {
     }
     let groups = length / GROUP;
     let power = cascade_power(groups);
-    let mut levels = [EMPTY; LEVELS];
+    let mut cascade = LazyCascade::new(power);
     let mut leftover = [[0.0; LANES]; SIDE];
     let mut tail = 0.0;
-    let mut block = 0;
     for (at, p) in listed {
         if at < groups * GROUP {
-            let following = (at / GROUP) >> power;
-            empty_levels(&mut levels, power, block, following);
-            block = following;
-            levels[0].as_flattened_mut()[at % GROUP] += p;
+            #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
+            let block = (at / GROUP) as u32 >> power;
+            cascade.add(at % GROUP, p, block);
         } else if at < length / LANES * LANES {
             leftover[at / LANES % SIDE][at % LANES] = p;
         } else {
             tail += p;
         }
     }
-    empty_levels(&mut levels, power, block, groups >> power);
-    let [sums, higher @ ..] = levels;
-    let sums = higher.iter().fold(sums, added_group);
-    let (sides, _) = sums.as_flattened().as_chunks::<LANES>();
+    let [sums, higher @ ..] = cascade.levels;
+    let sums = higher.iter().fold(sums, added);
+    let (sides, _) = sums.as_chunks::<LANES>();
     let lanes = leftover.iter().chain(&sides[1..]).fold(sides[0], added);
     lanes.iter().fold(tail, |sum, lane| sum + lane)
 }
 
-/// Moves the sums up as [`cascade`] does between one block and a later one.
-#[inline]
-fn empty_levels(levels: &mut [Group; LEVELS], power: u32, mut from: usize, mut to: usize) {
-    for level in 1..LEVELS {
-        if from == to {
-            return;
+/// A cascade in which a lane's sums move up when it takes a value of a later block.
+struct LazyCascade {
+    levels: [[f32; GROUP]; LEVELS],
+    /// The block that each lane last took a value of.
+    blocks: [u32; GROUP],
+    power: u32,
+}
+
+impl LazyCascade {
+    fn new(power: u32) -> Self {
+        Self { levels: [[0.0; GROUP]; LEVELS], blocks: [0; GROUP], power }
+    }
+
+    fn add(&mut self, lane: usize, p: f32, block: u32) {
+        let Self { levels, blocks, power } = self;
+        let before = std::mem::replace(&mut blocks[lane], block);
+        // Which lane a value falls into cannot be predicted: no branch here.
+        let stays = u32::from(before == block).wrapping_neg();
+        let sum = levels[0][lane].to_bits();
+        levels[0][lane] = p + f32::from_bits(sum & stays);
+        levels[1][lane] += f32::from_bits(sum & !stays);
+        let (mut from, mut to) = (before >> *power, block >> *power);
+        for level in 2..LEVELS {
+            if from == to {
+                return;
+            }
+            let lower = std::mem::take(&mut levels[level - 1][lane]);
+            levels[level][lane] += lower;
+            from >>= *power;
+            to >>= *power;
         }
-        let lower = std::mem::replace(&mut levels[level - 1], EMPTY);
-        levels[level] = added_group(levels[level], &lower);
-        from >>= power;
-        to >>= power;
     }
 }
 
@@ -247,11 +274,8 @@ mod tests {
                 let row: Vec<f32> = (0..length)
                     .map(|_| if generator.next_f32() < share { generator.next_f32() } else { 0.0 })
                     .collect();
-                let survivors: Vec<Survivor> = (0..)
-                    .zip(&row)
-                    .filter(|(_, p)| **p > 0.0)
-                    .map(|(token, &probability)| Survivor { token, probability })
-                    .collect();
+                let survivors: Survivors =
+                    (0..).zip(row.iter().copied()).filter(|(_, p)| *p > 0.0).collect();
                 for threads in [1, 2, 5, 40] {
                     let threads = NonZeroUsize::MIN.saturating_add(threads - 1);
                     let expected = row_sum(&row, true, threads);
