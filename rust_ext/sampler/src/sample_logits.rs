@@ -6,14 +6,13 @@ use std::num::NonZeroUsize;
 use crate::batch;
 use crate::simd::kernel;
 use crate::stages::keep::Gathered;
-use crate::stages::renormalize::{
-    Masks, crowd, renormalize, renormalize_list, renormalize_plainly,
-};
+use crate::stages::renormalize::{Masks, renormalize};
 use crate::stages::shortlist::{Outcome, Shortlist};
 use crate::stages::survivors::Survivors;
 use crate::stages::top_p::{self, Nucleus};
 use crate::stages::{scale, softmax, top_k};
 use crate::torch::exponential::{Crowd, Notes, multinomial, plain_multinomial};
+use crate::torch::sums::{Sharing, row_sum_at_least, sparse_row_sum};
 use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
 
 /// The most categories that `torch.multinomial` takes: those that f32 can count.
@@ -130,10 +129,12 @@ pub struct Sampler {
     scratch: Gathered,
     top_p: top_p::Workspace,
     shortlist: Shortlist,
+    /// What is left to be drawn from, before renormalisation.
     survivors: Survivors,
+    /// Where many of `probs` survive, instead of a list of them: the least.
+    crowd: Option<f32>,
+    sharing: Sharing,
     notes: Notes,
-    /// Where many of `probs` survive, instead of a list of them: the least, and their sum.
-    crowd: Option<(f32, f32)>,
     #[cfg(feature = "rayon")]
     slots: batch::Slots,
 }
@@ -267,10 +268,13 @@ impl Sampler {
         if planted!() {
             return plain_multinomial(&self.survivors, vocab, generator);
         }
-        if let Some((least, sum)) = self.crowd {
-            return Crowd { probs: &self.probs, least, sum }.multinomial(generator);
+        let Self { probs, survivors, crowd, sharing, notes, .. } = self;
+        if let Some(least) = *crowd {
+            let sum = || row_sum_at_least(probs, least, *sharing);
+            return Crowd { probs, least }.multinomial(sum, generator, notes);
         }
-        multinomial(&self.survivors, vocab, generator, &mut self.notes)
+        let sum = || sparse_row_sum(survivors, vocab, *sharing);
+        multinomial(survivors, vocab, sum, generator, notes)
     }
 
     /// Everything before the draw, for one row: fills `survivors`, or finds a `crowd`.
@@ -283,7 +287,7 @@ impl Sampler {
     ) -> Result<(), SampleError> {
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         let vocab = logits.len();
-        let Place { alone, .. } = place;
+        self.sharing = Sharing { alone: place.alone, threads: replay.threads };
         self.crowd = None;
         if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
             && Shortlist::suits(k, vocab)
@@ -300,8 +304,7 @@ impl Sampler {
                         Nucleus::All
                     };
                     let masks = Masks { floor, nucleus, kept_ties: &self.top_p.kept_ties };
-                    let survivors = &mut self.survivors;
-                    renormalize_list(listed, vocab, masks, alone, replay.threads, survivors);
+                    masks.take(listed, &mut self.survivors);
                     return Ok(());
                 }
             }
@@ -320,18 +323,17 @@ impl Sampler {
             (floor, self.nucleus(floor, top_p))
         };
         let Self { probs, top_p, survivors, .. } = self;
-        let threads = replay.threads;
         let masks = Masks { floor, nucleus, kept_ties: &top_p.kept_ties };
-        self.crowd = crowd(probs, masks, alone, threads);
+        self.crowd = masks.crowd(probs);
         if self.crowd.is_none() {
-            renormalize(probs, masks, alone, threads, survivors);
+            masks.list(probs, survivors);
         }
         Ok(())
     }
 
     /// As [`prepare`](Self::prepare), keeping every stage.
     ///
-    /// The last one is taken from what draws use, so that a comparison of traces is one of those.
+    /// The last one is that of what draws use, so that a comparison of traces is one of those.
     fn prepare_traced(
         &mut self,
         logits: &[f32],
@@ -346,13 +348,21 @@ impl Sampler {
         }
         if let Some(trace) = trace {
             let all = &mut trace.renormalized;
-            if let Some((least, sum)) = self.crowd {
+            let sharing = self.sharing;
+            if let Some(least) = self.crowd {
+                let sum = row_sum_at_least(&self.probs, least, sharing);
                 all.extend(self.probs.iter().map(|p| if *p >= least { p / sum } else { 0.0 }));
             } else {
+                // The plain stages have divided already.
+                let sum = if planted!() {
+                    1.0
+                } else {
+                    sparse_row_sum(&self.survivors, logits.len(), sharing)
+                };
                 let start = all.len();
                 all.resize(start + logits.len(), 0.0);
-                for (token, probability) in self.survivors.iter() {
-                    all[start + token as usize] = probability;
+                for (token, p) in self.survivors.iter() {
+                    all[start + token as usize] = p / sum;
                 }
             }
         }
@@ -395,9 +405,9 @@ impl Sampler {
             }));
         }
         let Self { probs, top_p, survivors, .. } = self;
-        let (Place { alone, .. }, threads) = (place, replay.threads);
+        let sharing = Sharing { alone: place.alone, threads: replay.threads };
         let masks = Masks { floor, nucleus, kept_ties: &top_p.kept_ties };
-        renormalize_plainly(probs, masks, alone, threads, survivors);
+        renormalize(probs, masks, sharing, survivors);
         Ok(())
     }
 

@@ -12,28 +12,51 @@ const ALLOWANCE: f32 = 0.1;
 /// A guess that fewer sampled values surround is not one.
 const FEWEST: usize = 16;
 
-/// Multiplies `row` by `factor`, and finds some of its values, all there are between two bounds,
-/// such that the sum of those above them does not cross and that of those with them does; they are
-/// left in `inside`, in any order, and the former sum is returned. `sample` is a workspace.
-///
-/// `crosses` tells of a sum whether it does. `left_out` is, roughly, the mass below the cutoff.
-/// `None` where no guess could be made, or the guess was wrong.
-pub(crate) fn narrow<E>(
+/// Two probabilities between which a cutoff is likely to be: the first is in, the second not.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    low: f32,
+    high: f32,
+}
+
+/// How far off [`multiply_and_split`] may be, as a share of its sum: [`TOGETHER`] roundings of 2^-24.
+pub(crate) const SPLIT_ERROR: f64 = 4.0 / 16_777_216.0;
+
+/// Multiplies `row` by `factor`, takes what is then `inside` the bounds, and returns the sum of what
+/// is above them: each addition of [`TOGETHER`] numbers is rounded to f32.
+pub(crate) fn multiply_and_split(
     row: &mut [f32],
     factor: f32,
-    left_out: f32,
-    crosses: impl Fn(f64) -> Result<bool, E>,
+    Bounds { low, high }: Bounds,
     inside: &mut Gathered,
-    sample: &mut Vec<f32>,
+) -> f64 {
+    let room = inside.room(row.len());
+    let (above, length) = multiply_and_gather(row, factor, low, high, room);
+    inside.keep(length);
+    above
+}
+
+/// As [`multiply_and_split`] by one, but with a sum in f64.
+pub(crate) fn split(row: &[f32], Bounds { low, high }: Bounds, inside: &mut Gathered) -> f64 {
+    let length = part(inside.take_at_least(row, low), low, high);
+    inside.keep(length);
+    sum_at_least(row, high)
+}
+
+/// Leaves those values `inside` some bounds, whose order does not matter, such that the sum of what
+/// is larger does not cross and that of those with it does; returns the former.
+///
+/// `crosses` tells of a sum whether it does; `above` is the sum of what is above the bounds. `None`
+/// where the cutoff is not inside them.
+pub(crate) fn narrow<E>(
+    inside: &mut Gathered,
+    Bounds { low, high }: Bounds,
+    mut above: f64,
+    crosses: impl Fn(f64) -> Result<bool, E>,
 ) -> Result<Option<f64>, E> {
     /// As many values are soon sorted.
     const FEW: usize = 64;
-    let guess = guess(row, factor, left_out, sample);
-    let (low, high) = guess.unwrap_or((f32::INFINITY, f32::INFINITY));
-    let room = inside.room(row.len());
-    let (mut above, length) = multiply_and_split(row, factor, low, high, room);
-    inside.keep(length);
-    if guess.is_none() || crosses(above)? || !crosses(above + sum_at_least(inside.values(), low))? {
+    if crosses(above)? || !crosses(above + sum_at_least(inside.values(), low))? {
         return Ok(None);
     }
     let (mut low, mut high) = (low.to_bits(), high.to_bits());
@@ -53,8 +76,14 @@ pub(crate) fn narrow<E>(
     Ok(Some(above))
 }
 
-/// Two values between which the cutoff is likely to be.
-fn guess(row: &[f32], factor: f32, left_out: f32, sample: &mut Vec<f32>) -> Option<(f32, f32)> {
+/// Guesses where the cutoff is of a row that is yet to be multiplied by `factor`; `left_out` is,
+/// roughly, the mass below it. `sample` is a workspace. `None` where no guess can be made.
+pub(crate) fn guess(
+    row: &[f32],
+    factor: f32,
+    left_out: f32,
+    sample: &mut Vec<f32>,
+) -> Option<Bounds> {
     /// Neighbouring values are alike in all but these last bits.
     const ALIKE: u32 = 1 << 17;
     let (blocks, _) = row.as_chunks::<BLOCK>();
@@ -100,7 +129,7 @@ fn guess(row: &[f32], factor: f32, left_out: f32, sample: &mut Vec<f32>) -> Opti
     let (_, high) = place(enough, low, if all - above >= enough { near } else { top });
     let (low, high) = (f32::from_bits(low), f32::from_bits(high));
     let surrounding = count_at_least(sample, low) - count_at_least(sample, high);
-    (surrounding >= FEWEST).then_some((low * factor, high * factor))
+    (surrounding >= FEWEST).then_some(Bounds { low: low * factor, high: high * factor })
 }
 
 /// Levels that are looked at in one pass over the sample.
@@ -119,10 +148,13 @@ kernel! {
     }
 }
 
+/// Blocks whose sums are taken in f32, before they are added up in f64.
+const TOGETHER: usize = 4;
+
 kernel! {
     /// Multiplies the values; returns the sum of those that are then at least `high`, and how many
     /// from `low` up to it were written to `room`.
-    fn multiply_and_split<'a>(
+    fn multiply_and_gather<'a>(
         wide;
         values: &'a mut [f32],
         factor: f32,
@@ -131,23 +163,25 @@ kernel! {
         room: &'a mut [f32],
     ) -> (f64, usize) {
         let (factors, lows, highs) = (wide.splat(factor), wide.splat(low), wide.splat(high));
-        // Sums that take turns need not wait for each other.
-        let mut sums = [wide.zeros(); 2];
+        let mut sums = wide.zeros();
         let mut length = 0;
-        let (blocks, tail) = values.as_chunks_mut();
-        for block in &mut *blocks {
-            let x = wide.mul(wide.load(block), factors);
-            *block = wide.store(x);
-            let [now, later] = sums;
-            sums = [later, wide.add_doubles(now, wide.or_zero(x, highs))];
-            let inside = wide.at_least(x, lows) & !wide.at_least(x, highs);
-            if inside != 0 {
-                room[length..length + BLOCK].copy_from_slice(&wide.gather(x, inside));
-                length += inside.count_ones() as usize;
+        let (groups, rest) = values.as_chunks_mut::<{ TOGETHER * BLOCK }>();
+        for group in groups {
+            let mut sum = wide.splat(0.0);
+            for block in group.as_chunks_mut().0 {
+                let x = wide.mul(wide.load(block), factors);
+                *block = wide.store(x);
+                sum = wide.add(sum, wide.or_zero(x, highs));
+                let inside = wide.at_least(x, lows) & !wide.at_least(x, highs);
+                if inside != 0 {
+                    room[length..length + BLOCK].copy_from_slice(&wide.gather(x, inside));
+                    length += inside.count_ones() as usize;
+                }
             }
+            sums = wide.add_doubles(sums, sum);
         }
-        let mut above = sums.map(|sums| wide.total(sums)).iter().sum::<f64>();
-        for x in tail {
+        let mut above = wide.total(sums);
+        for x in rest {
             *x *= factor;
             if *x >= high {
                 above += f64::from(*x);

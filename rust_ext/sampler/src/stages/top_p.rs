@@ -8,7 +8,8 @@
 
 use super::few::{Few, sorted};
 use super::keep::{Gathered, SMALLEST};
-use super::narrow::{narrow, sum_at_least};
+use super::narrow::{Bounds, SPLIT_ERROR, guess, multiply_and_split, narrow, split, sum_at_least};
+use super::softmax::multiply_by;
 use super::survivors::Survivors;
 use crate::planted;
 use crate::sample_logits::argmax;
@@ -71,7 +72,7 @@ pub(crate) fn nucleus_of_list(
     let top_p = top_p as f32;
     let probabilities = listed.probabilities();
     let sum = sum_at_least(probabilities, floor);
-    if let Ok(false) = decision(probabilities.len(), top_p)(sum) {
+    if let Ok(false) = decision(probabilities.len(), 0.0, top_p)(sum) {
         return Nucleus::All;
     }
     let sorted = sorted(&mut workspace.few, probabilities);
@@ -132,8 +133,26 @@ fn find_between(
     workspace: &mut Workspace,
 ) -> Result<Option<Cutoff>, Doubt> {
     let Workspace { candidates: inside, sample, .. } = workspace;
-    let decided = decision(row.len(), top_p);
-    let Some(above) = narrow(row, factor, 1.0 - top_p, &decided, inside, sample)? else {
+    let Some(bounds) = guess(row, factor, 1.0 - top_p, sample) else {
+        multiply_by(row, factor);
+        return Ok(None);
+    };
+    let above = multiply_and_split(row, factor, bounds, inside);
+    let decided = decision(row.len(), above * SPLIT_ERROR, top_p);
+    walk_between(inside, bounds, above, decided).or_else(|Doubt| {
+        let above = split(row, bounds, inside);
+        walk_between(inside, bounds, above, decision(row.len(), 0.0, top_p))
+    })
+}
+
+/// As [`walk_sorted`], of what is `inside` some bounds; `above` is the sum of what is above them.
+fn walk_between(
+    inside: &mut Gathered,
+    bounds: Bounds,
+    above: f64,
+    decided: impl Fn(f64) -> Result<bool, Doubt>,
+) -> Result<Option<Cutoff>, Doubt> {
+    let Some(above) = narrow(inside, bounds, above, &decided)? else {
         return Ok(None);
     };
     let inside = inside.values_mut();
@@ -148,13 +167,14 @@ fn find_between(
     Err(Doubt)
 }
 
-/// Whether a sum of up to `count` probabilities, taken in any order, crosses in torch's order.
-fn decision(count: usize, top_p: f32) -> impl Fn(f64) -> Result<bool, Doubt> {
+/// Whether a sum of up to `count` probabilities, taken in any order and `error` away from what it
+/// should be, crosses in torch's order.
+fn decision(count: usize, error: f64, top_p: f32) -> impl Fn(f64) -> Result<bool, Doubt> {
     // Adding n non-negative numbers in f64, in any order, is off by at most (n - 1) * 2^-53 of
     // the sum (Higham, Accuracy and Stability, 4.2, to first order). The sum is at most 2 here;
     // two such sums, and the second-order term, are within n * 2^-50.
     #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let doubt = count as f64 * (-50_f64).exp2();
+    let doubt = count as f64 * (-50_f64).exp2() + error;
     move |sum| {
         let crossed = crosses(sum - doubt, top_p);
         if crossed == crosses(sum + doubt, top_p) { Ok(crossed) } else { Err(Doubt) }
@@ -250,7 +270,7 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
     for &p in candidates {
         masses[bucket_of(p)] += f64::from(p);
     }
-    let decided = decision(candidates.len(), top_p);
+    let decided = decision(candidates.len(), 0.0, top_p);
 
     let mut sum = 0.0;
     for bucket in (0..BUCKETS).rev() {
@@ -382,5 +402,34 @@ mod tests {
             }
         }
         assert!(narrowed > 20, "{narrowed} rows were decided without a sort");
+    }
+
+    #[test]
+    fn a_sum_at_top_p_is_taken_again_in_f64() {
+        let mut generator = Generator::new(6);
+        let mut workspace = Workspace::default();
+        let row = row(5000, 1e7, 1.0, &mut generator);
+        let mut sorted = row.clone();
+        sorted.sort_by(|a, b| b.total_cmp(a));
+        let mut sum = 0.0;
+        let mut decided = 0;
+        for p in sorted {
+            sum += f64::from(p);
+            if !(0.5..=0.95).contains(&sum) {
+                continue;
+            }
+            // As close to a crossing as f32 can say.
+            #[allow(clippy::cast_possible_truncation)]
+            let top_p = sum as f32;
+            let Ok(Some(cutoff)) = find_between(&mut row.clone(), 1.0, top_p, &mut workspace)
+            else {
+                panic!("{top_p} was not decided");
+            };
+            let nucleus =
+                as_nucleus(Some(&cutoff), &mut workspace, |entries| fill(entries, &row, 0.0));
+            assert!(kept(&row, nucleus, &workspace) == kept_by_definition(&row, 0.0, top_p));
+            decided += 1;
+        }
+        assert!(decided > 100, "{decided}");
     }
 }

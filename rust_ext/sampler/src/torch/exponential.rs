@@ -17,37 +17,54 @@ fn exponential(uniform: f64) -> f32 {
     q
 }
 
-/// The largest of p / q so far, and the token that wins by it.
+/// Those tokens that may win a draw, with the largest p / q.
+///
+/// Every p is before renormalisation: the division by their sum cannot be seen in who wins, but
+/// where two are as good as each other to within its rounding.
+#[derive(Debug, Clone, Default)]
 struct Race {
-    best: usize,
-    largest: f32,
+    entrants: Vec<Entrant>,
+    largest: f64,
     /// 0 / 0, where the uniform of an impossible token is exactly zero: NaN is torch's maximum.
     not_a_number: Option<usize>,
 }
 
-/// -log1p(-u) >= u, and its rounding to f32 takes at most 2^-24 of it.
+#[derive(Debug, Clone, Copy)]
+struct Entrant {
+    token: usize,
+    p: f32,
+    q: f32,
+}
+
+impl Entrant {
+    fn ratio(self) -> f64 {
+        f64::from(self.p) / f64::from(self.q)
+    }
+}
+
+/// Room for some roundings to f32, each of at most 2^-24: of q, and of torch's two divisions.
 const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
 
 impl Race {
-    fn new() -> Self {
-        Self { best: 0, largest: -1.0, not_a_number: None }
+    fn start(&mut self) {
+        self.entrants.clear();
+        self.largest = -1.0;
+        self.not_a_number = None;
     }
 
     /// A token whose probability is at most this times the upper bits of its uniform cannot win.
     fn bound(&self) -> f64 {
-        f64::from(self.largest) * (SLACK / UPPER_RANGE)
+        self.largest * (SLACK / UPPER_RANGE)
     }
 
-    fn enter(&mut self, token: usize, probability: f32, uniform: f64) {
-        // p / q <= p / u: most tokens cannot win, and need no logarithm.
-        if f64::from(probability) <= f64::from(self.largest) * uniform * SLACK {
+    fn enter(&mut self, token: usize, p: f32, uniform: f64) {
+        // -log1p(-u) >= u, so that p / q <= p / u: most tokens cannot win, and need no logarithm.
+        if f64::from(p) <= self.largest * uniform * SLACK {
             return;
         }
-        let ratio = probability / exponential(uniform);
-        if ratio > self.largest {
-            self.largest = ratio;
-            self.best = token;
-        }
+        let entrant = Entrant { token, p, q: exponential(uniform) };
+        self.largest = self.largest.max(entrant.ratio());
+        self.entrants.push(entrant);
     }
 
     /// A token without probability, and the next uniform.
@@ -57,26 +74,51 @@ impl Race {
         }
     }
 
-    fn winner(self) -> usize {
-        self.not_a_number.unwrap_or(self.best)
+    /// The token that torch draws; `sum` gives the sum of all probabilities.
+    fn winner(&self, sum: impl FnOnce() -> f32) -> usize {
+        if let Some(zero) = self.not_a_number {
+            return zero;
+        }
+        let near = self.largest * SLACK;
+        let mut close = self.entrants.iter().filter(|entrant| entrant.ratio() >= near);
+        let Some(first) = close.next() else {
+            return 0;
+        };
+        let mut others = close.peekable();
+        if others.peek().is_none() {
+            return first.token;
+        }
+        let sum = sum();
+        let ratio = |entrant: &Entrant| entrant.p / sum / entrant.q;
+        let (mut best, mut largest) = (first.token, ratio(first));
+        for entrant in others {
+            let ratio = ratio(entrant);
+            // Of equal ones, the first token wins.
+            if ratio > largest || (ratio == largest && entrant.token < best) {
+                (best, largest) = (entrant.token, ratio);
+            }
+        }
+        best
     }
 }
 
-/// What a draw from a list notes of each survivor, in memory used again from draw to draw.
+/// What a draw notes, in memory used again from draw to draw.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Notes {
+    race: Race,
+    /// Of each survivor: its output, and what its p / q cannot exceed, but for rounding.
     outputs: Vec<Output>,
-    /// What p / q cannot exceed, but for rounding.
     limits: Vec<f32>,
 }
 
-/// Draws one token of a row of `vocab`; `survivors` hold every probability that is not zero. The
-/// generator advances by `vocab` 64-bit outputs.
+/// Draws one token of a row of `vocab`; `survivors` hold every probability that is not zero, before
+/// renormalisation, and `sum` gives their sum. The generator advances by `vocab` 64-bit outputs.
 pub(crate) fn multinomial(
     survivors: &Survivors,
     vocab: usize,
+    sum: impl FnOnce() -> f32,
     generator: &mut Generator,
-    Notes { outputs, limits }: &mut Notes,
+    Notes { race, outputs, limits }: &mut Notes,
 ) -> usize {
     let (tokens, probabilities) = (survivors.tokens(), survivors.probabilities());
     outputs.resize(tokens.len(), [0; 2]);
@@ -89,22 +131,19 @@ pub(crate) fn multinomial(
     let Some(favourite) = next_at_least(limits, 0, highest) else {
         return 0;
     };
-    let ratio = |at: usize| probabilities[at] / exponential(uniform(outputs[at]));
-    let (mut best, mut largest) = (favourite, ratio(favourite));
-    #[allow(clippy::cast_possible_truncation)] // Of a few roundings, each 2^-24.
-    let bound = largest * SLACK as f32;
+    race.start();
+    race.enter(tokens[favourite] as usize, probabilities[favourite], uniform(outputs[favourite]));
+    #[allow(clippy::cast_possible_truncation)] // A bound.
+    let bound = (race.largest * SLACK) as f32;
     let mut at = 0;
     while let Some(contender) = next_at_least(limits, at, bound) {
-        at = contender + 1;
         if contender != favourite {
-            let ratio = ratio(contender);
-            // Of equal ones, the first wins.
-            if ratio > largest || (ratio == largest && contender < best) {
-                (best, largest) = (contender, ratio);
-            }
+            let token = tokens[contender] as usize;
+            race.enter(token, probabilities[contender], uniform(outputs[contender]));
         }
+        at = contender + 1;
     }
-    tokens[best] as usize
+    race.winner(sum)
 }
 
 /// Notes the outputs of `tokens`, which ascend, among the next `vocab`. Returns the first other
@@ -202,8 +241,6 @@ pub(crate) struct Crowd<'a> {
     pub(crate) probs: &'a [f32],
     /// What is less than this counts as zero.
     pub(crate) least: f32,
-    /// The sum of the rest.
-    pub(crate) sum: f32,
 }
 
 impl Crowd<'_> {
@@ -212,16 +249,21 @@ impl Crowd<'_> {
     pub(crate) const LEAST: f32 = 1e-30;
 
     /// [`multinomial`] of the row.
-    pub(crate) fn multinomial(&self, generator: &mut Generator) -> usize {
-        let &Self { probs, least, sum } = self;
+    pub(crate) fn multinomial(
+        &self,
+        sum: impl FnOnce() -> f32,
+        generator: &mut Generator,
+        Notes { race, .. }: &mut Notes,
+    ) -> usize {
+        let &Self { probs, least } = self;
         let likely = least.max(Self::LEAST);
-        let mut race = Race::new();
+        race.start();
         let mut position = 0;
         while position < probs.len() {
             let Some(outputs) = generator.outputs(probs.len() - position) else {
                 let uniform = generator.next_f64();
                 if probs[position] >= least.max(SMALLEST) {
-                    race.enter(position, probs[position] / sum, uniform);
+                    race.enter(position, probs[position], uniform);
                 } else {
                     race.enter_impossible(position, uniform);
                 }
@@ -233,19 +275,19 @@ impl Crowd<'_> {
             while at < here.len() {
                 // The words of 21 bits are compared as integers; the roundings are within 2^-20.
                 #[allow(clippy::cast_possible_truncation)] // A bound.
-                let bound = (race.bound() * f64::from(sum) * SLACK) as f32;
+                let bound = (race.bound() * SLACK) as f32;
                 at += contender(&here[at..], &outputs[at..], bound);
                 let end = here.len().min(at + BLOCK);
                 for at in at..end {
                     if here[at] >= likely && here[at] > upper_bits(outputs[at]) * bound {
-                        race.enter(position + at, here[at] / sum, uniform(outputs[at]));
+                        race.enter(position + at, here[at], uniform(outputs[at]));
                     }
                 }
                 at = end;
             }
             position += outputs.len();
         }
-        race.winner()
+        race.winner(sum)
     }
 }
 
@@ -336,6 +378,11 @@ pub(crate) fn plain_multinomial(
 mod tests {
     use super::*;
 
+    /// As torch has them when it draws.
+    fn renormalized(survivors: &Survivors, sum: f32) -> Survivors {
+        survivors.iter().map(|(token, p)| (token, p / sum)).collect()
+    }
+
     #[test]
     fn is_the_plain_draw_wherever_the_generator_stands() {
         let mut generator = Generator::new(9);
@@ -346,17 +393,17 @@ mod tests {
                     .map(|token| (token, generator.next_f32(), generator.next_f32() < share))
                     .filter_map(|(token, p, kept)| kept.then_some((token, p)))
                     .collect();
+                let sum = 0.3 + generator.next_f32();
+                let divided = renormalized(&survivors, sum);
                 for odd in [false, true, false, true] {
                     if odd {
                         generator.next_u32();
                     }
                     let mut plain = generator.clone();
                     let vocab = vocab as usize;
-                    let expected = plain_multinomial(&survivors, vocab, &mut plain);
-                    assert_eq!(
-                        multinomial(&survivors, vocab, &mut generator, &mut notes),
-                        expected
-                    );
+                    let expected = plain_multinomial(&divided, vocab, &mut plain);
+                    let token = multinomial(&survivors, vocab, || sum, &mut generator, &mut notes);
+                    assert_eq!(token, expected);
                     assert!(generator == plain);
                 }
             }
@@ -366,6 +413,7 @@ mod tests {
     #[test]
     fn a_crowd_is_the_list_of_its_tokens() {
         let mut generator = Generator::new(11);
+        let mut notes = Notes::default();
         for vocab in [1, 15, 16, 300, 8193] {
             for power in [1, 8, 40] {
                 let probs: Vec<f32> =
@@ -377,11 +425,12 @@ mod tests {
                         .filter(|(_, p)| **p >= least.max(SMALLEST))
                         .map(|(token, p)| (token, p / sum))
                         .collect();
-                    let crowd = Crowd { probs: &probs, least, sum };
+                    let crowd = Crowd { probs: &probs, least };
                     for _ in 0..20 {
                         let mut plain = generator.clone();
                         let expected = plain_multinomial(&survivors, vocab, &mut plain);
-                        assert_eq!(crowd.multinomial(&mut generator), expected);
+                        let token = crowd.multinomial(|| sum, &mut generator, &mut notes);
+                        assert_eq!(token, expected);
                         assert!(generator == plain);
                         generator.next_u32();
                     }
@@ -405,7 +454,8 @@ mod tests {
                 let mut plain = generator.clone();
                 let crowded = generator.clone();
                 let expected = plain_multinomial(&survivors, 1000, &mut plain);
-                assert_eq!(multinomial(&survivors, 1000, &mut generator, &mut notes), expected);
+                let token = multinomial(&survivors, 1000, || 1.0, &mut generator, &mut notes);
+                assert_eq!(token, expected);
                 assert!(generator == plain);
                 let mut probs = vec![0.0; 1000];
                 for (token, probability) in survivors.iter() {
@@ -413,11 +463,57 @@ mod tests {
                 }
                 for least in [0.0, 0.2] {
                     let mut crowded = crowded.clone();
-                    let crowd = Crowd { probs: &probs, least, sum: 1.0 };
-                    assert_eq!(crowd.multinomial(&mut crowded), expected);
+                    let crowd = Crowd { probs: &probs, least };
+                    let token = crowd.multinomial(|| 1.0, &mut crowded, &mut notes);
+                    assert_eq!(token, expected);
                     assert!(crowded == plain);
                 }
             }
         }
+    }
+
+    /// Where every q is the same, the rounding of p / sum decides, and then the order.
+    #[test]
+    fn the_sum_decides_between_close_ones() {
+        const VOCAB: u32 = 300;
+        let mut notes = Notes::default();
+        let mut state = Generator::new(1).state();
+        // 624 words, each in eight bytes, from byte 24 on: all the same. The next is the second.
+        for word in state[24..24 + 624 * 8].as_chunks_mut::<8>().0 {
+            *word = 0x1234_5678_u64.to_le_bytes();
+        }
+        state[8..12].copy_from_slice(&624_i32.to_le_bytes());
+        state[16] = 1;
+        let mut same = Generator::new(0);
+        assert_eq!(same.set_state(&state), Ok(()));
+        let mut seen = std::collections::BTreeSet::new();
+        let mut random = Generator::new(5);
+        for _ in 0..500 {
+            let sum = 0.3 + random.next_f32();
+            let highest = 0.2 + random.next_f32() / 2.0;
+            let survivors: Survivors = (0..VOCAB)
+                .map(|token| (token, f32::from_bits(highest.to_bits() - random.next_u32() % 4)))
+                .collect();
+            let divided = renormalized(&survivors, sum);
+            let mut plain = same.clone();
+            let expected = plain_multinomial(&divided, VOCAB as usize, &mut plain);
+            let mut asked = 0;
+            let token = multinomial(
+                &survivors,
+                VOCAB as usize,
+                || {
+                    asked += 1;
+                    sum
+                },
+                &mut same.clone(),
+                &mut notes,
+            );
+            assert_eq!((token, asked), (expected, 1));
+            let probs = survivors.probabilities();
+            let crowd = Crowd { probs, least: 0.1 };
+            assert_eq!(crowd.multinomial(|| sum, &mut same.clone(), &mut notes), expected);
+            seen.insert(survivors.probabilities()[token] < highest);
+        }
+        assert_eq!(seen.len(), 2, "the largest p wins, or by rounding an earlier one");
     }
 }

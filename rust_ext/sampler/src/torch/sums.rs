@@ -20,30 +20,42 @@ const EMPTY: Group = [[0.0; GROUP / 2]; 2];
 /// torch's `at::internal::GRAIN_SIZE`: less work than this is not split.
 const GRAIN: usize = 32_768;
 
+/// How torch shares a row's sum.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Sharing {
+    /// Whether the tensor has no other row: only then does torch split the row between threads
+    /// (`two_pass_reduction` of `ATen`'s `TensorIterator`).
+    pub(crate) alone: bool,
+    /// How many torch would run.
+    pub(crate) threads: NonZeroUsize,
+}
+
+impl Default for Sharing {
+    fn default() -> Self {
+        Self { alone: true, threads: NonZeroUsize::MIN }
+    }
+}
+
 /// The sum of a row, as torch takes it.
-///
-/// `alone` says that the tensor has no other row: only then does torch split the row between
-/// threads (`two_pass_reduction` of `ATen`'s `TensorIterator`).
-pub(crate) fn row_sum(row: &[f32], alone: bool, threads: NonZeroUsize) -> f32 {
-    row_sum_at_least(row, f32::NEG_INFINITY, alone, threads)
+pub(crate) fn row_sum(row: &[f32], sharing: Sharing) -> f32 {
+    row_sum_at_least(row, f32::NEG_INFINITY, sharing)
 }
 
 /// [`row_sum`] of a row in which what is less than `least` counts as zero.
-pub(crate) fn row_sum_at_least(row: &[f32], least: f32, alone: bool, threads: NonZeroUsize) -> f32 {
+pub(crate) fn row_sum_at_least(row: &[f32], least: f32, sharing: Sharing) -> f32 {
     if planted!(RenormalizeSequential) {
         return row.iter().sum();
     }
     if planted!(RenormalizeSumF64) {
         return sum_in_f64(row);
     }
-    in_chunks(row.len(), alone, threads, |chunk| cascade_sum_at_least(&row[chunk], least))
+    in_chunks(row.len(), sharing, |chunk| cascade_sum_at_least(&row[chunk], least))
 }
 
 /// Adds up the sums of the chunks that torch makes of a row of `length`; `sum` gives one chunk's.
 fn in_chunks(
     length: usize,
-    alone: bool,
-    threads: NonZeroUsize,
+    Sharing { alone, threads }: Sharing,
     mut sum: impl FnMut(Range<usize>) -> f32,
 ) -> f32 {
     let threads = threads.get();
@@ -74,14 +86,9 @@ pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
 }
 
 /// [`row_sum`] of a row of `length` that is zero but for `survivors`.
-pub(crate) fn sparse_row_sum(
-    survivors: &Survivors,
-    length: usize,
-    alone: bool,
-    threads: NonZeroUsize,
-) -> f32 {
+pub(crate) fn sparse_row_sum(survivors: &Survivors, length: usize, sharing: Sharing) -> f32 {
     let (mut tokens, mut probabilities) = (survivors.tokens(), survivors.probabilities());
-    in_chunks(length, alone, threads, |chunk| {
+    in_chunks(length, sharing, |chunk| {
         let count = if chunk.end == length {
             tokens.len()
         } else {
@@ -278,8 +285,9 @@ mod tests {
                     (0..).zip(row.iter().copied()).filter(|(_, p)| *p > 0.0).collect();
                 for threads in [1, 2, 5, 40] {
                     let threads = NonZeroUsize::MIN.saturating_add(threads - 1);
-                    let expected = row_sum(&row, true, threads);
-                    let actual = sparse_row_sum(&survivors, length, true, threads);
+                    let sharing = Sharing { alone: true, threads };
+                    let expected = row_sum(&row, sharing);
+                    let actual = sparse_row_sum(&survivors, length, sharing);
                     assert_eq!(actual.to_bits(), expected.to_bits(), "{length} {share} {threads}");
                 }
             }
