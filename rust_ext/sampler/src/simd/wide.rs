@@ -9,6 +9,8 @@ pub(crate) const LANES: usize = 16;
 pub(crate) trait Wide: Copy {
     /// A vector.
     type Floats: Copy;
+    /// Half as many floats.
+    type Eight: Copy;
     /// Sums of f64, one a lane.
     type Doubles: Copy;
 
@@ -53,6 +55,11 @@ pub(crate) trait Wide: Copy {
         self.gather_numbers(&numbers, lanes)
     }
 
+    fn eight_zeros(self) -> Self::Eight;
+    /// Adds the first eight lanes, then the other eight.
+    fn add_in_eight(self, sums: Self::Eight, x: Self::Floats) -> Self::Eight;
+    fn store_eight(self, sums: Self::Eight) -> [f32; LANES / 2];
+
     fn zeros(self) -> Self::Doubles;
     fn add_doubles(self, sums: Self::Doubles, x: Self::Floats) -> Self::Doubles;
     fn total(self, sums: Self::Doubles) -> f64;
@@ -64,6 +71,7 @@ pub(crate) struct Portable;
 
 impl Wide for Portable {
     type Floats = [f32; LANES];
+    type Eight = [f32; LANES / 2];
     type Doubles = [f64; LANES];
 
     fn splat(self, x: f32) -> Self::Floats {
@@ -108,9 +116,11 @@ impl Wide for Portable {
 
     fn scale(self, mut x: Self::Floats, exponent: Self::Floats) -> Self::Floats {
         for (x, exponent) in x.iter_mut().zip(exponent) {
+            let exponent = (exponent + INTEGER).to_bits().wrapping_sub(INTEGER.to_bits());
+            let exponent = exponent.cast_signed();
             // In two factors, the first of which is exact.
-            let half = (exponent * 0.5).floor();
-            *x = *x * power_of_two(half) * power_of_two(exponent - half);
+            let half = exponent >> 1;
+            *x = *x * power_of_two(half) * power_of_two(exponent.wrapping_sub(half));
         }
         x
     }
@@ -166,6 +176,23 @@ impl Wide for Portable {
         gather_in_turn(x, lanes)
     }
 
+    fn eight_zeros(self) -> Self::Eight {
+        [0.0; LANES / 2]
+    }
+
+    fn add_in_eight(self, mut sums: Self::Eight, x: Self::Floats) -> Self::Eight {
+        for half in x.as_chunks::<{ LANES / 2 }>().0 {
+            for (sum, x) in sums.iter_mut().zip(half) {
+                *sum += x;
+            }
+        }
+        sums
+    }
+
+    fn store_eight(self, sums: Self::Eight) -> [f32; LANES / 2] {
+        sums
+    }
+
     fn zeros(self) -> Self::Doubles {
         [0.0; LANES]
     }
@@ -186,14 +213,14 @@ impl Wide for Portable {
 #[cfg(target_arch = "x86_64")]
 const LEAST_NORMAL: f32 = -125.0;
 
-/// 2 to the power of an integer from -126 to 0; NaN of NaN.
+/// Adding 1.5 * 2^23 leaves an integer in the low bits.
+const INTEGER: f32 = 12_582_912.0;
+
+/// 2 to the power of an integer from -126 to 127; some float of any other.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn power_of_two(exponent: f32) -> f32 {
-    /// Adding 2^23 and the bias leaves the biased exponent in the low bits.
-    const BIASED: f32 = 8_388_608.0 + 127.0;
-    let bits = (exponent + BIASED).to_bits() << 23;
-    if exponent.is_nan() { exponent } else { f32::from_bits(bits) }
+fn power_of_two(exponent: i32) -> f32 {
+    f32::from_bits((exponent.wrapping_add(127) << 23).cast_unsigned())
 }
 
 /// Folds the lanes by halves, so that they need not wait for each other.
@@ -234,6 +261,7 @@ mod x86 {
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Wide for V4 {
         type Floats = __m512;
+        type Eight = __m256;
         type Doubles = [__m512d; 2];
 
         #[inline(always)]
@@ -324,6 +352,22 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn eight_zeros(self) -> __m256 {
+            self.avx._mm256_setzero_ps()
+        }
+
+        #[inline(always)]
+        fn add_in_eight(self, sums: __m256, x: __m512) -> __m256 {
+            let [low, high]: [__m256; 2] = cast(x);
+            self.avx._mm256_add_ps(self.avx._mm256_add_ps(sums, low), high)
+        }
+
+        #[inline(always)]
+        fn store_eight(self, sums: __m256) -> [f32; LANES / 2] {
+            cast(sums)
+        }
+
+        #[inline(always)]
         fn zeros(self) -> [__m512d; 2] {
             [self.avx512f._mm512_setzero_pd(); 2]
         }
@@ -331,8 +375,10 @@ mod x86 {
         #[inline(always)]
         fn add_doubles(self, [low, high]: [__m512d; 2], x: __m512) -> [__m512d; 2] {
             let halves: [__m256; 2] = cast(x);
-            let [x_low, x_high] = halves.map(|half| self.avx512f._mm512_cvtps_pd(half));
-            [self.avx512f._mm512_add_pd(low, x_low), self.avx512f._mm512_add_pd(high, x_high)]
+            [
+                self.avx512f._mm512_add_pd(low, self.avx512f._mm512_cvtps_pd(halves[0])),
+                self.avx512f._mm512_add_pd(high, self.avx512f._mm512_cvtps_pd(halves[1])),
+            ]
         }
 
         #[inline(always)]
@@ -344,6 +390,7 @@ mod x86 {
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Wide for V3 {
         type Floats = [__m256; 2];
+        type Eight = __m256;
         type Doubles = [__m256d; 4];
 
         #[inline(always)]
@@ -373,7 +420,7 @@ mod x86 {
 
         #[inline(always)]
         fn mul_add(self, a: [__m256; 2], b: [__m256; 2], c: [__m256; 2]) -> [__m256; 2] {
-            std::array::from_fn(|half| self.fma._mm256_fmadd_ps(a[half], b[half], c[half]))
+            [self.fma._mm256_fmadd_ps(a[0], b[0], c[0]), self.fma._mm256_fmadd_ps(a[1], b[1], c[1])]
         }
 
         #[inline(always)]
@@ -384,14 +431,7 @@ mod x86 {
             if self.avx._mm256_movemask_ps(low) != 0 {
                 return cast(Portable.scale(cast([a, b]), cast([c, d])));
             }
-            // Added to the exponent; of NaN, the shift leaves nothing.
-            [(a, c), (b, d)].map(|(x, exponent)| {
-                let exponent = self.avx._mm256_cvtps_epi32(exponent);
-                let bits = self.avx2._mm256_slli_epi32::<23>(exponent);
-                self.avx._mm256_castsi256_ps(
-                    self.avx2._mm256_add_epi32(self.avx._mm256_castps_si256(x), bits),
-                )
-            })
+            [scaled(self, a, c), scaled(self, b, d)]
         }
 
         #[inline(always)]
@@ -437,25 +477,35 @@ mod x86 {
             x: [__m256; 2],
             floor: [__m256; 2],
         ) -> [__m256; 2] {
-            std::array::from_fn(|half| {
-                let above = self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(x[half], floor[half]);
-                let x = self.avx._mm256_blendv_ps(least[half], x[half], above);
-                self.avx._mm256_min_ps(x, least[half])
-            })
+            [
+                least_above(self, least[0], x[0], floor[0]),
+                least_above(self, least[1], x[1], floor[1]),
+            ]
         }
 
         #[inline(always)]
         fn count_greater(self, count: [__m256; 2], a: [__m256; 2], b: [__m256; 2]) -> [__m256; 2] {
-            std::array::from_fn(|half| {
-                let more = self.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a[half], b[half]);
-                let one = self.avx._mm256_and_ps(more, self.avx._mm256_set1_ps(1.0));
-                self.avx._mm256_add_ps(count[half], one)
-            })
+            [count_greater(self, count[0], a[0], b[0]), count_greater(self, count[1], a[1], b[1])]
         }
 
         #[inline(always)]
         fn gather(self, x: [__m256; 2], lanes: u32) -> [f32; LANES] {
             gather_in_turn(self.store(x), lanes)
+        }
+
+        #[inline(always)]
+        fn eight_zeros(self) -> __m256 {
+            self.avx._mm256_setzero_ps()
+        }
+
+        #[inline(always)]
+        fn add_in_eight(self, sums: __m256, [low, high]: [__m256; 2]) -> __m256 {
+            self.avx._mm256_add_ps(self.avx._mm256_add_ps(sums, low), high)
+        }
+
+        #[inline(always)]
+        fn store_eight(self, sums: __m256) -> [f32; LANES / 2] {
+            cast(sums)
         }
 
         #[inline(always)]
@@ -476,6 +526,34 @@ mod x86 {
         fn total(self, sums: [__m256d; 4]) -> f64 {
             folded(cast(sums), |a: f64, b| a + b)
         }
+    }
+
+    // Halves of the operations above. They are no closures: those are not compiled for the
+    // instruction set that they are made in.
+
+    /// A power of two is added to the exponent; of NaN, the shift leaves nothing.
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn scaled(simd: V3, x: __m256, exponent: __m256) -> __m256 {
+        let exponent = simd.avx._mm256_cvtps_epi32(exponent);
+        let bits = simd.avx2._mm256_slli_epi32::<23>(exponent);
+        let sum = simd.avx2._mm256_add_epi32(simd.avx._mm256_castps_si256(x), bits);
+        simd.avx._mm256_castsi256_ps(sum)
+    }
+
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn least_above(simd: V3, least: __m256, x: __m256, floor: __m256) -> __m256 {
+        let above = simd.avx._mm256_cmp_ps::<_CMP_GT_OQ>(x, floor);
+        simd.avx._mm256_min_ps(simd.avx._mm256_blendv_ps(least, x, above), least)
+    }
+
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn count_greater(simd: V3, count: __m256, a: __m256, b: __m256) -> __m256 {
+        let more = simd.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a, b);
+        let one = simd.avx._mm256_and_ps(more, simd.avx._mm256_set1_ps(1.0));
+        simd.avx._mm256_add_ps(count, one)
     }
 
     /// One bit a lane of two comparisons.

@@ -103,12 +103,14 @@ trait Exponential<W: Wide>: Copy {
 #[derive(Clone, Copy)]
 struct Sums<W: Wide, const LANES: usize> {
     sixteen: W::Floats,
-    eight: [f32; 8],
+    eight: W::Eight,
 }
 
 impl<W: Wide, const LANES: usize> Sums<W, LANES> {
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
     fn new(wide: W) -> Self {
-        Self { sixteen: wide.splat(0.0), eight: [0.0; 8] }
+        Self { sixteen: wide.splat(0.0), eight: wide.eight_zeros() }
     }
 
     #[allow(clippy::inline_always)] // Part of a kernel.
@@ -116,20 +118,16 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
     fn add(&mut self, wide: W, e: W::Floats) {
         if LANES == BLOCK {
             self.sixteen = wide.add(self.sixteen, e);
-            return;
-        }
-        for half in wide.store(e).as_chunks::<8>().0 {
-            for (sum, e) in self.eight.iter_mut().zip(half) {
-                *sum += e;
-            }
+        } else {
+            self.eight = wide.add_in_eight(self.eight, e);
         }
     }
 
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     fn lanes(self, wide: W, count: usize) -> [f32; LANES] {
-        let sixteen = wide.store(self.sixteen);
-        let lanes = if LANES == BLOCK { &sixteen[..] } else { &self.eight[..] };
+        let (sixteen, eight) = (wide.store(self.sixteen), wide.store_eight(self.eight));
+        let lanes = if LANES == BLOCK { &sixteen[..] } else { &eight[..] };
         if count < LANES {
             let sum = lanes[..count].iter().fold(0.0, |sum, e| sum + e);
             return std::array::from_fn(|lane| if lane == 0 { sum } else { 0.0 });
@@ -455,31 +453,61 @@ mod tests {
         if d < -104.0 { 0.0 } else { scaled }
     }
 
-    crate::simd::kernel! {
-        fn sleef_differs<'a>(wide; from: u32, to: u32, seen: &'a mut Vec<f32>) -> () {
+    /// Arguments from one whose bits are given up to another, every so many blocks.
+    struct Walk<W> {
+        wide: W,
+        from: u32,
+        to: u32,
+        every: usize,
+    }
+
+    impl<W: Wide> pulp::NullaryFnOnce for Walk<W> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // Part of a kernel.
+        fn call(self) -> Vec<f32> {
+            let Self { wide, from, to, every } = self;
             let exp = Sleef::new(wide, 0.0);
-            for first in (from..to).step_by(BLOCK) {
-                let mut bits = first;
-                let d: [f32; BLOCK] = std::array::from_fn(|_| {
-                    bits += 1;
-                    f32::from_bits(bits - 1)
-                });
+            let mut differing = Vec::new();
+            for first in (from..to).step_by(every * BLOCK) {
+                let mut d = [0.0; BLOCK];
+                for (d, bits) in d.iter_mut().zip(first..) {
+                    *d = f32::from_bits(bits);
+                }
                 for (d, e) in d.iter().zip(wide.store(exp.of(wide, wide.load(&d)))) {
                     if sleef_expf(*d).to_bits() != e.to_bits() {
-                        seen.push(*d);
+                        differing.push(*d);
                     }
                 }
             }
+            differing
         }
     }
 
-    /// Every argument from -0.0 to the last one before the result is zero, and some beyond.
+    /// Every argument from -0.0 to the last one before the result is zero, and some beyond; with
+    /// narrower vectors or none, fewer of those whose result is normal.
     #[test]
     fn lanes_are_sleef() {
-        let (first, last) = ((-0.0_f32).to_bits(), (-110.0_f32).to_bits());
-        let mut seen = Vec::new();
-        sleef_differs(first, last, &mut seen);
-        assert_eq!(seen, []);
+        let [first, denormal, last] = [-0.0_f32, -86.0, -110.0].map(f32::to_bits);
+        let normal_and_denormal = |every| [(first, denormal, every), (denormal, last, 1)];
+        for (from, to, every) in normal_and_denormal(61) {
+            let wide = crate::simd::wide::Portable;
+            assert_eq!(pulp::NullaryFnOnce::call(Walk { wide, from, to, every }), []);
+        }
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(wide) = pulp::x86::V3::try_new() {
+                for (from, to, every) in normal_and_denormal(5) {
+                    assert_eq!(wide.vectorize(Walk { wide, from, to, every }), []);
+                }
+            }
+            if let Some(wide) = pulp::x86::V4::try_new() {
+                for (from, to, every) in normal_and_denormal(1) {
+                    assert_eq!(wide.vectorize(Walk { wide, from, to, every }), []);
+                }
+            }
+        }
     }
 
     #[test]
