@@ -1,12 +1,14 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
 use crate::simd::wide::{LANES, Wide, folded};
-use crate::torch::exp::GROUP;
 
 /// The maxima of some blocks of logits, lane by lane; in a cache line of their own.
 #[derive(Debug, Clone, Copy)]
 #[repr(align(64))]
 pub(crate) struct Maxima(pub(crate) [f32; LANES]);
+
+/// Logits whose maxima are kept together.
+pub(crate) const GROUP: usize = 16 * LANES;
 
 const NONE: [f32; LANES] = [f32::NEG_INFINITY; LANES];
 

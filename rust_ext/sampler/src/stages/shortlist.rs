@@ -2,7 +2,7 @@
 //! among the k largest get a probability.
 
 use super::few::Few;
-use super::peaks::Peaks;
+use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
 use crate::Capability;
 use crate::simd::kernel;
@@ -19,9 +19,6 @@ const REACH: f32 = 60.0;
 /// 2^-17 is enough where it is taken from the true logits; rounding the difference of a logit and
 /// this margin leaves two thirds of it or more.
 const MARGIN: f32 = 1.0 / 32_768.0;
-
-/// More tokens for each of the k are not a shortlist: the logits are mostly equal.
-const MOST: usize = 8;
 
 /// What became of a row.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -74,7 +71,8 @@ kernel! {
             return Outcome::Invalid;
         }
         let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
-        if length > MOST * k {
+        // Logits that are mostly equal.
+        if length > 4 * k + GROUP {
             return Outcome::Unsuitable;
         }
         listed.take_lanes(logits, words, length);

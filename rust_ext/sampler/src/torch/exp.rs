@@ -4,7 +4,7 @@ use super::capability::Capability;
 use crate::planted;
 use crate::simd::kernel;
 use crate::simd::wide::{LANES as BLOCK, Wide};
-use crate::stages::peaks::Maxima;
+use crate::stages::peaks::{GROUP, Maxima};
 
 /// Logits that are looked at together, one a bit.
 const WORD: usize = u64::BITS as usize;
@@ -17,9 +17,6 @@ pub(crate) struct Listing<'a> {
     pub(crate) peaks: &'a [Maxima],
     pub(crate) words: &'a mut Vec<Word>,
 }
-
-/// Logits whose maxima are kept together.
-pub(crate) const GROUP: usize = 4 * WORD;
 
 /// The number of the first of some logits, and which of them are listed.
 #[derive(Debug, Clone, Copy, Default)]
@@ -296,16 +293,15 @@ impl<W: Wide> Exponential<W> for Sleef<W> {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     fn of(self, wide: W, logits: W::Floats) -> W::Floats {
-        let constant = |x| wide.splat(x);
-        let d = wide.max(constant(LEAST), wide.sub(logits, self.max));
-        let rounded = wide.add(wide.mul(d, constant(R_LN2)), constant(ROUND));
-        let q = wide.sub(rounded, constant(ROUND));
-        let s = wide.mul_add(q, constant(-L2L), wide.mul_add(q, constant(-L2U), d));
-        let mut u = constant(self.coefficients[0]);
+        let d = wide.max(wide.splat(LEAST), wide.sub(logits, self.max));
+        let rounded = wide.add(wide.mul(d, wide.splat(R_LN2)), wide.splat(ROUND));
+        let q = wide.sub(rounded, wide.splat(ROUND));
+        let s = wide.mul_add(q, wide.splat(-L2L), wide.mul_add(q, wide.splat(-L2U), d));
+        let mut u = wide.splat(self.coefficients[0]);
         for c in &self.coefficients[1..] {
-            u = wide.mul_add(u, s, constant(*c));
+            u = wide.mul_add(u, s, wide.splat(*c));
         }
-        let u = wide.add(constant(1.0), wide.mul_add(wide.mul(s, s), u, s));
+        let u = wide.add(wide.splat(1.0), wide.mul_add(wide.mul(s, s), u, s));
         // Sleef multiplies by two powers of two, the first of which is exact.
         wide.scale(u, q)
     }
