@@ -53,6 +53,34 @@ fn steady_state_allocates_nothing() {
     }
 }
 
+/// However many tokens survive in it.
+#[test]
+fn another_row_allocates_nothing() {
+    const OTHERS: usize = 40;
+    let mut generator = Generator::new(3);
+    let mut rows: Vec<Vec<f32>> = Vec::new();
+    for row in 0..=OTHERS {
+        #[allow(clippy::cast_precision_loss)] // A few rows, from flat to steep.
+        let spread = 6.0 + 20.0 * (row % 8) as f32;
+        rows.push((0..VOCAB).map(|_| generator.next_f32() * spread).collect());
+    }
+    for (top_p, top_k) in [(0.95, 80), (0.0, 50), (0.85, 0), (0.0, 0)] {
+        let parameters = SampleParameters { top_p, top_k, ..SampleParameters::default() };
+        let replay = Replay { capability: Capability::Avx512, threads: NonZeroUsize::MIN };
+        let (mut sampler, mut tokens) = (Sampler::new(), [0]);
+        let mut draw = |row: &[f32]| {
+            sampler
+                .sample(Logits::row(row), &parameters, replay, &mut generator, &mut tokens)
+                .unwrap();
+        };
+        for row in &rows[..8] {
+            draw(row);
+        }
+        let counted = allocation_counter::measure(|| rows[8..].iter().for_each(|row| draw(row)));
+        assert_eq!(counted.count_total, 0, "{parameters:?}");
+    }
+}
+
 #[test]
 fn the_first_call_does_allocate() {
     let logits = logits(1e6);

@@ -12,6 +12,14 @@ pub(crate) struct Few {
 }
 
 impl Few {
+    /// Makes room for as many values.
+    pub(crate) fn reserve(&mut self, count: usize) {
+        self.padded.clear();
+        self.padded.reserve(count.div_ceil(BLOCK));
+        self.sorted.clear();
+        self.sorted.reserve(count);
+    }
+
     /// The `k`-th largest value; `1 <= k <= values.len()`, and none is negative.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]

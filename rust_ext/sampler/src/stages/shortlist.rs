@@ -71,18 +71,21 @@ kernel! {
             return Outcome::Invalid;
         }
         let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
-        // Logits that are mostly equal.
-        if length > 4 * k + GROUP {
+        let most = 4 * k + GROUP;
+        if length > most {
+            // Logits that are mostly equal.
             return Outcome::Unsuitable;
         }
-        listed.take_lanes(logits, words, length);
+        listed.take_lanes(logits, words, most);
         values.clear();
+        values.reserve(most);
         values.extend_from_slice(listed.probabilities());
         exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
         let reciprocal = 1.0 / sum;
         for p in listed.probabilities_mut() {
             *p *= reciprocal;
         }
+        few.reserve(most);
         *floor = few.kth_largest(wide, listed.probabilities(), k);
         Outcome::Listed
     }

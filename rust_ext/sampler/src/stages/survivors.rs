@@ -27,10 +27,6 @@ impl Survivors {
         &mut self.probabilities[..self.length]
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.length
-    }
-
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, f32)> {
         self.tokens().iter().copied().zip(self.probabilities().iter().copied())
     }
@@ -59,15 +55,22 @@ impl Survivors {
         self.length += lanes.count_ones() as usize;
     }
 
-    /// Takes those tokens that have a bit in one of some words, `count` in all, with their values.
+    /// How many tokens there is room for: what goes with each of them can have as much, so that
+    /// nothing grows from row to row.
+    pub(crate) fn room(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Takes those tokens that have a bit in one of some words, at most `most` in all, with their
+    /// values.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    pub(crate) fn take_lanes(&mut self, row: &[f32], words: &[Word], count: usize) {
+    pub(crate) fn take_lanes(&mut self, row: &[f32], words: &[Word], most: usize) {
         /// There are seldom more in a word, and how many cannot be predicted: so many are written,
         /// and what should not have been is written over.
         const OFTEN: usize = 2;
         self.clear();
-        self.reserve(count);
+        self.reserve(most);
         let last = row.len() - 1;
         let (tokens, values) = (&mut self.tokens[..], &mut self.probabilities[..]);
         let mut length = 0;
@@ -89,7 +92,7 @@ impl Survivors {
     /// Takes those of the others whose probability is at least `least`.
     pub(crate) fn take_at_least(&mut self, others: &Self, least: f32) {
         self.clear();
-        self.reserve(others.len());
+        self.reserve(others.room());
         let length = compress(others, least, &mut self.tokens, &mut self.probabilities);
         self.length = length;
     }

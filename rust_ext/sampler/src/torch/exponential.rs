@@ -47,7 +47,10 @@ const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
 
 impl Race {
     fn start(&mut self) {
+        /// More than enter, since each mostly is the best so far.
+        const ENOUGH: usize = 256;
         self.entrants.clear();
+        self.entrants.reserve(ENOUGH);
         self.largest = -1.0;
         self.not_a_number = None;
     }
@@ -121,11 +124,12 @@ pub(crate) fn multinomial(
     Notes { race, outputs, limits }: &mut Notes,
 ) -> usize {
     let (tokens, probabilities) = (survivors.tokens(), survivors.probabilities());
-    outputs.resize(tokens.len(), [0; 2]);
+    outputs.resize(survivors.room(), [0; 2]);
+    limits.resize(survivors.room(), 0.0);
+    let (outputs, limits) = (&mut outputs[..tokens.len()], &mut limits[..tokens.len()]);
     if let Some(zero) = note_outputs(tokens, vocab, generator, outputs) {
         return zero;
     }
-    limits.resize(tokens.len(), 0.0);
     // The most likely winner comes first, so that few others need a logarithm.
     let highest = note_limits(probabilities, outputs, limits);
     let Some(favourite) = next_at_least(limits, 0, highest) else {
