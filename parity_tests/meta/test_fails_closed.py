@@ -350,7 +350,9 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
 def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
     """The run is interrupted while a worker starts, the moment at which one could be lost."""
     driver = (
-        "import sys, signal, os\n"
+        "import signal\n"
+        # A shell that starts the tests in the background has their processes ignore it.
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from sampler_parity import run\n"
         "start = run._start\n"
         "def announced(*arguments):\n"
