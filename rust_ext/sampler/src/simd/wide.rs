@@ -223,11 +223,11 @@ fn power_of_two(exponent: i32) -> f32 {
     f32::from_bits((exponent.wrapping_add(127) << 23).cast_unsigned())
 }
 
-/// Folds the lanes by halves, so that they need not wait for each other.
+/// Folds a power of two of lanes by halves, lane i with lane i + half, until one is left.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-pub(crate) fn folded<T: Copy>(mut lanes: [T; LANES], fold: impl Fn(T, T) -> T) -> T {
-    let mut half = LANES / 2;
+pub(crate) fn folded<T: Copy, const N: usize>(mut lanes: [T; N], fold: impl Fn(T, T) -> T) -> T {
+    let mut half = N / 2;
     while half > 0 {
         for lane in 0..half {
             lanes[lane] = fold(lanes[lane], lanes[lane + half]);
@@ -383,7 +383,7 @@ mod x86 {
 
         #[inline(always)]
         fn total(self, sums: [__m512d; 2]) -> f64 {
-            folded(cast(sums), |a: f64, b| a + b)
+            folded(cast::<_, [f64; LANES]>(sums), |a, b| a + b)
         }
     }
 
@@ -524,7 +524,7 @@ mod x86 {
 
         #[inline(always)]
         fn total(self, sums: [__m256d; 4]) -> f64 {
-            folded(cast(sums), |a: f64, b| a + b)
+            folded(cast::<_, [f64; LANES]>(sums), |a, b| a + b)
         }
     }
 

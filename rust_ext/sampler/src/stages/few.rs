@@ -40,13 +40,13 @@ impl Few {
         /// As many are sorted by counting, for each, those above it.
         const MOST: usize = 256;
         self.sorted.clear();
-        self.sorted.extend_from_slice(values);
         if values.len() > MOST {
+            self.sorted.extend_from_slice(values);
             self.sorted.sort_unstable_by(|a, b| b.total_cmp(a));
             return &self.sorted;
         }
         self.pad(values);
-        self.sorted.fill(-1.0);
+        self.sorted.resize(values.len(), -1.0);
         place(wide, values, &self.padded, &mut self.sorted);
         // Equal values went to one place; the ones after it are theirs.
         let mut before = 0.0;

@@ -20,7 +20,8 @@ pub(crate) struct Bounds {
 }
 
 /// How far off [`multiply_and_split`] may be, as a share of its sum: [`TOGETHER`] roundings of 2^-24.
-pub(crate) const SPLIT_ERROR: f64 = 4.0 / 16_777_216.0;
+#[allow(clippy::cast_precision_loss)] // A handful.
+pub(crate) const SPLIT_ERROR: f64 = TOGETHER as f64 / 16_777_216.0;
 
 /// Multiplies `row` by `factor`, takes what is then `inside` the bounds, and returns the sum of what
 /// is above them: each addition of [`TOGETHER`] numbers is rounded to f32.

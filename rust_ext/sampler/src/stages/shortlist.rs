@@ -6,7 +6,7 @@ use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
 use crate::Capability;
 use crate::simd::kernel;
-use crate::torch::exp::{Listing, Word, exp_and_sum_in, exp_sum_in};
+use crate::torch::exp::{Listing, WORD, Word, exp_and_sum_in, exp_sum_in};
 
 /// How far below the largest logit the k-th largest may lie. Its probability is then a normal
 /// number: exp(-60) / 2^24 and no less.
@@ -65,6 +65,7 @@ kernel! {
         let Some(bound) = peaks.lower_bound(wide, k, max, REACH) else {
             return Outcome::Unsuitable;
         };
+        words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
         let listing = Listing { least: bound - MARGIN, peaks: &peaks.maxima, words };
         let sum = exp_sum_in(wide, logits, max, listing, capability);
         if sum.is_nan() {

@@ -155,13 +155,20 @@ fn walk_between(
     let Some(above) = narrow(inside, bounds, above, &decided)? else {
         return Ok(None);
     };
-    let inside = inside.values_mut();
-    inside.sort_unstable_by(|a, b| b.total_cmp(a));
-    let mut sum = above;
-    for at in 0..inside.len() {
-        sum += f64::from(inside[at]);
+    walk_from(above, inside.values_mut(), decided)
+}
+
+/// As [`walk_sorted`], of values among which the sum crosses; `sum` is that of what is larger.
+fn walk_from(
+    mut sum: f64,
+    values: &mut [f32],
+    decided: impl Fn(f64) -> Result<bool, Doubt>,
+) -> Result<Option<Cutoff>, Doubt> {
+    values.sort_unstable_by(|a, b| b.total_cmp(a));
+    for at in 0..values.len() {
+        sum += f64::from(values[at]);
         if decided(sum)? {
-            return Ok(Some(cutoff_at(inside, at)));
+            return Ok(Some(cutoff_at(values, at)));
         }
     }
     Err(Doubt)
@@ -283,14 +290,7 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
         }
         inside.clear();
         inside.extend(candidates.iter().copied().filter(|&p| bucket_of(p) == bucket));
-        inside.sort_unstable_by(|a, b| b.total_cmp(a));
-        for at in 0..inside.len() {
-            sum += f64::from(inside[at]);
-            if decided(sum)? {
-                return Ok(Some(cutoff_at(inside, at)));
-            }
-        }
-        return Err(Doubt);
+        return walk_from(sum, inside, decided);
     }
     Ok(None)
 }

@@ -3,11 +3,11 @@
 use super::capability::Capability;
 use crate::planted;
 use crate::simd::kernel;
-use crate::simd::wide::{LANES as BLOCK, Wide};
+use crate::simd::wide::{LANES as BLOCK, Wide, folded};
 use crate::stages::peaks::{GROUP, Maxima};
 
 /// Logits that are looked at together, one a bit.
-const WORD: usize = u64::BITS as usize;
+pub(crate) const WORD: usize = u64::BITS as usize;
 
 /// Which logits of a row are listed in passing: those of at least `least`.
 #[derive(Debug)]
@@ -15,6 +15,7 @@ pub(crate) struct Listing<'a> {
     pub(crate) least: f32,
     /// The maxima of every [`GROUP`] logits, lane by lane: groups without any are passed over.
     pub(crate) peaks: &'a [Maxima],
+    /// Has a place for each [`WORD`] logits, and one more; those that list any are left.
     pub(crate) words: &'a mut Vec<Word>,
 }
 
@@ -169,7 +170,6 @@ fn accumulate_and_list<const LANES: usize, W: Wide>(
 ) -> [f32; LANES] {
     let leasts = wide.splat(least);
     let mut sums = Sums::<W, LANES>::new(wide);
-    words.resize(peaks.len() * GROUP / WORD + 1, Word::default());
     let mut listed = 0;
     let mut peaks = peaks.iter();
     for (group, first) in logits.chunks(GROUP).zip((0..).step_by(GROUP)) {
@@ -234,18 +234,11 @@ fn padded(tail: &[f32]) -> [f32; BLOCK] {
 /// Lane i and lane i + half are added until one is left.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn halves<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
+fn halves<const LANES: usize>(sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         return in_order(sums);
     }
-    let mut half = LANES / 2;
-    while half > 0 {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-        half /= 2;
-    }
-    sums[0]
+    folded(sums, |a, b| a + b)
 }
 
 #[allow(clippy::inline_always)] // Part of a kernel.
