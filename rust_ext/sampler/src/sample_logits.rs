@@ -131,8 +131,8 @@ pub struct Sampler {
     shortlist: Shortlist,
     /// What is left to be drawn from, before renormalisation.
     survivors: Survivors,
-    /// Where many of `probs` survive, instead of a list of them: the least.
-    crowd: Option<f32>,
+    /// Where many of `probs` survive, instead of a list of them.
+    crowd: Option<Crowd>,
     sharing: Sharing,
     notes: Notes,
     #[cfg(feature = "rayon")]
@@ -269,9 +269,9 @@ impl Sampler {
             return plain_multinomial(&self.survivors, vocab, generator);
         }
         let Self { probs, survivors, crowd, sharing, notes, .. } = self;
-        if let Some(least) = *crowd {
-            let sum = || row_sum_at_least(probs, least, *sharing);
-            return Crowd { probs, least }.multinomial(sum, generator, notes);
+        if let Some(crowd) = *crowd {
+            let sum = || row_sum_at_least(probs, crowd.least, *sharing);
+            return crowd.multinomial(probs, sum, generator, notes);
         }
         let sum = || sparse_row_sum(survivors, vocab, *sharing);
         multinomial(survivors, vocab, sum, generator, notes)
@@ -349,7 +349,7 @@ impl Sampler {
         if let Some(trace) = trace {
             let all = &mut trace.renormalized;
             let sharing = self.sharing;
-            if let Some(least) = self.crowd {
+            if let Some(Crowd { least, .. }) = self.crowd {
                 let sum = row_sum_at_least(&self.probs, least, sharing);
                 all.extend(self.probs.iter().map(|p| if *p >= least { p / sum } else { 0.0 }));
             } else {

@@ -4,6 +4,7 @@
 //! and without either, and picks one at run time. Which one runs never changes a bit: no kernel
 //! lets the compiler reorder a sum, and a fused multiply-add is always written out.
 
+pub(crate) mod mersenne;
 pub(crate) mod wide;
 
 /// An instruction set that kernels are compiled for.

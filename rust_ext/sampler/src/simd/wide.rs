@@ -1,12 +1,14 @@
 //! Sixteen lanes, written out: what the compiler makes badly of plain loops over arrays.
 
+use super::mersenne::Mersenne;
+
 /// Lanes of a vector, whatever registers hold it.
 pub(crate) const LANES: usize = 16;
 
 /// Vectors of [`LANES`] floats, in the registers of one instruction set.
 ///
 /// Each operation is the scalar one, lane by lane: the bits do not depend on the implementation.
-pub(crate) trait Wide: Copy {
+pub(crate) trait Wide: Mersenne {
     /// A vector.
     type Floats: Copy;
     /// Half as many floats.
@@ -22,11 +24,29 @@ pub(crate) trait Wide: Copy {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// `x * 2^exponent`, rounded once; exponents are integers from -151 to 0, or NaN, which stays.
+    /// `a * b + c`, however rounded.
+    #[inline(always)]
+    fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        self.mul_add(a, b, c)
+    }
+    /// `x * 2^exponent`, rounded once; exponents are integers from -151 to 115, or NaN, which stays.
     /// `x` is in [1/2, 2], or NaN.
     fn scale(self, x: Self::Floats, exponent: Self::Floats) -> Self::Floats;
+    /// An estimate of 2^x: within 2^-13 of itself from -115 to 115; at most 2^-114 below, and at
+    /// least 2^114 above. NaN stays.
+    ///
+    /// Other instruction sets may give others.
+    #[inline(always)]
+    fn exp2_estimate(self, x: Self::Floats) -> Self::Floats {
+        let x = self.min(self.splat(EXP2_REACH), self.max(self.splat(-EXP2_REACH), x));
+        let rounded = self.add(self.sub(x, self.splat(0.5)), self.splat(INTEGER));
+        let floor = self.sub(rounded, self.splat(INTEGER));
+        self.scale(exp2_of_fraction(self, self.sub(x, floor)), floor)
+    }
     /// `a` where it is greater than `b`, and `b` elsewhere, so where either is NaN.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
+    /// `a` where it is less than `b`, and `b` elsewhere, so where either is NaN.
+    fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `x` where it is at least `least`, zero elsewhere; `least` is not NaN.
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
     /// One bit a lane: whether `x` is at least `least`.
@@ -114,6 +134,10 @@ impl Wide for Portable {
         a
     }
 
+    fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
+        self.add(self.mul(a, b), c)
+    }
+
     fn scale(self, mut x: Self::Floats, exponent: Self::Floats) -> Self::Floats {
         for (x, exponent) in x.iter_mut().zip(exponent) {
             let exponent = (exponent + INTEGER).to_bits().wrapping_sub(INTEGER.to_bits());
@@ -128,6 +152,13 @@ impl Wide for Portable {
     fn max(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a = if *a > b { *a } else { b };
+        }
+        a
+    }
+
+    fn min(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
+        for (a, b) in a.iter_mut().zip(b) {
+            *a = if *a < b { *a } else { b };
         }
         a
     }
@@ -209,6 +240,22 @@ impl Wide for Portable {
     }
 }
 
+/// How far from zero [`Wide::exp2_estimate`] looks.
+const EXP2_REACH: f32 = 115.0;
+
+/// 2^x for x from 0 to 1, at most 7.5e-5 of it away (Remez), highest power first.
+const EXP2: [f32; 4] = [0.078_024_52, 0.226_067_16, 0.695_833_56, 0.999_925_2];
+
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn exp2_of_fraction<W: Wide>(wide: W, x: W::Floats) -> W::Floats {
+    let mut power = wide.splat(EXP2[0]);
+    for c in &EXP2[1..] {
+        power = wide.about_mul_add(power, x, wide.splat(*c));
+    }
+    power
+}
+
 /// From here on, [`Wide::scale`] gives a normal number.
 #[cfg(target_arch = "x86_64")]
 const LEAST_NORMAL: f32 = -125.0;
@@ -256,7 +303,7 @@ mod x86 {
     use pulp::cast;
     use pulp::x86::{V3, V4};
 
-    use super::{LANES, LEAST_NORMAL, Portable, Wide, folded, gather_in_turn};
+    use super::{LANES, LEAST_NORMAL, Portable, Wide, exp2_of_fraction, folded, gather_in_turn};
 
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Wide for V4 {
@@ -305,8 +352,22 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn exp2_estimate(self, x: __m512) -> __m512 {
+            /// What is above the greatest integer that is not greater.
+            const ABOVE_FLOOR: i32 = 1;
+            let fraction = self.avx512dq._mm512_reduce_ps::<ABOVE_FLOOR>(x);
+            // It scales by the power of that integer.
+            self.avx512f._mm512_scalef_ps(exp2_of_fraction(self, fraction), x)
+        }
+
+        #[inline(always)]
         fn max(self, a: __m512, b: __m512) -> __m512 {
             self.avx512f._mm512_max_ps(a, b)
+        }
+
+        #[inline(always)]
+        fn min(self, a: __m512, b: __m512) -> __m512 {
+            self.avx512f._mm512_min_ps(a, b)
         }
 
         #[inline(always)]
@@ -442,6 +503,11 @@ mod x86 {
         #[inline(always)]
         fn max(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
             [self.avx._mm256_max_ps(a, c), self.avx._mm256_max_ps(b, d)]
+        }
+
+        #[inline(always)]
+        fn min(self, [a, b]: [__m256; 2], [c, d]: [__m256; 2]) -> [__m256; 2] {
+            [self.avx._mm256_min_ps(a, c), self.avx._mm256_min_ps(b, d)]
         }
 
         #[inline(always)]

@@ -1,7 +1,7 @@
 //! Renormalisation of what top-k and top-p left.
 
 use super::keep::SMALLEST;
-use super::narrow::are_at_least;
+use super::narrow::{are_at_least, sum_at_least};
 use super::survivors::{Survivors, list_at_least};
 use super::top_p::Nucleus;
 use crate::planted;
@@ -51,15 +51,16 @@ impl Masks<'_> {
         self.part_ties(survivors);
     }
 
-    /// The least probability that is left, where much of a row is and no tied ones are parted.
-    pub(crate) fn crowd(&self, probs: &[f32]) -> Option<f32> {
+    /// What is left, where that is much of a row and no tied tokens are parted.
+    pub(crate) fn crowd(&self, probs: &[f32]) -> Option<Crowd> {
         /// Fewer survivors than one in this many are listed.
         const MANY: usize = 32;
         if let Nucleus::Split { .. } = self.nucleus {
             return None;
         }
         let least = self.least_kept();
-        are_at_least(probs, least.max(Crowd::LEAST), probs.len() / MANY).then_some(least)
+        are_at_least(probs, least.max(SMALLEST), probs.len() / MANY)
+            .then(|| Crowd { least, mass: sum_at_least(probs, least) })
     }
 }
 

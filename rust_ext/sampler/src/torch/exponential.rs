@@ -1,8 +1,9 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::{Generator, Output, UPPER_RANGE, uniform, upper_bits};
+use super::generator::{Generator, UPPER_RANGE, uniform};
 use crate::planted;
 use crate::simd::kernel;
+use crate::simd::mersenne::Output;
 use crate::simd::wide::{Wide, folded};
 use crate::stages::keep::{BLOCK, SMALLEST};
 use crate::stages::survivors::Survivors;
@@ -53,11 +54,6 @@ impl Race {
         self.entrants.reserve(ENOUGH);
         self.largest = -1.0;
         self.not_a_number = None;
-    }
-
-    /// A token whose probability is at most this times the upper bits of its uniform cannot win.
-    fn bound(&self) -> f64 {
-        self.largest * (SLACK / UPPER_RANGE)
     }
 
     fn enter(&mut self, token: usize, p: f32, uniform: f64) {
@@ -112,6 +108,7 @@ pub(crate) struct Notes {
     /// Of each survivor: its output, and what its p / q cannot exceed, but for rounding.
     outputs: Vec<Output>,
     limits: Vec<f32>,
+    contenders: Vec<Contender>,
 }
 
 /// Draws one token of a row of `vocab`; `survivors` hold every probability that is not zero, before
@@ -121,7 +118,7 @@ pub(crate) fn multinomial(
     vocab: usize,
     sum: impl FnOnce() -> f32,
     generator: &mut Generator,
-    Notes { race, outputs, limits }: &mut Notes,
+    Notes { race, outputs, limits, .. }: &mut Notes,
 ) -> usize {
     let (tokens, probabilities) = (survivors.tokens(), survivors.probabilities());
     outputs.resize(survivors.room(), [0; 2]);
@@ -197,13 +194,13 @@ kernel! {
         let (words, last_words) = outputs.as_chunks();
         let mut highest = wide.splat(0.0);
         for (limits, (p, outputs)) in blocks.iter_mut().zip(p.iter().zip(words)) {
-            *limits = limits_of(p, outputs);
+            *limits = limits_of(wide, p, outputs);
             highest = wide.max(wide.load(limits), highest);
         }
         let mut padded = ([0.0; BLOCK], [[u32::MAX; 2]; BLOCK]);
         padded.0[..tail.len()].copy_from_slice(last_p);
         padded.1[..tail.len()].copy_from_slice(last_words);
-        let last = limits_of(&padded.0, &padded.1);
+        let last = limits_of(wide, &padded.0, &padded.1);
         tail.copy_from_slice(&last[..tail.len()]);
         highest = wide.max(wide.load(&last), highest);
         folded(wide.store(highest), |a: f32, b| if b > a { b } else { a })
@@ -212,10 +209,15 @@ kernel! {
 
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn limits_of(probabilities: &[f32; BLOCK], outputs: &[Output; BLOCK]) -> [f32; BLOCK] {
+fn limits_of<W: Wide>(
+    wide: W,
+    probabilities: &[f32; BLOCK],
+    outputs: &[Output; BLOCK],
+) -> [f32; BLOCK] {
+    let upper = wide.upper_bits(outputs);
     std::array::from_fn(|lane| {
         #[allow(clippy::cast_possible_truncation)] // A power of two.
-        let u = upper_bits(outputs[lane]) * (1.0 / UPPER_RANGE) as f32;
+        let u = upper[lane] * (1.0 / UPPER_RANGE) as f32;
         probabilities[lane] / (u + u * u * 0.5)
     })
 }
@@ -238,110 +240,160 @@ kernel! {
     }
 }
 
-/// A row in which most tokens survive, or many.
+/// A token that may win a draw, and its uniform.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Crowd<'a> {
-    /// Before the division by their sum.
-    pub(crate) probs: &'a [f32],
-    /// What is less than this counts as zero.
-    pub(crate) least: f32,
+pub(crate) struct Contender {
+    pub(crate) token: usize,
+    pub(crate) uniform: f64,
 }
 
-impl Crowd<'_> {
-    /// What is less cannot win, but by a uniform of zero: some token's p is at least 2^-24 and its
-    /// q at most 37, while u is at least 2^-53. And bounds in f32 hold for the rest.
-    pub(crate) const LEAST: f32 = 1e-30;
+/// How many tokens are expected to reach the bound on p / u that contenders are listed from. Where
+/// none does, which has a probability of exp(-8), it was too high.
+pub(crate) const EXPECTED: f64 = 8.0;
 
-    /// [`multinomial`] of the row.
-    pub(crate) fn multinomial(
-        &self,
-        sum: impl FnOnce() -> f32,
-        generator: &mut Generator,
-        Notes { race, .. }: &mut Notes,
-    ) -> usize {
-        let &Self { probs, least } = self;
-        let likely = least.max(Self::LEAST);
-        race.start();
-        let mut position = 0;
-        while position < probs.len() {
-            let Some(outputs) = generator.outputs(probs.len() - position) else {
-                let uniform = generator.next_f64();
-                if probs[position] >= least.max(SMALLEST) {
-                    race.enter(position, probs[position], uniform);
-                } else {
-                    race.enter_impossible(position, uniform);
-                }
-                position += 1;
-                continue;
-            };
-            let here = &probs[position..position + outputs.len()];
-            let mut at = 0;
-            while at < here.len() {
-                // The words of 21 bits are compared as integers; the roundings are within 2^-20.
-                #[allow(clippy::cast_possible_truncation)] // A bound.
-                let bound = (race.bound() * SLACK) as f32;
-                at += contender(&here[at..], &outputs[at..], bound);
-                let end = here.len().min(at + BLOCK);
-                for at in at..end {
-                    if here[at] >= likely && here[at] > upper_bits(outputs[at]) * bound {
-                        race.enter(position + at, here[at], uniform(outputs[at]));
-                    }
-                }
-                at = end;
-            }
-            position += outputs.len();
-        }
-        race.winner(sum)
-    }
+/// Lists those tokens whose weight is at least `bound` times their uniform, but for rounding, and
+/// those whose uniform is zero. The generator advances by one 64-bit output a token.
+pub(crate) fn list_contenders(
+    weights: &[f32],
+    bound: f64,
+    generator: &mut Generator,
+    list: &mut Vec<Contender>,
+) {
+    /// More than are listed, but for bad luck.
+    const ENOUGH: usize = 256;
+    list.clear();
+    list.reserve(ENOUGH);
+    // Uniforms are compared by their upper bits, as integers; the roundings are within 2^-20.
+    #[allow(clippy::cast_possible_truncation)] // A bound.
+    let bound = (bound * (SLACK / UPPER_RANGE)) as f32;
+    // No multiple of a normal number is rounded as denormal ones are.
+    let bound = if bound.is_normal() { bound } else { 0.0 };
+    list_from(weights, bound, generator, list);
 }
 
 kernel! {
-    /// Where the first block begins that holds a token whose p / u may exceed `bound` times 2^21;
-    /// the length if there is none.
-    fn contender<'a>(wide; probs: &'a [f32], outputs: &'a [Output], bound: f32) -> usize {
-        /// Blocks that are looked at between two branches.
-        const SIDE: usize = 4;
-        let bounds = wide.splat(bound);
-        let (blocks, tail) = probs.as_chunks();
-        let (words, _) = outputs.as_chunks();
-        let (sides, rest) = blocks.as_chunks::<SIDE>();
-        let (side_words, rest_words) = words[..blocks.len()].as_chunks::<SIDE>();
-        for (at, (blocks, words)) in sides.iter().zip(side_words).enumerate() {
-            let contending: [_; SIDE] =
-                std::array::from_fn(|i| contends(wide, &blocks[i], &words[i], bounds));
-            if contending.iter().fold(0, |any, lanes| any | lanes) != 0 {
-                let first = contending.iter().position(|lanes| *lanes != 0).unwrap_or(0);
-                return (at * SIDE + first) * BLOCK;
+    fn list_from<'a>(
+        wide;
+        weights: &'a [f32],
+        bound: f32,
+        generator: &'a mut Generator,
+        list: &'a mut Vec<Contender>,
+    ) -> () {
+        let mut position = 0;
+        while position < weights.len() {
+            if let Some(outputs) = generator.outputs_in(wide, weights.len() - position) {
+                let weights = &weights[position..position + outputs.len()];
+                list_some(wide, weights, outputs, bound, position, list);
+                position += outputs.len();
+            } else {
+                let output = generator.next_output();
+                list_some(wide, &weights[position..=position], &[output], bound, position, list);
+                position += 1;
             }
-        }
-        for (at, (block, words)) in rest.iter().zip(rest_words).enumerate() {
-            if contends(wide, block, words, bounds) != 0 {
-                return (sides.len() * SIDE + at) * BLOCK;
-            }
-        }
-        // The last block overlaps the one before it: to look twice at a token changes nothing.
-        match (probs.last_chunk(), outputs.last_chunk()) {
-            (Some(block), Some(outputs)) if !tail.is_empty() => {
-                probs.len() - if contends(wide, block, outputs, bounds) == 0 { 0 } else { BLOCK }
-            }
-            _ => probs.len() - tail.len(),
         }
     }
 }
 
+/// Lists contenders of tokens that begin with number `first`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn contends<W: Wide>(
+fn list_some<W: Wide>(
     wide: W,
-    probs: &[f32; BLOCK],
+    weights: &[f32],
+    outputs: &[Output],
+    bound: f32,
+    first: usize,
+    list: &mut Vec<Contender>,
+) {
+    /// Blocks that are looked at between two branches.
+    const SIDE: usize = 4;
+    let bounds = wide.splat(bound);
+    let (blocks, tail) = weights.as_chunks();
+    let (words, tail_words) = outputs.as_chunks();
+    let (sides, rest) = blocks.as_chunks::<SIDE>();
+    let (side_words, rest_words) = words.as_chunks::<SIDE>();
+    let mut note = |lanes: u32, start: usize| {
+        let mut lanes = lanes;
+        while lanes != 0 {
+            let at = start + lanes.trailing_zeros() as usize;
+            list.push(Contender { token: first + at, uniform: uniform(outputs[at]) });
+            lanes &= lanes - 1;
+        }
+    };
+    for (at, (blocks, words)) in sides.iter().zip(side_words).enumerate() {
+        let reaching: [_; SIDE] = std::array::from_fn(|i| reach(wide, &blocks[i], &words[i], bounds));
+        if reaching.iter().fold(0, |any, lanes| any | lanes) != 0 {
+            for (lanes, start) in reaching.into_iter().zip((at * SIDE * BLOCK..).step_by(BLOCK)) {
+                note(lanes, start);
+            }
+        }
+    }
+    let start = sides.len() * SIDE * BLOCK;
+    for (start, (block, words)) in (start..).step_by(BLOCK).zip(rest.iter().zip(rest_words)) {
+        note(reach(wide, block, words, bounds), start);
+    }
+    if !tail.is_empty() {
+        // No uniform fills it up: a weight that is NaN reaches nothing.
+        let mut padded = ([f32::NAN; BLOCK], [[0; 2]; BLOCK]);
+        padded.0[..tail.len()].copy_from_slice(tail);
+        padded.1[..tail.len()].copy_from_slice(tail_words);
+        note(reach(wide, &padded.0, &padded.1, bounds), weights.len() - tail.len());
+    }
+}
+
+/// One bit a token: whether it is a contender.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn reach<W: Wide>(
+    wide: W,
+    weights: &[f32; BLOCK],
     outputs: &[Output; BLOCK],
     bounds: W::Floats,
 ) -> u32 {
-    let mut upper = [0.0; BLOCK];
-    for (upper, output) in upper.iter_mut().zip(outputs) {
-        *upper = upper_bits(*output);
+    let upper = wide.load(&wide.upper_bits(outputs));
+    wide.at_least(wide.load(weights), wide.mul(upper, bounds))
+}
+
+/// What is to be drawn from where most tokens of a row survive, or many.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Crowd {
+    /// What is less than this counts as zero.
+    pub(crate) least: f32,
+    /// What the rest adds up to, roughly.
+    pub(crate) mass: f64,
+}
+
+impl Crowd {
+    /// [`multinomial`] of a row, before the division by the sum.
+    pub(crate) fn multinomial(
+        self,
+        probs: &[f32],
+        sum: impl FnOnce() -> f32,
+        generator: &mut Generator,
+        Notes { race, contenders, .. }: &mut Notes,
+    ) -> usize {
+        let Self { least, mass } = self;
+        let least = least.max(SMALLEST);
+        let start = generator.clone();
+        let mut bound = mass / EXPECTED;
+        loop {
+            list_contenders(probs, bound, generator, contenders);
+            race.start();
+            for &Contender { token, uniform } in &*contenders {
+                if probs[token] >= least {
+                    race.enter(token, probs[token], uniform);
+                } else {
+                    race.enter_impossible(token, uniform);
+                }
+            }
+            // Whatever is as good to within rounding was listed as well.
+            if bound == 0.0 || race.largest * SLACK > bound {
+                return race.winner(sum);
+            }
+            generator.clone_from(&start);
+            bound = if bound > f64::from(SMALLEST) { bound / 1024.0 } else { 0.0 };
+        }
     }
-    wide.greater(wide.load(probs), wide.mul(wide.load(&upper), bounds))
 }
 
 /// [`multinomial`], taking each uniform in turn.
@@ -422,18 +474,21 @@ mod tests {
             for power in [1, 8, 40] {
                 let probs: Vec<f32> =
                     (0..vocab).map(|_| generator.next_f32().powi(power)).collect();
-                for least in [0.0, SMALLEST, Crowd::LEAST, 1e-3] {
+                for least in [0.0, SMALLEST, 1e-30, 1e-3] {
                     let sum = 0.3 + generator.next_f32();
                     let survivors: Survivors = (0..)
                         .zip(&probs)
                         .filter(|(_, p)| **p >= least.max(SMALLEST))
                         .map(|(token, p)| (token, p / sum))
                         .collect();
-                    let crowd = Crowd { probs: &probs, least };
+                    // Of a mass that is too high, no token may reach its share.
+                    let mass = [1.0, 1e9][usize::from(power == 8)]
+                        * survivors.iter().map(|(_, p)| f64::from(p * sum)).sum::<f64>();
+                    let crowd = Crowd { least, mass };
                     for _ in 0..20 {
                         let mut plain = generator.clone();
                         let expected = plain_multinomial(&survivors, vocab, &mut plain);
-                        let token = crowd.multinomial(|| sum, &mut generator, &mut notes);
+                        let token = crowd.multinomial(&probs, || sum, &mut generator, &mut notes);
                         assert_eq!(token, expected);
                         assert!(generator == plain);
                         generator.next_u32();
@@ -467,8 +522,8 @@ mod tests {
                 }
                 for least in [0.0, 0.2] {
                     let mut crowded = crowded.clone();
-                    let crowd = Crowd { probs: &probs, least };
-                    let token = crowd.multinomial(|| 1.0, &mut crowded, &mut notes);
+                    let crowd = Crowd { least, mass: 0.9 };
+                    let token = crowd.multinomial(&probs, || 1.0, &mut crowded, &mut notes);
                     assert_eq!(token, expected);
                     assert!(crowded == plain);
                 }
@@ -514,9 +569,10 @@ mod tests {
             );
             assert_eq!((token, asked), (expected, 1));
             let probs = survivors.probabilities();
-            let crowd = Crowd { probs, least: 0.1 };
-            assert_eq!(crowd.multinomial(|| sum, &mut same.clone(), &mut notes), expected);
-            seen.insert(survivors.probabilities()[token] < highest);
+            let crowd = Crowd { least: 0.1, mass: 100.0 };
+            let token = crowd.multinomial(probs, || sum, &mut same.clone(), &mut notes);
+            assert_eq!(token, expected);
+            seen.insert(probs[token] < highest);
         }
         assert_eq!(seen.len(), 2, "the largest p wins, or by rounding an earlier one");
     }

@@ -1,6 +1,8 @@
 //! `torch.Generator("cpu")`: MT19937 in torch's own state form.
 
 use crate::simd::kernel;
+use crate::simd::mersenne::{Mersenne, Output, temper};
+use crate::simd::wide::{LANES, Wide};
 use crate::{StateError, planted};
 
 /// Length of `torch.Generator("cpu").get_state()`, in bytes.
@@ -10,8 +12,6 @@ pub const STATE_BYTES: usize = 5056;
 const N: usize = 624;
 const M: usize = 397;
 const STATE_WORDS: u32 = 624;
-/// 32-bit lanes of the widest register.
-const LANES: usize = 16;
 
 /// Where the fields lie in torch's state, in bytes: `CPUGeneratorImplState` of `ATen`.
 const LEFT_AT: usize = 8;
@@ -223,8 +223,24 @@ impl Generator {
     #[inline]
     pub(crate) fn outputs(&mut self, count: usize) -> Option<&[Output]> {
         self.twist_if_used_up();
+        if self.has_zero { None } else { self.take(count) }
+    }
+
+    /// [`outputs`](Self::outputs), as part of a kernel, and whatever their uniforms.
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    pub(crate) fn outputs_in<W: Wide>(&mut self, wide: W, count: usize) -> Option<&[Output]> {
+        if self.left == 1 {
+            let has_zero = twist_in(wide, &mut self.blocks.0);
+            self.twisted(has_zero);
+        }
+        self.take(count)
+    }
+
+    #[inline]
+    fn take(&mut self, count: usize) -> Option<&[Output]> {
         let taken = (self.left as usize - 1).min(2 * count) / 2;
-        if taken == 0 || self.has_zero {
+        if taken == 0 {
             return None;
         }
         let first = self.next as usize;
@@ -269,16 +285,19 @@ impl Generator {
     #[inline]
     fn twist_if_used_up(&mut self) {
         if self.left == 1 {
-            self.has_zero = twist(&mut self.blocks.0);
-            // torch sets left to N after it has counted the output that is about to be read.
-            self.left = 1 + STATE_WORDS;
-            self.next = 0;
+            let has_zero = twist(&mut self.blocks.0);
+            self.twisted(has_zero);
         }
     }
-}
 
-/// The words of a 64-bit output, before tempering.
-pub(crate) type Output = [u32; 2];
+    #[inline]
+    fn twisted(&mut self, has_zero: bool) {
+        self.has_zero = has_zero;
+        // torch sets left to N after it has counted the output that is about to be read.
+        self.left = 1 + STATE_WORDS;
+        self.next = 0;
+    }
+}
 
 /// The uniform of [0, 1) with 53 bits.
 #[inline]
@@ -289,27 +308,8 @@ pub(crate) fn uniform([first, second]: Output) -> f64 {
     fraction * (f64::EPSILON / 2.0)
 }
 
-/// What [`upper_bits`] are a share of.
+/// What [`upper_bits`](Mersenne::upper_bits) are a share of.
 pub(crate) const UPPER_RANGE: f64 = 2_097_152.0;
-
-/// The 21 upper bits of an output's uniform, as an integer.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-pub(crate) fn upper_bits([first, _]: Output) -> f32 {
-    // By way of a signed integer: that conversion is one instruction everywhere.
-    #[allow(clippy::cast_precision_loss)] // 21 bits: exact.
-    let bits = (temper(first) & 0x001F_FFFF).cast_signed() as f32;
-    bits
-}
-
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn temper(mut y: u32) -> u32 {
-    y ^= y >> 11;
-    y ^= (y << 7) & 0x9D2C_5680;
-    y ^= (y << 15) & 0xEFC6_0000;
-    y ^ (y >> 18)
-}
 
 /// How many bits torch's float uniform has.
 #[inline]
@@ -341,52 +341,44 @@ kernel! {
     }
 }
 
-/// One step of the recurrence: the upper bit of `word`, the lower bits of `following`.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn step(word: u32, following: u32, offset: u32) -> u32 {
-    let y = (word & 0x8000_0000) | (following & 0x7FFF_FFFF);
-    offset ^ (y >> 1) ^ (0x9908_B0DF & (y & 1).wrapping_neg())
-}
-
 /// A state, in blocks of as many words as the widest register has lanes. The block after the last
 /// repeats the first, so that a run of words that goes round lies in one piece.
 type Blocks = [[u32; LANES]; N / LANES + 1];
 
 kernel! {
     /// Makes the next state; returns whether one of its words is zero.
-    fn twist<'a>(blocks: &'a mut Blocks) -> bool {
-        /// The word that is M after word 0 is `SHIFT` words into block `AHEAD`, or one block less
-        /// than a state before it.
-        const AHEAD: usize = M / LANES;
-        const SHIFT: usize = M % LANES;
-        const LAST: usize = N / LANES;
-        let mut least = [u32::MAX; LANES];
-        for at in 0..LAST {
-            let from = if at + AHEAD < LAST { at + AHEAD } else { at + AHEAD - LAST };
-            let offsets = run::<SHIFT>(&blocks[from], &blocks[from + 1]);
-            let following = run::<1>(&blocks[at], &blocks[at + 1]);
-            let words = &mut blocks[at];
-            for lane in 0..LANES {
-                words[lane] = step(words[lane], following[lane], offsets[lane]);
-                least[lane] = least[lane].min(words[lane]);
-            }
-            if at == 0 {
-                blocks[LAST] = blocks[0];
-            }
-        }
-        least.contains(&0)
+    fn twist<'a>(wide; blocks: &'a mut Blocks) -> bool {
+        twist_in(wide, blocks)
     }
 }
 
-/// The words from number `SHIFT` of two blocks that follow each other.
-#[allow(clippy::inline_always)] // Part of a kernel.
+/// [`twist`], as part of a kernel.
+#[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn run<const SHIFT: usize>(block: &[u32; LANES], following: &[u32; LANES]) -> [u32; LANES] {
-    std::array::from_fn(|lane| {
-        let at = lane + SHIFT;
-        if at < LANES { block[at] } else { following[at - LANES] }
-    })
+fn twist_in<W: Wide>(wide: W, blocks: &mut Blocks) -> bool {
+    /// The word that is M after word 0 is `SHIFT` words into block `AHEAD`, or one block less than a
+    /// state before it.
+    const AHEAD: usize = M / LANES;
+    const SHIFT: usize = M % LANES;
+    const LAST: usize = N / LANES;
+    let mut least = [u32::MAX; LANES];
+    let mut words = blocks[0];
+    for at in 0..LAST {
+        let from = if at + AHEAD < LAST { at + AHEAD } else { at + AHEAD - LAST };
+        let offsets = std::array::from_fn(|lane| {
+            let at = lane + SHIFT;
+            if at < LANES { blocks[from][at] } else { blocks[from + 1][at - LANES] }
+        });
+        let next = blocks[at + 1];
+        let made = wide.twisted(&words, &wide.following(&words, &next), &offsets);
+        least = wide.least(&least, &made);
+        blocks[at] = made;
+        if at == 0 {
+            blocks[LAST] = made;
+        }
+        words = next;
+    }
+    least.contains(&0)
 }
 
 #[cfg(test)]
