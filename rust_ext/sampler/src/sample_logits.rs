@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 #[cfg(feature = "rayon")]
 use crate::batch;
 use crate::simd::kernel;
+use crate::stages::estimate::Estimates;
 use crate::stages::keep::Gathered;
 use crate::stages::renormalize::{Masks, renormalize};
 use crate::stages::shortlist::{Outcome, Shortlist};
@@ -135,6 +136,7 @@ pub struct Sampler {
     crowd: Option<Crowd>,
     sharing: Sharing,
     notes: Notes,
+    estimates: Estimates,
     #[cfg(feature = "rayon")]
     slots: batch::Slots,
 }
@@ -231,23 +233,29 @@ impl Sampler {
         let alone = logits.rows() == 1;
         for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
             let place = Place { row, alone };
-            let prepared = match trace.as_deref_mut() {
-                None if !planted!() => self.prepare(values, place, parameters, replay),
-                trace => self.prepare_traced(values, place, parameters, replay, trace),
-            };
-            if let Err(error) = prepared {
-                if let Some(before) = before {
-                    *generator = before;
-                }
-                return Err(error);
-            }
             if planted!(DrawRowsReversed)
                 && let Some(before) = &before
             {
                 generator.clone_from(before);
                 generator.skip_f64((logits.rows() - 1 - row) * logits.vocab());
             }
-            *token = to_token(self.draw_one(values.len(), generator));
+            let drawn = match trace.as_deref_mut() {
+                None if !planted!() => {
+                    self.draw_row(values, place, parameters, replay, generator)
+                }
+                trace => self
+                    .prepare_traced(values, place, parameters, replay, trace)
+                    .map(|()| self.draw_prepared(values, parameters, generator)),
+            };
+            match drawn {
+                Ok(drawn) => *token = to_token(drawn),
+                Err(error) => {
+                    if let Some(before) = before {
+                        *generator = before;
+                    }
+                    return Err(error);
+                }
+            }
         }
         if planted!(DrawRowsReversed) {
             // The first row to be drawn was the last.
@@ -262,6 +270,47 @@ impl Sampler {
             *generator = before;
         }
         Ok(())
+    }
+
+    /// Prepares a row and draws from it, whichever way is fastest.
+    pub(crate) fn draw_row(
+        &mut self,
+        logits: &[f32],
+        place: Place,
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        if let Some(token) = self.draw_estimated(logits, parameters, generator) {
+            return Ok(token);
+        }
+        self.prepare(logits, place, parameters, replay)?;
+        Ok(self.draw_one(logits.len(), generator))
+    }
+
+    /// Draws from a row that is prepared, as [`draw_row`](Self::draw_row) does.
+    fn draw_prepared(
+        &mut self,
+        logits: &[f32],
+        parameters: &SampleParameters,
+        generator: &mut Generator,
+    ) -> usize {
+        let estimated =
+            if planted!() { None } else { self.draw_estimated(logits, parameters, generator) };
+        estimated.unwrap_or_else(|| self.draw_one(logits.len(), generator))
+    }
+
+    fn draw_estimated(
+        &mut self,
+        logits: &[f32],
+        parameters: &SampleParameters,
+        generator: &mut Generator,
+    ) -> Option<usize> {
+        let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
+        if top_k > 0 || !Estimates::suit(logits.len(), temperature, top_p) {
+            return None;
+        }
+        self.estimates.draw(logits, temperature, top_p, generator)
     }
 
     pub(crate) fn draw_one(&mut self, vocab: usize, generator: &mut Generator) -> usize {

@@ -49,6 +49,8 @@ pub(crate) trait Wide: Mersenne {
     fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `x` where it is at least `least`, zero elsewhere; `least` is not NaN.
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
+    /// `sum`, more by `x` where that is less than `level`.
+    fn add_less(self, sum: Self::Floats, x: Self::Floats, level: Self::Floats) -> Self::Floats;
     /// One bit a lane: whether `x` is at least `least`.
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32;
     /// One bit a lane: whether `a` is greater than `b`.
@@ -168,6 +170,13 @@ impl Wide for Portable {
             *x = if *x >= least { *x } else { 0.0 };
         }
         x
+    }
+
+    fn add_less(self, mut sum: Self::Floats, x: Self::Floats, level: Self::Floats) -> Self::Floats {
+        for (sum, (x, level)) in sum.iter_mut().zip(x.iter().zip(level)) {
+            *sum += if *x < level { *x } else { 0.0 };
+        }
+        sum
     }
 
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32 {
@@ -377,6 +386,12 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn add_less(self, sum: __m512, x: __m512, level: __m512) -> __m512 {
+            let less = self.avx512f._mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, level);
+            self.avx512f._mm512_mask_add_ps(sum, less, sum, x)
+        }
+
+        #[inline(always)]
         fn at_least(self, x: __m512, least: __m512) -> u32 {
             self.avx512f._mm512_cmp_ps_mask::<_CMP_GE_OQ>(x, least).into()
         }
@@ -516,6 +531,20 @@ mod x86 {
                 self.avx._mm256_and_ps(a, self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(a, c)),
                 self.avx._mm256_and_ps(b, self.avx._mm256_cmp_ps::<_CMP_GE_OQ>(b, d)),
             ]
+        }
+
+        #[inline(always)]
+        fn add_less(
+            self,
+            [a, b]: [__m256; 2],
+            [c, d]: [__m256; 2],
+            [e, f]: [__m256; 2],
+        ) -> [__m256; 2] {
+            let (low, high) = (
+                self.avx._mm256_and_ps(c, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(c, e)),
+                self.avx._mm256_and_ps(d, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(d, f)),
+            );
+            [self.avx._mm256_add_ps(a, low), self.avx._mm256_add_ps(b, high)]
         }
 
         #[inline(always)]

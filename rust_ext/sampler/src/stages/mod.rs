@@ -1,5 +1,6 @@
 //! The stages of `sample_logits`, each for one row.
 
+pub(crate) mod estimate;
 pub(crate) mod few;
 pub(crate) mod keep;
 pub(crate) mod narrow;

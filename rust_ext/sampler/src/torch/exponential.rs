@@ -11,7 +11,7 @@ use crate::stages::survivors::Survivors;
 /// `exponential_(1)` from one uniform: -log1p(-u) in f64, rounded to f32.
 ///
 /// The logarithm is the C library's, which is the one that torch calls.
-fn exponential(uniform: f64) -> f32 {
+pub(crate) fn exponential(uniform: f64) -> f32 {
     let logarithm = if planted!(DrawLog) { uniform.ln() } else { (-uniform).ln_1p() };
     #[allow(clippy::cast_possible_truncation)] // torch rounds to f32 here.
     let q = -logarithm as f32;
@@ -294,6 +294,9 @@ kernel! {
     }
 }
 
+/// Tokens that are looked at between two branches, one a bit.
+const SIDE: usize = u64::BITS as usize;
+
 /// Lists contenders of tokens that begin with number `first`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
@@ -305,39 +308,41 @@ fn list_some<W: Wide>(
     first: usize,
     list: &mut Vec<Contender>,
 ) {
-    /// Blocks that are looked at between two branches.
-    const SIDE: usize = 4;
     let bounds = wide.splat(bound);
-    let (blocks, tail) = weights.as_chunks();
-    let (words, tail_words) = outputs.as_chunks();
-    let (sides, rest) = blocks.as_chunks::<SIDE>();
-    let (side_words, rest_words) = words.as_chunks::<SIDE>();
-    let mut note = |lanes: u32, start: usize| {
-        let mut lanes = lanes;
-        while lanes != 0 {
-            let at = start + lanes.trailing_zeros() as usize;
-            list.push(Contender { token: first + at, uniform: uniform(outputs[at]) });
-            lanes &= lanes - 1;
-        }
-    };
-    for (at, (blocks, words)) in sides.iter().zip(side_words).enumerate() {
-        let reaching: [_; SIDE] = std::array::from_fn(|i| reach(wide, &blocks[i], &words[i], bounds));
-        if reaching.iter().fold(0, |any, lanes| any | lanes) != 0 {
-            for (lanes, start) in reaching.into_iter().zip((at * SIDE * BLOCK..).step_by(BLOCK)) {
-                note(lanes, start);
-            }
+    let (sides, rest) = weights.as_chunks::<SIDE>();
+    let (side_outputs, rest_outputs) = outputs.as_chunks::<SIDE>();
+    for (at, (weights, outputs)) in sides.iter().zip(side_outputs).enumerate() {
+        let reaching = reach(wide, weights, outputs, bounds);
+        if reaching != 0 {
+            note(reaching, outputs, first + at * SIDE, list);
         }
     }
-    let start = sides.len() * SIDE * BLOCK;
-    for (start, (block, words)) in (start..).step_by(BLOCK).zip(rest.iter().zip(rest_words)) {
-        note(reach(wide, block, words, bounds), start);
+    if rest.is_empty() {
+        return;
     }
-    if !tail.is_empty() {
-        // No uniform fills it up: a weight that is NaN reaches nothing.
-        let mut padded = ([f32::NAN; BLOCK], [[0; 2]; BLOCK]);
-        padded.0[..tail.len()].copy_from_slice(tail);
-        padded.1[..tail.len()].copy_from_slice(tail_words);
-        note(reach(wide, &padded.0, &padded.1, bounds), weights.len() - tail.len());
+    if let (Some(last), Some(last_outputs)) = (weights.last_chunk(), outputs.last_chunk()) {
+        // It overlaps the one before it.
+        let seen = SIDE - rest.len();
+        let reaching = reach(wide, last, last_outputs, bounds) >> seen << seen;
+        if reaching != 0 {
+            note(reaching, last_outputs, first + weights.len() - SIDE, list);
+        }
+    } else {
+        // What is not a number reaches nothing.
+        let mut padded = ([f32::NAN; SIDE], [[0; 2]; SIDE]);
+        padded.0[..rest.len()].copy_from_slice(rest);
+        padded.1[..rest.len()].copy_from_slice(rest_outputs);
+        note(reach(wide, &padded.0, &padded.1, bounds), &padded.1, first, list);
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn note(mut reaching: u64, outputs: &[Output; SIDE], first: usize, list: &mut Vec<Contender>) {
+    while reaching != 0 {
+        let at = reaching.trailing_zeros() as usize;
+        list.push(Contender { token: first + at, uniform: uniform(outputs[at]) });
+        reaching &= reaching - 1;
     }
 }
 
@@ -346,12 +351,18 @@ fn list_some<W: Wide>(
 #[inline(always)]
 fn reach<W: Wide>(
     wide: W,
-    weights: &[f32; BLOCK],
-    outputs: &[Output; BLOCK],
+    weights: &[f32; SIDE],
+    outputs: &[Output; SIDE],
     bounds: W::Floats,
-) -> u32 {
-    let upper = wide.load(&wide.upper_bits(outputs));
-    wide.at_least(wide.load(weights), wide.mul(upper, bounds))
+) -> u64 {
+    let (blocks, outputs) = (weights.as_chunks().0, outputs.as_chunks().0);
+    let mut reaching = 0;
+    for (at, (block, outputs)) in (0..).step_by(BLOCK).zip(blocks.iter().zip(outputs)) {
+        let upper = wide.load(&wide.upper_bits(outputs));
+        let lanes = wide.at_least(wide.load(block), wide.mul(upper, bounds));
+        reaching |= u64::from(lanes) << at;
+    }
+    reaching
 }
 
 /// What is to be drawn from where most tokens of a row survive, or many.

@@ -1,7 +1,7 @@
 //! `torch.Generator("cpu")`: MT19937 in torch's own state form.
 
 use crate::simd::kernel;
-use crate::simd::mersenne::{Mersenne, Output, temper};
+use crate::simd::mersenne::{Output, temper};
 use crate::simd::wide::{LANES, Wide};
 use crate::{StateError, planted};
 
@@ -308,7 +308,7 @@ pub(crate) fn uniform([first, second]: Output) -> f64 {
     fraction * (f64::EPSILON / 2.0)
 }
 
-/// What [`upper_bits`](Mersenne::upper_bits) are a share of.
+/// What [`upper_bits`](crate::simd::mersenne::Mersenne::upper_bits) are a share of.
 pub(crate) const UPPER_RANGE: f64 = 2_097_152.0;
 
 /// How many bits torch's float uniform has.

@@ -1,0 +1,241 @@
+//! A draw from estimates, where bounds on their errors leave no doubt of what torch would draw.
+//!
+//! Who wins is a matter of ratios: an estimate of each exponential, from any maximum and by a short
+//! polynomial, nearly always tells which token's p / q is the largest, and whether enough mass lies
+//! below it for the nucleus to keep it. Where it does not, nothing was decided, and the exact stages
+//! follow.
+
+use crate::Generator;
+use crate::simd::kernel;
+use crate::simd::wide::{LANES, folded};
+use crate::torch::exponential::{Contender, EXPECTED, exponential, list_contenders};
+
+/// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
+/// in common; twice over.
+///
+/// `exp2_estimate` is off by 2^-13 at most. Of the argument, in natural units and roundings of 2^-24:
+/// torch's quotient by the temperature is off by [`FARTHEST`] + 80 of them, its difference by 80, and
+/// ours by three times 80: 2^-13.5 together. What is further than 80 from the maximum is estimated to
+/// be at most 2^-114 of a sum.
+const ERROR: f64 = 1.0 / 2048.0;
+
+/// How large a logit of importance may be, over the temperature, where that is not one.
+const FARTHEST: f32 = 1024.0;
+
+/// Sums above this may hold an estimate that is out of its range.
+const MOST: f64 = 1e30;
+
+/// A nucleus of less mass is found first: else too many tokens would be drawn in vain.
+const LEAST_MASS: f64 = 0.25;
+
+/// Rows with fewer tokens are as fast without.
+const LONG: usize = 2048;
+
+/// Tokens whose estimates are added up in f32: in each lane so many that their roundings are 2^-17.
+const CHUNK: usize = 4096;
+
+/// Memory used again from row to row.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Estimates {
+    weights: Vec<f32>,
+    contenders: Vec<Contender>,
+    entrants: Vec<Entrant>,
+}
+
+/// A token that may win, with the estimate of its p / q.
+#[derive(Debug, Clone, Copy)]
+struct Entrant {
+    token: usize,
+    weight: f64,
+    ratio: f64,
+}
+
+/// Whether a nucleus keeps a token.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    Kept,
+    Dropped,
+    InDoubt,
+}
+
+impl Estimates {
+    /// Whether estimates may decide a draw of a row.
+    pub(crate) fn suit(vocab: usize, temperature: f64, top_p: f64) -> bool {
+        let small = top_p > 0.0 && top_p < LEAST_MASS;
+        vocab >= LONG && (1e-3..1e3).contains(&temperature) && !small
+    }
+
+    /// Draws a token of a row, whose top-k is off, as torch does; `top_p` is off where not > 0.
+    ///
+    /// `None`, and the generator is as it was, where the estimates leave a doubt; so where the row
+    /// is one that torch refuses.
+    pub(crate) fn draw(
+        &mut self,
+        logits: &[f32],
+        temperature: f64,
+        top_p: f64,
+        generator: &mut Generator,
+    ) -> Option<usize> {
+        let Self { weights, contenders, entrants } = self;
+        #[allow(clippy::cast_possible_truncation)] // torch rounds the temperature, and top_p.
+        let (temperature, top_p) = (temperature as f32, top_p as f32);
+        let top = largest_of_some(logits);
+        if !top.is_finite() || (temperature != 1.0 && !((top / temperature).abs() <= FARTHEST)) {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation)] // A rounding that ERROR allows for.
+        let scale = (std::f64::consts::LOG2_E / f64::from(temperature)) as f32;
+        weights.resize(logits.len(), 0.0);
+        let sum = estimate(logits, top, scale, weights);
+        if !(sum < MOST) {
+            return None;
+        }
+        let share = if top_p > 0.0 { f64::from(top_p) } else { f64::INFINITY };
+        let bound = sum * share.min(1.0) / EXPECTED;
+        let start = generator.clone();
+        list_contenders(weights, bound, generator, contenders);
+        entrants.clear();
+        entrants.reserve(contenders.capacity());
+        entrants.extend(contenders.iter().map(|&Contender { token, uniform }| {
+            let weight = f64::from(weights[token]);
+            Entrant { token, weight, ratio: weight / f64::from(exponential(uniform)) }
+        }));
+        // Where a uniform is zero, even an impossible token wins.
+        let winner = if contenders.iter().any(|contender| contender.uniform == 0.0) {
+            None
+        } else {
+            winner(weights, sum, share, bound * (1.0 + 4.0 * ERROR), entrants)
+        };
+        if winner.is_none() {
+            generator.clone_from(&start);
+        }
+        winner
+    }
+}
+
+/// Who wins of the `entrants`, beside which no token has a p / q of more than `bound`; `share` is
+/// how much of the `sum` of all weights the nucleus holds.
+fn winner(
+    weights: &[f32],
+    sum: f64,
+    share: f64,
+    bound: f64,
+    entrants: &mut [Entrant],
+) -> Option<usize> {
+    entrants.sort_unstable_by(|a, b| b.ratio.total_cmp(&a.ratio));
+    let mut heaviest_dropped = 0.0;
+    for (place, entrant) in entrants.iter().enumerate() {
+        if entrant.ratio <= bound {
+            return None;
+        }
+        if entrant.weight <= heaviest_dropped {
+            continue;
+        }
+        match fate(weights, sum, share, entrant.weight) {
+            Fate::Kept => {
+                let near = entrant.ratio * (1.0 - 4.0 * ERROR);
+                let next = entrants.get(place + 1);
+                return next.is_none_or(|next| next.ratio < near).then_some(entrant.token);
+            }
+            Fate::Dropped => heaviest_dropped = entrant.weight,
+            Fate::InDoubt => return None,
+        }
+    }
+    None
+}
+
+/// What becomes of a token of some weight where the nucleus holds `share` of the `sum` of all.
+///
+/// It is kept where what comes before it in descending order does not exceed that.
+fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
+    // torch's own sum of exponentials is taken in at least eight lanes, each addition of which is
+    // rounded.
+    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
+    let margin = 4.0 * ERROR + (weights.len() / 8 + 8) as f64 * f64::from(f32::EPSILON);
+    // Whatever may come before it, or tie with it, is above the first level.
+    let below = sum - weight - share * sum * (1.0 - margin);
+    if sum_below(weights, weight * (1.0 - 4.0 * ERROR), below) >= below {
+        return Fate::Kept;
+    }
+    let not_above = sum - share * sum * (1.0 + margin);
+    let level = weight * (1.0 + 4.0 * ERROR);
+    if sum_below(weights, level, f64::INFINITY) <= not_above { Fate::Dropped } else { Fate::InDoubt }
+}
+
+/// The largest of a sample of the logits; a NaN counts as nothing.
+fn largest_of_some(logits: &[f32]) -> f32 {
+    const SAMPLED: usize = 64;
+    let (blocks, _) = logits.as_chunks::<LANES>();
+    let sample = blocks.iter().step_by(blocks.len().div_ceil(SAMPLED).max(1));
+    let lanes = sample.fold([f32::NEG_INFINITY; LANES], |mut lanes, block| {
+        for (lane, x) in lanes.iter_mut().zip(block) {
+            *lane = if *x > *lane { *x } else { *lane };
+        }
+        lanes
+    });
+    folded(lanes, |a, b| if b > a { b } else { a })
+}
+
+kernel! {
+    /// Writes estimates of 2 to the power of `(logit - top) * scale`, and returns their sum.
+    fn estimate<'a>(
+        wide; logits: &'a [f32], top: f32, scale: f32, weights: &'a mut [f32],
+    ) -> f64 {
+        let (tops, scales) = (wide.splat(top), wide.splat(scale));
+        let mut total = wide.zeros();
+        for (logits, weights) in logits.chunks(CHUNK).zip(weights.chunks_mut(CHUNK)) {
+            let mut sums = [wide.splat(0.0); 2];
+            let (pairs, rest) = logits.as_chunks::<{ 2 * LANES }>();
+            let (pair_weights, rest_weights) = weights.as_chunks_mut::<{ 2 * LANES }>();
+            for (pair, weights) in pairs.iter().zip(pair_weights) {
+                let (blocks, out) = (pair.as_chunks().0, weights.as_chunks_mut().0);
+                for (sum, (block, out)) in sums.iter_mut().zip(blocks.iter().zip(out)) {
+                    let x = wide.mul(wide.sub(wide.load(block), tops), scales);
+                    let weight = wide.exp2_estimate(x);
+                    *out = wide.store(weight);
+                    *sum = wide.add(*sum, weight);
+                }
+            }
+            for (blocks, out) in rest.chunks(LANES).zip(rest_weights.chunks_mut(LANES)) {
+                let mut padded = [f32::NEG_INFINITY; LANES];
+                padded[..blocks.len()].copy_from_slice(blocks);
+                let x = wide.mul(wide.sub(wide.load(&padded), tops), scales);
+                let weight = wide.exp2_estimate(x);
+                out.copy_from_slice(&wide.store(weight)[..blocks.len()]);
+                sums[0] = wide.add(sums[0], weight);
+            }
+            total = wide.add_doubles(wide.add_doubles(total, sums[0]), sums[1]);
+        }
+        wide.total(total)
+    }
+}
+
+/// The sum of the weights that are less than `level`, or of so many of them that it is `enough`.
+fn sum_below(weights: &[f32], level: f64, enough: f64) -> f64 {
+    #[allow(clippy::cast_possible_truncation)] // The level is not that exact.
+    let level = level as f32;
+    let mut sum = 0.0;
+    for chunk in weights.chunks(CHUNK) {
+        if sum >= enough {
+            break;
+        }
+        sum += sum_some_below(chunk, level);
+    }
+    sum
+}
+
+kernel! {
+    fn sum_some_below<'a>(wide; weights: &'a [f32], level: f32) -> f64 {
+        const SIDE: usize = 4;
+        let levels = wide.splat(level);
+        let mut sums = [wide.splat(0.0); SIDE];
+        let (sides, rest) = weights.as_chunks::<{ SIDE * LANES }>();
+        for side in sides {
+            for (sum, block) in sums.iter_mut().zip(side.as_chunks().0) {
+                *sum = wide.add_less(*sum, wide.load(block), levels);
+            }
+        }
+        let rest = rest.iter().filter(|x| **x < level).map(|x| f64::from(*x)).sum::<f64>();
+        rest + wide.total(sums.into_iter().fold(wide.zeros(), |sum, x| wide.add_doubles(sum, x)))
+    }
+}
