@@ -240,9 +240,7 @@ impl Sampler {
                 generator.skip_f64((logits.rows() - 1 - row) * logits.vocab());
             }
             let drawn = match trace.as_deref_mut() {
-                None if !planted!() => {
-                    self.draw_row(values, place, parameters, replay, generator)
-                }
+                None if !planted!() => self.draw_row(values, place, parameters, replay, generator),
                 trace => self
                     .prepare_traced(values, place, parameters, replay, trace)
                     .map(|()| self.draw_prepared(values, parameters, generator)),
@@ -306,10 +304,11 @@ impl Sampler {
         parameters: &SampleParameters,
         generator: &mut Generator,
     ) -> Option<usize> {
-        let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
-        if top_k > 0 || !Estimates::suit(logits.len(), temperature, top_p) {
+        // The first row of its length goes the exact way, whose memory has then grown.
+        if self.probs.len() < logits.len() || !is_estimated(logits.len(), parameters) {
             return None;
         }
+        let &SampleParameters { temperature, top_p, .. } = parameters;
         self.estimates.draw(logits, temperature, top_p, generator)
     }
 
@@ -490,6 +489,12 @@ impl Sampler {
     }
 }
 
+/// Whether draws are made from estimates, where these leave no doubt.
+pub(crate) fn is_estimated(vocab: usize, parameters: &SampleParameters) -> bool {
+    let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
+    top_k <= 0 && Estimates::suit(vocab, temperature, top_p)
+}
+
 /// Where a row lies.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Place {
@@ -633,4 +638,23 @@ kernel! {
 pub(crate) fn to_token(index: usize) -> i64 {
     // A slice has at most isize::MAX elements.
     i64::try_from(index).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The token of the exact stages.
+    pub(crate) fn exact_token(
+        logits: &[f32],
+        parameters: &SampleParameters,
+        capability: Capability,
+        generator: &mut Generator,
+    ) -> usize {
+        let mut sampler = Sampler::new();
+        let place = Place { row: 0, alone: true };
+        let replay = Replay { capability, threads: NonZeroUsize::MIN };
+        assert_eq!(sampler.prepare_traced(logits, place, parameters, replay, None), Ok(()));
+        sampler.draw_one(logits.len(), generator)
+    }
 }

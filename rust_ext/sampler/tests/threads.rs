@@ -40,7 +40,7 @@ fn sample(
 #[test]
 fn the_tokens_are_those_of_one_thread() {
     let logits = logits();
-    for (top_p, top_k) in [(0.95, 40), (0.8, 0), (0.0, 0)] {
+    for (top_p, top_k) in [(0.95, 40), (0.8, 0), (0.2, 0), (0.0, 0)] {
         let parameters = SampleParameters { top_p, top_k, ..SampleParameters::default() };
         let mut generator = Generator::new(7);
         let batch = Logits::new(&logits, ROWS, VOCAB).unwrap();
@@ -56,17 +56,19 @@ fn the_tokens_are_those_of_one_thread() {
 
 #[test]
 fn the_first_row_that_is_refused_decides() {
-    let mut logits = logits();
-    let parameters = SampleParameters { top_k: 40, ..SampleParameters::default() };
-    for row in [20, 13, 12] {
-        logits[row * VOCAB + 5] = f32::NAN;
-        let (expected, before) = sample(&logits, &parameters, 1);
-        assert!(before == Generator::new(7), "the generator is as it was");
-        for threads in [2, 3, 8] {
-            let (result, after) = sample(&logits, &parameters, threads);
-            assert_eq!(format!("{result:?}"), format!("{expected:?}"), "{threads} threads");
-            assert!(result.is_err());
-            assert!(after == before, "{threads} threads");
+    for top_k in [40, 0] {
+        let mut logits = logits();
+        let parameters = SampleParameters { top_k, ..SampleParameters::default() };
+        for row in [20, 13, 12, 0] {
+            logits[row * VOCAB + 5] = f32::NAN;
+            let (expected, before) = sample(&logits, &parameters, 1);
+            assert!(before == Generator::new(7), "the generator is as it was");
+            for threads in [2, 3, 8] {
+                let (result, after) = sample(&logits, &parameters, threads);
+                assert_eq!(format!("{result:?}"), format!("{expected:?}"), "{threads} threads");
+                assert!(format!("{result:?}").contains(&format!("row: {row},")), "{result:?}");
+                assert!(after == before, "{threads} threads");
+            }
         }
     }
 }

@@ -8,6 +8,7 @@ pub(crate) const LANES: usize = 16;
 /// Vectors of [`LANES`] floats, in the registers of one instruction set.
 ///
 /// Each operation is the scalar one, lane by lane: the bits do not depend on the implementation.
+#[allow(clippy::inline_always)] // Parts of kernels.
 pub(crate) trait Wide: Mersenne {
     /// A vector.
     type Floats: Copy;
@@ -534,17 +535,8 @@ mod x86 {
         }
 
         #[inline(always)]
-        fn add_less(
-            self,
-            [a, b]: [__m256; 2],
-            [c, d]: [__m256; 2],
-            [e, f]: [__m256; 2],
-        ) -> [__m256; 2] {
-            let (low, high) = (
-                self.avx._mm256_and_ps(c, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(c, e)),
-                self.avx._mm256_and_ps(d, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(d, f)),
-            );
-            [self.avx._mm256_add_ps(a, low), self.avx._mm256_add_ps(b, high)]
+        fn add_less(self, sum: [__m256; 2], x: [__m256; 2], level: [__m256; 2]) -> [__m256; 2] {
+            [add_less(self, sum[0], x[0], level[0]), add_less(self, sum[1], x[1], level[1])]
         }
 
         #[inline(always)]
@@ -645,6 +637,13 @@ mod x86 {
 
     #[allow(clippy::inline_always)] // Part of kernels.
     #[inline(always)]
+    fn add_less(simd: V3, sum: __m256, x: __m256, level: __m256) -> __m256 {
+        let less = simd.avx._mm256_cmp_ps::<_CMP_LT_OQ>(x, level);
+        simd.avx._mm256_add_ps(sum, simd.avx._mm256_and_ps(x, less))
+    }
+
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
     fn count_greater(simd: V3, count: __m256, a: __m256, b: __m256) -> __m256 {
         let more = simd.avx._mm256_cmp_ps::<_CMP_GT_OQ>(a, b);
         let one = simd.avx._mm256_and_ps(more, simd.avx._mm256_set1_ps(1.0));
@@ -657,5 +656,63 @@ mod x86 {
     fn lanes_of(simd: V3, low: __m256, high: __m256) -> u32 {
         let (low, high) = (simd.avx._mm256_movemask_ps(low), simd.avx._mm256_movemask_ps(high));
         low.cast_unsigned() | high.cast_unsigned() << (LANES / 2)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Estimates of powers, in place.
+    struct Powers<'a, W> {
+        wide: W,
+        values: &'a mut [f32],
+    }
+
+    impl<W: Wide> pulp::NullaryFnOnce for Powers<'_, W> {
+        type Output = ();
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // Part of a kernel.
+        fn call(self) {
+            for block in self.values.as_chunks_mut().0 {
+                *block = self.wide.store(self.wide.exp2_estimate(self.wide.load(block)));
+            }
+        }
+    }
+
+    #[test]
+    fn powers_are_estimated_as_closely_as_is_said() {
+        let outside = [-116.0, -150.0, -1e30, f32::NEG_INFINITY, 116.0, 1e9, 3e38, f32::INFINITY];
+        let steps: u16 = 50_000;
+        let mut x: Vec<f32> = (0..=steps)
+            .map(|place| EXP2_REACH * (2.0 * f32::from(place) / f32::from(steps) - 1.0))
+            .collect();
+        let inside = x.len();
+        x.extend(outside);
+        x.resize(x.len().next_multiple_of(LANES), f32::NAN);
+        let mut found = vec![x.clone(); 3];
+        let [portable, avx2, avx512] = found.as_mut_slice() else { unreachable!() };
+        pulp::NullaryFnOnce::call(Powers { wide: Portable, values: portable });
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(wide) = pulp::x86::V3::try_new() {
+                wide.vectorize(Powers { wide, values: avx2 });
+            }
+            if let Some(wide) = pulp::x86::V4::try_new() {
+                wide.vectorize(Powers { wide, values: avx512 });
+            }
+        }
+        for found in found.into_iter().filter(|found| found[..inside] != x[..inside]) {
+            for (x, estimate) in x.iter().zip(&found[..inside]) {
+                let share = f64::from(*estimate) / f64::from(*x).exp2();
+                assert!((share - 1.0).abs() < (-13.0_f64).exp2(), "{x} {estimate}");
+            }
+            let (low, rest) = found[inside..].split_at(4);
+            let (high, rest) = rest.split_at(4);
+            assert!(low.iter().all(|x| (0.0..=(-114.0_f32).exp2()).contains(x)), "{low:?}");
+            assert!(high.iter().all(|x| *x >= 114.0_f32.exp2()), "{high:?}");
+            assert!(rest.iter().all(|x| x.is_nan()), "{rest:?}");
+        }
     }
 }

@@ -80,14 +80,15 @@ impl Estimates {
         #[allow(clippy::cast_possible_truncation)] // torch rounds the temperature, and top_p.
         let (temperature, top_p) = (temperature as f32, top_p as f32);
         let top = largest_of_some(logits);
-        if !top.is_finite() || (temperature != 1.0 && !((top / temperature).abs() <= FARTHEST)) {
+        let far = temperature != 1.0 && (top / temperature).abs() > FARTHEST;
+        if !top.is_finite() || far {
             return None;
         }
         #[allow(clippy::cast_possible_truncation)] // A rounding that ERROR allows for.
         let scale = (std::f64::consts::LOG2_E / f64::from(temperature)) as f32;
         weights.resize(logits.len(), 0.0);
         let sum = estimate(logits, top, scale, weights);
-        if !(sum < MOST) {
+        if sum.is_nan() || sum > MOST {
             return None;
         }
         let share = if top_p > 0.0 { f64::from(top_p) } else { f64::INFINITY };
@@ -159,7 +160,11 @@ fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
     }
     let not_above = sum - share * sum * (1.0 + margin);
     let level = weight * (1.0 + 4.0 * ERROR);
-    if sum_below(weights, level, f64::INFINITY) <= not_above { Fate::Dropped } else { Fate::InDoubt }
+    if sum_below(weights, level, f64::INFINITY) <= not_above {
+        Fate::Dropped
+    } else {
+        Fate::InDoubt
+    }
 }
 
 /// The largest of a sample of the logits; a NaN counts as nothing.
@@ -237,5 +242,147 @@ kernel! {
         }
         let rest = rest.iter().filter(|x| **x < level).map(|x| f64::from(*x)).sum::<f64>();
         rest + wide.total(sums.into_iter().fold(wide.zeros(), |sum, x| wide.add_doubles(sum, x)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample_logits::tests::exact_token;
+    use crate::{Capability, SampleParameters};
+
+    const VOCAB: usize = 5003;
+
+    /// Rows of many kinds: flat and steep, tied and not, with what cannot be drawn.
+    fn row(kind: usize, generator: &mut Generator) -> Vec<f32> {
+        let (spread, levels, offset) = [
+            (0.0, 1.0, 0.0),
+            (3.0, 1e7, 0.0),
+            (12.0, 1e7, -700.0),
+            (40.0, 1e7, 1e6),
+            (12.0, 30.0, 0.0),
+            (300.0, 1e7, 0.0),
+            (1e5, 1e7, 0.0),
+        ][kind % 7];
+        let mut row: Vec<f32> = (0..VOCAB)
+            .map(|_| (generator.next_f32() * levels).floor() * (spread / levels) + offset)
+            .collect();
+        match kind / 7 % 4 {
+            1 => row[VOCAB / 2..].fill(f32::NEG_INFINITY),
+            // One that is likely, where no sample looks.
+            2 => row[VOCAB - 1] += 12.0,
+            3 => row[VOCAB - 2] = 3e5,
+            _ => {}
+        }
+        row
+    }
+
+    #[test]
+    fn is_the_exact_draw_or_none() {
+        let mut generator = Generator::new(8);
+        let mut estimates = Estimates::default();
+        let (mut decided, mut left) = (0, 0);
+        for kind in 0..28 {
+            let row = row(kind, &mut generator);
+            for top_p in [0.0, 0.25, 0.5, 0.85, 0.999, 1.0, 2.0] {
+                for temperature in [1.0, 0.7, 1.3] {
+                    let parameters =
+                        SampleParameters { temperature, top_p, ..SampleParameters::default() };
+                    for capability in [Capability::Default, Capability::Avx2, Capability::Avx512] {
+                        let mut exact = generator.clone();
+                        let expected = exact_token(&row, &parameters, capability, &mut exact);
+                        let before = generator.clone();
+                        let drawn = estimates.draw(&row, temperature, top_p, &mut generator);
+                        if let Some(token) = drawn {
+                            assert_eq!(token, expected, "{kind} {parameters:?}");
+                            assert!(generator == exact);
+                            decided += 1;
+                        } else {
+                            assert!(generator == before);
+                            generator = exact;
+                            left += 1;
+                        }
+                    }
+                }
+            }
+        }
+        // Nearly all that are left are rows that tie, lie far from zero, or hold one far above all.
+        assert!(left > 0 && decided > left, "{decided} were decided, {left} were not");
+    }
+
+    #[test]
+    fn what_torch_refuses_is_not_decided() {
+        let mut generator = Generator::new(8);
+        let before = generator.clone();
+        let mut estimates = Estimates::default();
+        for (token, value) in [(0, f32::NAN), (1, f32::INFINITY), (4999, f32::NAN)] {
+            let mut row = row(1, &mut Generator::new(1));
+            row[token] = value;
+            assert_eq!(estimates.draw(&row, 1.0, 0.85, &mut generator), None);
+        }
+        let nothing = vec![f32::NEG_INFINITY; VOCAB];
+        assert_eq!(estimates.draw(&nothing, 1.0, 0.85, &mut generator), None);
+        assert!(generator == before);
+    }
+
+    /// Every uniform is zero: 0 / 0 is torch's maximum.
+    #[test]
+    fn a_uniform_of_zero_is_not_decided() {
+        let mut state = Generator::new(1).state();
+        // Words from byte 24 on, each in eight bytes.
+        state[24 + 8 * 100..24 + 8 * 400].fill(0);
+        // The next one is the second.
+        state[8..12].copy_from_slice(&624_i32.to_le_bytes());
+        state[16] = 1;
+        let mut generator = Generator::new(0);
+        assert_eq!(generator.set_state(&state), Ok(()));
+        generator.next_u32();
+        let row = row(1, &mut Generator::new(1));
+        let drawn = (0..3).map(|_| {
+            let before = generator.clone();
+            let drawn = Estimates::default().draw(&row, 1.0, 0.85, &mut generator);
+            assert!(drawn.is_some() || generator == before);
+            generator = before;
+            generator.skip_f64(VOCAB);
+            drawn
+        });
+        assert!(drawn.collect::<Vec<_>>().contains(&None));
+    }
+
+    /// Weights of 3, 2 and then many of 1, in a nucleus that is crossed just here or there.
+    #[test]
+    fn a_token_near_the_cutoff_is_in_doubt() {
+        let mut weights = vec![1.0; 4000];
+        (weights[7], weights[9]) = (3.0, 2.0);
+        let sum = 4003.0;
+        for (weight, before) in [(2.0, 3.0), (3.0, 0.0)] {
+            for (share, expected) in [
+                (0.9 * before / sum, Fate::Dropped),
+                (before / sum, Fate::InDoubt),
+                (1.1 * before / sum, Fate::Kept),
+            ] {
+                // The first is always kept.
+                let expected = if before == 0.0 { Fate::Kept } else { expected };
+                assert_eq!(fate(&weights, sum, share, weight), expected, "{weight} {share}");
+            }
+        }
+        // Of tied ones, torch's sort decides which stay.
+        assert_eq!(fate(&weights, sum, 0.5, 1.0), Fate::InDoubt);
+        assert_eq!(fate(&weights, sum, 1.0, 1.0), Fate::InDoubt);
+        assert_eq!(fate(&weights, sum, 1.1, 1.0), Fate::Kept);
+    }
+
+    #[test]
+    fn two_that_are_close_are_not_decided() {
+        let weights = [1.0; 100];
+        let entrant = |token, ratio| Entrant { token, weight: 1.0, ratio };
+        for (other, expected) in [(9.0, Some(3)), (9.99, None), (10.0, None)] {
+            let mut entrants = [entrant(2, other), entrant(3, 10.0)];
+            let winner = winner(&weights, 100.0, f64::INFINITY, 1.0, &mut entrants);
+            assert_eq!(winner, expected);
+        }
+        // Nor is one that what is not listed may exceed.
+        let mut entrants = [entrant(3, 10.0)];
+        assert_eq!(winner(&weights, 100.0, f64::INFINITY, 10.0, &mut entrants), None);
     }
 }

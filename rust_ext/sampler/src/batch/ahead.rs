@@ -1,38 +1,22 @@
-//! Rows of a batch in parallel.
+//! Rows that are prepared in parallel and drawn from in order.
 //!
-//! A row's draw begins where the one before it ended in the stream, so draws are made in order, by
-//! the calling thread. What comes before a draw needs no generator: the threads of the pool prepare
-//! rows ahead of it, and so does the calling thread while the row it is to draw from is not ready.
-//! The bits do not depend on how many threads there are.
+//! What comes before a draw needs no generator: the threads of the pool prepare rows ahead of the
+//! calling thread, which draws, and so does that while the row it is to draw from is not ready.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use super::{Over, OverByPanic};
 use crate::sample_logits::{Place, Sampler, to_token};
 use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 
-/// A smaller batch is not worth the threads' time.
-const ROWS: usize = 4;
-const TOKENS: usize = 65_536;
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
 /// still in the caches when they are drawn from.
 const AHEAD: usize = 1 << 16;
 
-/// Whether a batch is to be shared between threads.
-pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
-    logits.rows() >= ROWS && logits.values().len() >= TOKENS && rayon::current_num_threads() > 1
-}
-
 /// The workspaces of rows that are prepared and not drawn from.
 #[derive(Debug, Default)]
-pub(crate) struct Slots(Vec<Slot>);
-
-/// A copy of workspaces is a matter of speed: empty ones are as good.
-impl Clone for Slots {
-    fn clone(&self) -> Self {
-        Self::default()
-    }
-}
+pub(super) struct Slots(Vec<Slot>);
 
 #[derive(Debug)]
 struct Slot {
@@ -73,17 +57,16 @@ struct Batch<'a> {
     over: AtomicBool,
 }
 
-/// Draws one token a row; the first row that is refused decides the error, and the generator is
-/// then wherever the draws before it left it.
-pub(crate) fn sample(
+/// As [`super::sample`].
+pub(super) fn sample(
     Slots(slots): &mut Slots,
+    helpers: usize,
     logits: Logits<'_>,
     parameters: &SampleParameters,
     replay: Replay,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let helpers = rayon::current_num_threads() - 1;
     let ahead = (AHEAD / logits.vocab()).max(2 * helpers + 2).min(logits.rows());
     if slots.len() < ahead {
         slots.resize_with(ahead, Slot::new);
@@ -164,25 +147,5 @@ impl Batch<'_> {
 
     fn slot(&self, row: usize) -> &Slot {
         &self.slots[row % self.slots.len()]
-    }
-}
-
-/// Ends the helpers' work, however the drawing ends.
-struct Over<'a>(&'a AtomicBool);
-
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
-/// Ends the drawing where a helper panics: the row it took will never be ready.
-struct OverByPanic<'a>(&'a AtomicBool);
-
-impl Drop for OverByPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Relaxed);
-        }
     }
 }

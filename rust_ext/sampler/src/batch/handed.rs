@@ -1,0 +1,181 @@
+//! Rows that are handed over whole, each with a generator that stands where its draw begins.
+
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::{Over, OverByPanic};
+use crate::sample_logits::{Place, Sampler, to_token};
+use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
+
+/// Rows that may wait for each helper, which goes on with the next while the calling thread draws
+/// from one of its own.
+const WAITING: usize = 3;
+
+/// What a slot's row is about.
+const FREE: u8 = 0;
+const WAITS: u8 = 1;
+const TAKEN: u8 = 2;
+const DRAWN: u8 = 3;
+
+/// The workspaces of rows that are worked on; the last is the calling thread's own.
+#[derive(Debug, Default)]
+pub(super) struct Slots(Vec<Slot>);
+
+#[derive(Debug)]
+struct Slot {
+    state: AtomicU8,
+    worker: Mutex<Worker>,
+}
+
+/// One row's workspace, and what became of it.
+#[derive(Debug)]
+struct Worker {
+    sampler: Sampler,
+    row: usize,
+    generator: Generator,
+    drawn: Result<usize, SampleError>,
+}
+
+impl Slot {
+    fn new() -> Self {
+        let worker =
+            Worker { sampler: Sampler::new(), row: 0, generator: Generator::new(0), drawn: Ok(0) };
+        Self { state: AtomicU8::new(FREE), worker: Mutex::new(worker) }
+    }
+
+    fn worker(&self) -> MutexGuard<'_, Worker> {
+        // What a panic left behind is written anew before it is read.
+        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What the threads share.
+struct Batch<'a> {
+    logits: Logits<'a>,
+    parameters: &'a SampleParameters,
+    replay: Replay,
+    slots: &'a [Slot],
+    /// Whether no row is to be drawn from any more.
+    over: AtomicBool,
+}
+
+/// As [`super::sample`].
+pub(super) fn sample(
+    Slots(slots): &mut Slots,
+    helpers: usize,
+    logits: Logits<'_>,
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut Generator,
+    tokens: &mut [i64],
+) -> Result<(), SampleError> {
+    slots.resize_with(WAITING * helpers + 1, Slot::new);
+    for slot in &mut *slots {
+        *slot.state.get_mut() = FREE;
+    }
+    let Some((own, slots)) = slots.split_last() else {
+        return Ok(());
+    };
+    let batch = Batch { logits, parameters, replay, slots, over: AtomicBool::new(false) };
+    rayon::in_place_scope(|scope| {
+        for _ in 0..helpers.min(logits.rows() - 1) {
+            scope.spawn(|_| batch.help());
+        }
+        let _over = Over(&batch.over);
+        batch.draw(&mut own.worker().sampler, generator, tokens)
+    })
+}
+
+impl Batch<'_> {
+    fn help(&self) {
+        let _over = OverByPanic(&self.over);
+        while !self.over.load(Ordering::Relaxed) {
+            if !self.draw_waiting() {
+                std::thread::yield_now();
+            }
+        }
+    }
+
+    fn draw(
+        &self,
+        own: &mut Sampler,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+    ) -> Result<(), SampleError> {
+        let mut refused = None;
+        for (row, values) in self.logits.each_row().enumerate() {
+            self.collect(tokens, &mut refused);
+            if refused.is_some() {
+                // Rows before this one may be refused as well.
+                break;
+            }
+            if let Some(slot) = self.slots.iter().find(|slot| slot.is(FREE)) {
+                let mut worker = slot.worker();
+                worker.row = row;
+                worker.generator.clone_from(generator);
+                drop(worker);
+                slot.state.store(WAITS, Ordering::Release);
+                generator.skip_f64(values.len());
+            } else {
+                let place = Place { row, alone: false };
+                match own.draw_row(values, place, self.parameters, self.replay, generator) {
+                    Ok(token) => tokens[row] = to_token(token),
+                    Err(error) => refused = Some((row, error)),
+                }
+            }
+        }
+        while !self.slots.iter().all(|slot| slot.is(FREE)) {
+            if self.over.load(Ordering::Relaxed) {
+                // A helper panicked, which goes on when the scope ends.
+                return Ok(());
+            }
+            if !self.draw_waiting() {
+                std::hint::spin_loop();
+            }
+            self.collect(tokens, &mut refused);
+        }
+        refused.map_or(Ok(()), |(_, error)| Err(error))
+    }
+
+    /// Takes what was drawn; of the rows that were refused, the first is kept.
+    fn collect(&self, tokens: &mut [i64], refused: &mut Option<(usize, SampleError)>) {
+        for slot in self.slots.iter().filter(|slot| slot.is(DRAWN)) {
+            let worker = slot.worker();
+            match worker.drawn {
+                Ok(token) => tokens[worker.row] = to_token(token),
+                Err(error) if refused.is_none_or(|(row, _)| worker.row < row) => {
+                    *refused = Some((worker.row, error));
+                }
+                Err(_) => {}
+            }
+            drop(worker);
+            slot.state.store(FREE, Ordering::Relaxed);
+        }
+    }
+
+    /// Draws from a row that waits; `false` where there is none.
+    fn draw_waiting(&self) -> bool {
+        let mut slots = self.slots.iter();
+        let Some(slot) = slots.find(|slot| {
+            let (taken, failed) = (Ordering::Acquire, Ordering::Relaxed);
+            slot.is(WAITS) && slot.state.compare_exchange(WAITS, TAKEN, taken, failed).is_ok()
+        }) else {
+            return false;
+        };
+        let mut worker = slot.worker();
+        let Worker { sampler, row, generator, drawn } = &mut *worker;
+        let vocab = self.logits.vocab();
+        let values = &self.logits.values()[*row * vocab..][..vocab];
+        let place = Place { row: *row, alone: false };
+        *drawn = sampler.draw_row(values, place, self.parameters, self.replay, generator);
+        drop(worker);
+        slot.state.store(DRAWN, Ordering::Release);
+        true
+    }
+}
+
+impl Slot {
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Acquire) == state
+    }
+}

@@ -1,0 +1,75 @@
+//! Rows of a batch in parallel.
+//!
+//! A row's draw begins where the one before it ended in the stream. Either rows are prepared
+//! [`ahead`] of draws that are made in order, or whole rows are [`handed`] over with a generator of
+//! their own, which is passed over their outputs by the calling thread: the latter where most of a
+//! row's time goes to the draw. The bits do not depend on how many threads there are.
+
+mod ahead;
+mod handed;
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::sample_logits::is_estimated;
+use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
+
+/// A smaller batch is not worth the threads' time.
+const ROWS: usize = 4;
+const TOKENS: usize = 65_536;
+
+/// Whether a batch is to be shared between threads.
+pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
+    logits.rows() >= ROWS && logits.values().len() >= TOKENS && rayon::current_num_threads() > 1
+}
+
+/// The workspaces of rows that others work on.
+#[derive(Debug, Default)]
+pub(crate) struct Slots {
+    ahead: ahead::Slots,
+    handed: handed::Slots,
+}
+
+/// A copy of workspaces is a matter of speed: empty ones are as good.
+impl Clone for Slots {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
+/// Draws one token a row; the first row that is refused decides the error, and the generator is
+/// then anywhere.
+pub(crate) fn sample(
+    slots: &mut Slots,
+    logits: Logits<'_>,
+    parameters: &SampleParameters,
+    replay: Replay,
+    generator: &mut Generator,
+    tokens: &mut [i64],
+) -> Result<(), SampleError> {
+    let helpers = rayon::current_num_threads() - 1;
+    if is_estimated(logits.vocab(), parameters) {
+        handed::sample(&mut slots.handed, helpers, logits, parameters, replay, generator, tokens)
+    } else {
+        ahead::sample(&mut slots.ahead, helpers, logits, parameters, replay, generator, tokens)
+    }
+}
+
+/// Ends the helpers' work, however the calling thread's ends.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Ends all work where a helper panics: the row it took will never be ready.
+struct OverByPanic<'a>(&'a AtomicBool);
+
+impl Drop for OverByPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.store(true, Ordering::Relaxed);
+        }
+    }
+}
