@@ -304,8 +304,12 @@ impl Sampler {
         parameters: &SampleParameters,
         generator: &mut Generator,
     ) -> Option<usize> {
-        // The first row of its length goes the exact way, whose memory has then grown.
-        if self.probs.len() < logits.len() || !is_estimated(logits.len(), parameters) {
+        if !is_estimated(logits.len(), parameters) {
+            return None;
+        }
+        if self.probs.len() < logits.len() {
+            // The first row of its length goes the exact way: that memory is taken as well.
+            self.estimates.grow(logits.len());
             return None;
         }
         let &SampleParameters { temperature, top_p, .. } = parameters;

@@ -8,7 +8,7 @@
 use crate::Generator;
 use crate::simd::kernel;
 use crate::simd::wide::{LANES, folded};
-use crate::torch::exponential::{Contender, EXPECTED, exponential, list_contenders};
+use crate::torch::exponential::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
 
 /// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
 /// in common; twice over.
@@ -65,6 +65,13 @@ impl Estimates {
         vocab >= LONG && (1e-3..1e3).contains(&temperature) && !small
     }
 
+    /// Takes the memory that rows of some length need.
+    pub(crate) fn grow(&mut self, vocab: usize) {
+        self.weights.resize(vocab, 0.0);
+        self.contenders.reserve(ENOUGH);
+        self.entrants.reserve(ENOUGH);
+    }
+
     /// Draws a token of a row, whose top-k is off, as torch does; `top_p` is off where not > 0.
     ///
     /// `None`, and the generator is as it was, where the estimates leave a doubt; so where the row
@@ -96,7 +103,6 @@ impl Estimates {
         let start = generator.clone();
         list_contenders(weights, bound, generator, contenders);
         entrants.clear();
-        entrants.reserve(contenders.capacity());
         entrants.extend(contenders.iter().map(|&Contender { token, uniform }| {
             let weight = f64::from(weights[token]);
             Entrant { token, weight, ratio: weight / f64::from(exponential(uniform)) }

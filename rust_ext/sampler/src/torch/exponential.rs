@@ -251,6 +251,9 @@ pub(crate) struct Contender {
 /// none does, which has a probability of exp(-8), it was too high.
 pub(crate) const EXPECTED: f64 = 8.0;
 
+/// More contenders than are listed, but for bad luck.
+pub(crate) const ENOUGH: usize = 256;
+
 /// Lists those tokens whose weight is at least `bound` times their uniform, but for rounding, and
 /// those whose uniform is zero. The generator advances by one 64-bit output a token.
 pub(crate) fn list_contenders(
@@ -259,8 +262,6 @@ pub(crate) fn list_contenders(
     generator: &mut Generator,
     list: &mut Vec<Contender>,
 ) {
-    /// More than are listed, but for bad luck.
-    const ENOUGH: usize = 256;
     list.clear();
     list.reserve(ENOUGH);
     // Uniforms are compared by their upper bits, as integers; the roundings are within 2^-20.
