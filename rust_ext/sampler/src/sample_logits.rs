@@ -134,9 +134,12 @@ pub struct Sampler {
     survivors: Survivors,
     /// Where many of `probs` survive, instead of a list of them.
     crowd: Option<Crowd>,
-    sharing: Sharing,
     notes: Notes,
     estimates: Estimates,
+    /// Whether `survivors` have exponentials for probabilities, whose sum was only estimated.
+    sum_is_estimated: bool,
+    /// Whether top-p kept all that top-k did of the last row: the next one is mostly alike.
+    top_p_keeps: bool,
     #[cfg(feature = "rayon")]
     slots: batch::Slots,
 }
@@ -190,14 +193,17 @@ impl Sampler {
             return Ok(());
         }
         check(batch, parameters)?;
-        let place = Place { row: 0, alone: true };
+        let row = Row { logits, number: 0, alone: true, parameters, replay };
         if planted!() {
-            self.prepare_traced(logits, place, parameters, replay, None)?;
+            self.prepare_traced(row, None)?;
+        } else if let [token] = tokens {
+            *token = to_token(self.draw_row(row, generator)?);
+            return Ok(());
         } else {
-            self.prepare(logits, place, parameters, replay)?;
+            self.prepare(row, Sums::Exact)?;
         }
         for token in tokens {
-            *token = to_token(self.draw_one(logits.len(), generator));
+            *token = to_token(self.draw_prepared(row, generator)?);
         }
         Ok(())
     }
@@ -231,19 +237,24 @@ impl Sampler {
                 });
         }
         let alone = logits.rows() == 1;
-        for ((row, values), token) in logits.each_row().enumerate().zip(tokens) {
-            let place = Place { row, alone };
+        for ((number, values), token) in logits.each_row().enumerate().zip(tokens) {
+            let row = Row { logits: values, number, alone, parameters, replay };
             if planted!(DrawRowsReversed)
                 && let Some(before) = &before
             {
                 generator.clone_from(before);
-                generator.skip_f64((logits.rows() - 1 - row) * logits.vocab());
+                generator.skip_f64((logits.rows() - 1 - number) * logits.vocab());
             }
             let drawn = match trace.as_deref_mut() {
-                None if !planted!() => self.draw_row(values, place, parameters, replay, generator),
-                trace => self
-                    .prepare_traced(values, place, parameters, replay, trace)
-                    .map(|()| self.draw_prepared(values, parameters, generator)),
+                None if !planted!() => self.draw_row(row, generator),
+                trace => self.prepare_traced(row, trace).and_then(|()| {
+                    // The token of a trace is that of a draw without one.
+                    if planted!() {
+                        self.draw_prepared(row, generator)
+                    } else {
+                        self.draw_row(row, generator)
+                    }
+                }),
             };
             match drawn {
                 Ok(drawn) => *token = to_token(drawn),
@@ -273,37 +284,18 @@ impl Sampler {
     /// Prepares a row and draws from it, whichever way is fastest.
     pub(crate) fn draw_row(
         &mut self,
-        logits: &[f32],
-        place: Place,
-        parameters: &SampleParameters,
-        replay: Replay,
+        row: Row<'_>,
         generator: &mut Generator,
     ) -> Result<usize, SampleError> {
-        if let Some(token) = self.draw_estimated(logits, parameters, generator) {
+        if let Some(token) = self.draw_estimated(row, generator) {
             return Ok(token);
         }
-        self.prepare(logits, place, parameters, replay)?;
-        Ok(self.draw_one(logits.len(), generator))
+        self.prepare(row, Sums::EstimatedWherePossible)?;
+        self.draw_prepared(row, generator)
     }
 
-    /// Draws from a row that is prepared, as [`draw_row`](Self::draw_row) does.
-    fn draw_prepared(
-        &mut self,
-        logits: &[f32],
-        parameters: &SampleParameters,
-        generator: &mut Generator,
-    ) -> usize {
-        let estimated =
-            if planted!() { None } else { self.draw_estimated(logits, parameters, generator) };
-        estimated.unwrap_or_else(|| self.draw_one(logits.len(), generator))
-    }
-
-    fn draw_estimated(
-        &mut self,
-        logits: &[f32],
-        parameters: &SampleParameters,
-        generator: &mut Generator,
-    ) -> Option<usize> {
+    fn draw_estimated(&mut self, row: Row<'_>, generator: &mut Generator) -> Option<usize> {
+        let Row { logits, parameters, .. } = row;
         if !is_estimated(logits.len(), parameters) {
             return None;
         }
@@ -316,45 +308,68 @@ impl Sampler {
         self.estimates.draw(logits, temperature, top_p, generator)
     }
 
-    pub(crate) fn draw_one(&mut self, vocab: usize, generator: &mut Generator) -> usize {
+    /// Draws from a row that is prepared.
+    pub(crate) fn draw_prepared(
+        &mut self,
+        row: Row<'_>,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        let vocab = row.logits.len();
         if planted!() {
-            return plain_multinomial(&self.survivors, vocab, generator);
+            return Ok(plain_multinomial(&self.survivors, vocab, generator));
         }
-        let Self { probs, survivors, crowd, sharing, notes, .. } = self;
-        if let Some(crowd) = *crowd {
-            let sum = || row_sum_at_least(probs, crowd.least, *sharing);
-            return crowd.multinomial(probs, sum, generator, notes);
+        if self.sum_is_estimated {
+            let start = generator.clone();
+            let drawn = multinomial(&self.survivors, vocab, || None, generator, &mut self.notes);
+            if let Some(token) = drawn {
+                return Ok(token);
+            }
+            generator.clone_from(&start);
+            self.prepare(row, Sums::Exact)?;
         }
-        let sum = || sparse_row_sum(survivors, vocab, *sharing);
-        multinomial(survivors, vocab, sum, generator, notes)
+        let Self { probs, survivors, crowd, notes, .. } = self;
+        let sharing = row.sharing();
+        let drawn = if let Some(crowd) = *crowd {
+            let sum = || Some(row_sum_at_least(probs, crowd.least, sharing));
+            crowd.multinomial(probs, sum, generator, notes)
+        } else {
+            let sum = || Some(sparse_row_sum(survivors, vocab, sharing));
+            multinomial(survivors, vocab, sum, generator, notes)
+        };
+        Ok(drawn.unwrap_or(0))
     }
 
     /// Everything before the draw, for one row: fills `survivors`, or finds a `crowd`.
-    pub(crate) fn prepare(
-        &mut self,
-        logits: &[f32],
-        place: Place,
-        parameters: &SampleParameters,
-        replay: Replay,
-    ) -> Result<(), SampleError> {
+    pub(crate) fn prepare(&mut self, row: Row<'_>, sums: Sums) -> Result<(), SampleError> {
+        let Row { logits, parameters, replay, .. } = row;
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         let vocab = logits.len();
-        self.sharing = Sharing { alone: place.alone, threads: replay.threads };
         self.crowd = None;
+        self.sum_is_estimated = false;
         if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
             && Shortlist::suits(k, vocab)
         {
-            match self.shortlist.take(scaled, k, replay.capability) {
+            let top_p = nucleus_mass(parameters);
+            let enough = if top_p > 0.0 { top_p } else { f64::INFINITY };
+            let estimate = sums == Sums::EstimatedWherePossible && self.top_p_keeps;
+            match self.shortlist.take(scaled, k, replay.capability, estimate.then_some(enough)) {
                 Outcome::Unsuitable => {}
-                Outcome::Invalid => return Err(invalid(logits, scaled, place, parameters)),
+                Outcome::Invalid => return Err(row.invalid(scaled)),
+                Outcome::Estimated => {
+                    self.sum_is_estimated = true;
+                    let Shortlist { listed, floor, .. } = &self.shortlist;
+                    self.survivors.take_at_least(listed, *floor);
+                    return Ok(());
+                }
                 Outcome::Listed => {
                     let Shortlist { listed, floor, .. } = &self.shortlist;
-                    let (floor, top_p) = (*floor, nucleus_mass(parameters));
+                    let floor = *floor;
                     let nucleus = if top_p > 0.0 {
                         top_p::nucleus_of_list(listed, floor, vocab, top_p, &mut self.top_p)
                     } else {
                         Nucleus::All
                     };
+                    self.top_p_keeps = nucleus == Nucleus::All;
                     let masks = Masks { floor, nucleus, kept_ties: &self.top_p.kept_ties };
                     masks.take(listed, &mut self.survivors);
                     return Ok(());
@@ -364,7 +379,7 @@ impl Sampler {
         let probs = &mut self.probs;
         probs.resize(vocab, 0.0);
         let Some(factor) = softmax::exponentials(scaled, probs, replay.capability) else {
-            return Err(invalid(logits, scaled, place, parameters));
+            return Err(row.invalid(scaled));
         };
         let top_p = nucleus_mass(parameters);
         let (floor, nucleus) = if parameters.top_k <= 0 && top_p > 0.0 && vocab >= top_p::LONG {
@@ -388,31 +403,25 @@ impl Sampler {
     /// The last one is that of what draws use, so that a comparison of traces is one of those.
     fn prepare_traced(
         &mut self,
-        logits: &[f32],
-        place: Place,
-        parameters: &SampleParameters,
-        replay: Replay,
+        row: Row<'_>,
         mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
-        self.prepare_plainly(logits, place, parameters, replay, trace.as_deref_mut())?;
+        self.prepare_plainly(row, trace.as_deref_mut())?;
         if !planted!() {
-            self.prepare(logits, place, parameters, replay)?;
+            self.prepare(row, Sums::Exact)?;
         }
         if let Some(trace) = trace {
             let all = &mut trace.renormalized;
-            let sharing = self.sharing;
+            let (vocab, sharing) = (row.logits.len(), row.sharing());
             if let Some(Crowd { least, .. }) = self.crowd {
                 let sum = row_sum_at_least(&self.probs, least, sharing);
                 all.extend(self.probs.iter().map(|p| if *p >= least { p / sum } else { 0.0 }));
             } else {
                 // The plain stages have divided already.
-                let sum = if planted!() {
-                    1.0
-                } else {
-                    sparse_row_sum(&self.survivors, logits.len(), sharing)
-                };
+                let sum =
+                    if planted!() { 1.0 } else { sparse_row_sum(&self.survivors, vocab, sharing) };
                 let start = all.len();
-                all.resize(start + logits.len(), 0.0);
+                all.resize(start + vocab, 0.0);
                 for (token, p) in self.survivors.iter() {
                     all[start + token as usize] = p / sum;
                 }
@@ -424,17 +433,16 @@ impl Sampler {
     /// Everything before the draw, stage by stage over the whole row: the definition.
     fn prepare_plainly(
         &mut self,
-        logits: &[f32],
-        place: Place,
-        parameters: &SampleParameters,
-        replay: Replay,
+        row: Row<'_>,
         mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
+        let Row { logits, parameters, replay, .. } = row;
         self.crowd = None;
+        self.sum_is_estimated = false;
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         self.probs.resize(logits.len(), 0.0);
         if !softmax::softmax(scaled, &mut self.probs, replay.capability) {
-            return Err(invalid(logits, scaled, place, parameters));
+            return Err(row.invalid(scaled));
         }
 
         // Each stage is kept as soon as it is done: a planted fault may undo what it read.
@@ -457,9 +465,8 @@ impl Sampler {
             }));
         }
         let Self { probs, top_p, survivors, .. } = self;
-        let sharing = Sharing { alone: place.alone, threads: replay.threads };
         let masks = Masks { floor, nucleus, kept_ties: &top_p.kept_ties };
-        renormalize(probs, masks, sharing, survivors);
+        renormalize(probs, masks, row.sharing(), survivors);
         Ok(())
     }
 
@@ -499,12 +506,45 @@ pub(crate) fn is_estimated(vocab: usize, parameters: &SampleParameters) -> bool 
     top_k <= 0 && Estimates::suit(vocab, temperature, top_p)
 }
 
-/// Where a row lies.
+/// A row, and what is to be done with it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Place {
-    pub(crate) row: usize,
+pub(crate) struct Row<'a> {
+    pub(crate) logits: &'a [f32],
+    /// Its number in the batch.
+    pub(crate) number: usize,
     /// Whether the batch has no other row.
     pub(crate) alone: bool,
+    pub(crate) parameters: &'a SampleParameters,
+    pub(crate) replay: Replay,
+}
+
+impl Row<'_> {
+    fn sharing(self) -> Sharing {
+        Sharing { alone: self.alone, threads: self.replay.threads }
+    }
+
+    /// What made the softmax NaN.
+    fn invalid(self, scaled: &[f32]) -> SampleError {
+        let Self { logits, number: row, parameters, .. } = self;
+        let temperature = parameters.temperature;
+        SampleError::InvalidProbabilities(if temperature == 0.0 || temperature.is_nan() {
+            Offence::Temperature(temperature)
+        } else {
+            scaled.iter().position(|x| x.is_nan() || *x == f32::INFINITY).map_or(
+                Offence::NoToken { row },
+                |token| Offence::Logit { row, token, value: logits[token], temperature },
+            )
+        })
+    }
+}
+
+/// Whether torch's sum of exponentials is needed before a draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sums {
+    /// For more than one draw, or a trace.
+    Exact,
+    /// For one draw: mostly an estimate will do.
+    EstimatedWherePossible,
 }
 
 /// The logits of a row after division by the temperature; `workspace` holds them where they are
@@ -546,24 +586,6 @@ fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), Sample
         return Err(SampleError::TooManyTokens { vocab });
     }
     Ok(())
-}
-
-/// What made the softmax NaN.
-fn invalid(
-    logits: &[f32],
-    scaled: &[f32],
-    Place { row, .. }: Place,
-    parameters: &SampleParameters,
-) -> SampleError {
-    let temperature = parameters.temperature;
-    SampleError::InvalidProbabilities(if temperature == 0.0 || temperature.is_nan() {
-        Offence::Temperature(temperature)
-    } else {
-        scaled.iter().position(|x| x.is_nan() || *x == f32::INFINITY).map_or(
-            Offence::NoToken { row },
-            |token| Offence::Logit { row, token, value: logits[token], temperature },
-        )
-    })
 }
 
 fn take_argmax(
@@ -656,9 +678,9 @@ pub(crate) mod tests {
         generator: &mut Generator,
     ) -> usize {
         let mut sampler = Sampler::new();
-        let place = Place { row: 0, alone: true };
         let replay = Replay { capability, threads: NonZeroUsize::MIN };
-        assert_eq!(sampler.prepare_traced(logits, place, parameters, replay, None), Ok(()));
-        sampler.draw_one(logits.len(), generator)
+        let row = Row { logits, number: 0, alone: true, parameters, replay };
+        assert_eq!(sampler.prepare_traced(row, None), Ok(()));
+        sampler.draw_prepared(row, generator).unwrap_or(usize::MAX)
     }
 }

@@ -6,9 +6,9 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Over, OverByPanic};
-use crate::sample_logits::{Place, Sampler, to_token};
-use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
+use super::{Over, OverByPanic, Rows};
+use crate::sample_logits::{Sampler, Sums, to_token};
+use crate::{Generator, SampleError};
 
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
 /// still in the caches when they are drawn from.
@@ -46,9 +46,7 @@ impl Slot {
 
 /// What the threads share.
 struct Batch<'a> {
-    logits: Logits<'a>,
-    parameters: &'a SampleParameters,
-    replay: Replay,
+    rows: Rows<'a>,
     slots: &'a [Slot],
     /// The row that is to be prepared next, and how many were drawn from.
     next: AtomicUsize,
@@ -61,13 +59,11 @@ struct Batch<'a> {
 pub(super) fn sample(
     Slots(slots): &mut Slots,
     helpers: usize,
-    logits: Logits<'_>,
-    parameters: &SampleParameters,
-    replay: Replay,
+    rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let ahead = (AHEAD / logits.vocab()).max(2 * helpers + 2).min(logits.rows());
+    let ahead = (AHEAD / rows.logits.vocab()).max(2 * helpers + 2).min(rows.logits.rows());
     if slots.len() < ahead {
         slots.resize_with(ahead, Slot::new);
     }
@@ -75,16 +71,14 @@ pub(super) fn sample(
         *slot.ready.get_mut() = 0;
     }
     let batch = Batch {
-        logits,
-        parameters,
-        replay,
+        rows,
         slots: &slots[..ahead],
         next: AtomicUsize::new(0),
         drawn: AtomicUsize::new(0),
         over: AtomicBool::new(false),
     };
     rayon::in_place_scope(|scope| {
-        for _ in 0..helpers.min(logits.rows() - 1) {
+        for _ in 0..helpers.min(rows.logits.rows() - 1) {
             scope.spawn(|_| batch.help());
         }
         let _over = Over(&batch.over);
@@ -95,7 +89,7 @@ pub(super) fn sample(
 impl Batch<'_> {
     fn help(&self) {
         let _over = OverByPanic(&self.over);
-        let rows = self.logits.rows();
+        let rows = self.rows.logits.rows();
         while !self.over.load(Ordering::Relaxed) && self.next.load(Ordering::Relaxed) < rows {
             if !self.prepare_next() {
                 std::thread::yield_now();
@@ -117,7 +111,7 @@ impl Batch<'_> {
             }
             let mut worker = slot.worker();
             worker.prepared?;
-            *token = to_token(worker.sampler.draw_one(self.logits.vocab(), generator));
+            *token = to_token(worker.sampler.draw_prepared(self.rows.row(row), generator)?);
             drop(worker);
             self.drawn.store(row + 1, Ordering::Release);
         }
@@ -126,20 +120,18 @@ impl Batch<'_> {
 
     /// Prepares the next row; `false` where there is none, or no slot for it.
     fn prepare_next(&self) -> bool {
-        let last = self.logits.rows().min(self.drawn.load(Ordering::Acquire) + self.slots.len());
+        let last =
+            self.rows.logits.rows().min(self.drawn.load(Ordering::Acquire) + self.slots.len());
         let taken = self.next.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |row| {
             (row < last).then_some(row + 1)
         });
         let Ok(row) = taken else {
             return false;
         };
-        let vocab = self.logits.vocab();
-        let values = &self.logits.values()[row * vocab..][..vocab];
         let slot = self.slot(row);
         let mut worker = slot.worker();
-        let place = Place { row, alone: false };
         let Worker { sampler, prepared } = &mut *worker;
-        *prepared = sampler.prepare(values, place, self.parameters, self.replay);
+        *prepared = sampler.prepare(self.rows.row(row), Sums::EstimatedWherePossible);
         drop(worker);
         slot.ready.store(row + 1, Ordering::Release);
         true

@@ -3,9 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Over, OverByPanic};
-use crate::sample_logits::{Place, Sampler, to_token};
-use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
+use super::{Over, OverByPanic, Rows};
+use crate::sample_logits::{Sampler, to_token};
+use crate::{Generator, SampleError};
 
 /// Rows that may wait for each helper, which goes on with the next while the calling thread draws
 /// from one of its own.
@@ -51,9 +51,7 @@ impl Slot {
 
 /// What the threads share.
 struct Batch<'a> {
-    logits: Logits<'a>,
-    parameters: &'a SampleParameters,
-    replay: Replay,
+    rows: Rows<'a>,
     slots: &'a [Slot],
     /// Whether no row is to be drawn from any more.
     over: AtomicBool,
@@ -63,9 +61,7 @@ struct Batch<'a> {
 pub(super) fn sample(
     Slots(slots): &mut Slots,
     helpers: usize,
-    logits: Logits<'_>,
-    parameters: &SampleParameters,
-    replay: Replay,
+    rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
@@ -76,9 +72,9 @@ pub(super) fn sample(
     let Some((own, slots)) = slots.split_last() else {
         return Ok(());
     };
-    let batch = Batch { logits, parameters, replay, slots, over: AtomicBool::new(false) };
+    let batch = Batch { rows, slots, over: AtomicBool::new(false) };
     rayon::in_place_scope(|scope| {
-        for _ in 0..helpers.min(logits.rows() - 1) {
+        for _ in 0..helpers.min(rows.logits.rows() - 1) {
             scope.spawn(|_| batch.help());
         }
         let _over = Over(&batch.over);
@@ -103,7 +99,7 @@ impl Batch<'_> {
         tokens: &mut [i64],
     ) -> Result<(), SampleError> {
         let mut refused = None;
-        for (row, values) in self.logits.each_row().enumerate() {
+        for row in 0..self.rows.logits.rows() {
             self.collect(tokens, &mut refused);
             if refused.is_some() {
                 // Rows before this one may be refused as well.
@@ -115,10 +111,9 @@ impl Batch<'_> {
                 worker.generator.clone_from(generator);
                 drop(worker);
                 slot.state.store(WAITS, Ordering::Release);
-                generator.skip_f64(values.len());
+                generator.skip_f64(self.rows.logits.vocab());
             } else {
-                let place = Place { row, alone: false };
-                match own.draw_row(values, place, self.parameters, self.replay, generator) {
+                match own.draw_row(self.rows.row(row), generator) {
                     Ok(token) => tokens[row] = to_token(token),
                     Err(error) => refused = Some((row, error)),
                 }
@@ -164,10 +159,7 @@ impl Batch<'_> {
         };
         let mut worker = slot.worker();
         let Worker { sampler, row, generator, drawn } = &mut *worker;
-        let vocab = self.logits.vocab();
-        let values = &self.logits.values()[*row * vocab..][..vocab];
-        let place = Place { row: *row, alone: false };
-        *drawn = sampler.draw_row(values, place, self.parameters, self.replay, generator);
+        *drawn = sampler.draw_row(self.rows.row(*row), generator);
         drop(worker);
         slot.state.store(DRAWN, Ordering::Release);
         true

@@ -10,7 +10,7 @@ mod handed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::sample_logits::is_estimated;
+use crate::sample_logits::{Row, is_estimated};
 use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 
 /// A smaller batch is not worth the threads' time.
@@ -47,10 +47,28 @@ pub(crate) fn sample(
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
     let helpers = rayon::current_num_threads() - 1;
+    let rows = Rows { logits, parameters, replay };
     if is_estimated(logits.vocab(), parameters) {
-        handed::sample(&mut slots.handed, helpers, logits, parameters, replay, generator, tokens)
+        handed::sample(&mut slots.handed, helpers, rows, generator, tokens)
     } else {
-        ahead::sample(&mut slots.ahead, helpers, logits, parameters, replay, generator, tokens)
+        ahead::sample(&mut slots.ahead, helpers, rows, generator, tokens)
+    }
+}
+
+/// The rows of a batch.
+#[derive(Debug, Clone, Copy)]
+struct Rows<'a> {
+    logits: Logits<'a>,
+    parameters: &'a SampleParameters,
+    replay: Replay,
+}
+
+impl<'a> Rows<'a> {
+    fn row(&self, number: usize) -> Row<'a> {
+        let &Self { logits, parameters, replay } = self;
+        let vocab = logits.vocab();
+        let logits = &logits.values()[number * vocab..][..vocab];
+        Row { logits, number, alone: false, parameters, replay }
     }
 }
 

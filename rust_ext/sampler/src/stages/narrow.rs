@@ -3,6 +3,7 @@
 
 use super::keep::{BLOCK, Gathered};
 use crate::simd::kernel;
+use crate::simd::wide::Wide;
 
 /// Blocks of the row that the first guess looks at.
 const SAMPLED: usize = 128;
@@ -221,14 +222,21 @@ kernel! {
 kernel! {
     /// The sum of the values that are at least `least`.
     pub(crate) fn sum_at_least<'a>(wide; values: &'a [f32], least: f32) -> f64 {
-        let leasts = wide.splat(least);
-        let (blocks, tail) = values.as_chunks();
-        let sums = blocks.iter().fold(wide.zeros(), |sums, block| {
-            wide.add_doubles(sums, wide.or_zero(wide.load(block), leasts))
-        });
-        let tail = tail.iter().filter(|p| **p >= least).map(|p| f64::from(*p)).sum::<f64>();
-        wide.total(sums) + tail
+        sum_at_least_in(wide, values, least)
     }
+}
+
+/// [`sum_at_least`], as part of a kernel.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn sum_at_least_in<W: Wide>(wide: W, values: &[f32], least: f32) -> f64 {
+    let leasts = wide.splat(least);
+    let (blocks, tail) = values.as_chunks();
+    let sums = blocks.iter().fold(wide.zeros(), |sums, block| {
+        wide.add_doubles(sums, wide.or_zero(wide.load(block), leasts))
+    });
+    let tail = tail.iter().filter(|p| **p >= least).map(|p| f64::from(*p)).sum::<f64>();
+    wide.total(sums) + tail
 }
 
 /// Whether as many as `count` values are at least `least`.

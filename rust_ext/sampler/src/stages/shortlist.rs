@@ -2,11 +2,14 @@
 //! among the k largest get a probability.
 
 use super::few::Few;
+use super::narrow::sum_at_least_in;
 use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
 use crate::Capability;
 use crate::simd::kernel;
-use crate::torch::exp::{Listing, WORD, Word, exp_and_sum_in, exp_sum_in};
+use crate::torch::exp::{
+    Listing, WORD, Word, estimate_error, estimated_exp_sum_in, exp_and_sum_in, exp_sum_in,
+};
 
 /// How far below the largest logit the k-th largest may lie. Its probability is then a normal
 /// number: exp(-60) / 2^24 and no less.
@@ -27,9 +30,16 @@ pub(crate) enum Outcome {
     Listed,
     /// The probabilities are NaN.
     Invalid,
+    /// As [`Listed`](Self::Listed), but with exponentials that were not multiplied yet; top-p, if it
+    /// is on, keeps all that top-k does.
+    Estimated,
     /// The row is not one for a list.
     Unsuitable,
 }
+
+/// How little a probability may be below the k-th largest, as a share, without a doubt that it is
+/// below when both are rounded.
+const CLOSE: f32 = 1.0 - 1.0 / 1_048_576.0;
 
 /// What top-k keeps of a row, and memory used again from row to row.
 #[derive(Debug, Clone, Default)]
@@ -51,14 +61,28 @@ impl Shortlist {
     }
 
     /// Lists the tokens whose probability is at least the `k`-th largest, and some others.
-    pub(crate) fn take(&mut self, logits: &[f32], k: usize, capability: Capability) -> Outcome {
-        take(self, logits, k, capability)
+    ///
+    /// With an `enough`, the sum of all exponentials is only estimated where that leaves no doubt: so
+    /// where what top-k keeps is certainly not more than that share of it.
+    pub(crate) fn take(
+        &mut self,
+        logits: &[f32],
+        k: usize,
+        capability: Capability,
+        enough: Option<f64>,
+    ) -> Outcome {
+        take(self, logits, k, capability, enough)
     }
 }
 
 kernel! {
     fn take<'a>(
-        wide; list: &'a mut Shortlist, logits: &'a [f32], k: usize, capability: Capability,
+        wide;
+        list: &'a mut Shortlist,
+        logits: &'a [f32],
+        k: usize,
+        capability: Capability,
+        enough: Option<f64>,
     ) -> Outcome {
         let Shortlist { peaks, words, logits: values, few, listed, floor } = list;
         let max = peaks.take(wide, logits);
@@ -67,8 +91,11 @@ kernel! {
         };
         words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
         let listing = Listing { least: bound - MARGIN, peaks: &peaks.maxima, words };
-        let sum = exp_sum_in(wide, logits, max, listing, capability);
-        if sum.is_nan() {
+        let (mut sum, estimated) = match enough {
+            None => (exp_sum_in(wide, logits, max, listing, capability), 0.0),
+            Some(_) => (0.0, estimated_exp_sum_in(wide, logits, max, listing)),
+        };
+        if sum.is_nan() || estimated.is_nan() {
             return Outcome::Invalid;
         }
         let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
@@ -82,11 +109,22 @@ kernel! {
         values.reserve(most);
         values.extend_from_slice(listed.probabilities());
         exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
+        few.reserve(most);
+        if let Some(enough) = enough {
+            *floor = few.kth_largest(wide, listed.probabilities(), k);
+            let kept = sum_at_least_in(wide, listed.probabilities(), *floor);
+            let or_close = sum_at_least_in(wide, listed.probabilities(), *floor * CLOSE);
+            let certain = enough * estimated * (1.0 - estimate_error(logits.len()));
+            if kept == or_close && kept <= certain {
+                return Outcome::Estimated;
+            }
+            let nothing = Listing { least: f32::INFINITY, peaks: &[], words };
+            sum = exp_sum_in(wide, logits, max, nothing, capability);
+        }
         let reciprocal = 1.0 / sum;
         for p in listed.probabilities_mut() {
             *p *= reciprocal;
         }
-        few.reserve(most);
         *floor = few.kth_largest(wide, listed.probabilities(), k);
         Outcome::Listed
     }
@@ -116,7 +154,7 @@ mod tests {
                     assert!(softmax(&row, &mut probs, capability));
                     for k in [1, 5, 20, 80] {
                         if !Shortlist::suits(k, vocab)
-                            || list.take(&row, k, capability) != Outcome::Listed
+                            || list.take(&row, k, capability, None) != Outcome::Listed
                         {
                             continue;
                         }
@@ -137,13 +175,17 @@ mod tests {
     fn what_is_not_a_row_for_a_list_is_said() {
         let mut list = Shortlist::default();
         let mut row = vec![0.0; 4096];
-        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "all tie");
+        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Unsuitable, "all tie");
         row.fill(f32::NEG_INFINITY);
-        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Invalid);
+        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Invalid);
         row[7] = 0.0;
-        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "one is possible");
-        assert_eq!(list.take(&row, 1, Capability::Avx2), Outcome::Listed);
+        assert_eq!(
+            list.take(&row, 20, Capability::Avx2, None),
+            Outcome::Unsuitable,
+            "one is possible"
+        );
+        assert_eq!(list.take(&row, 1, Capability::Avx2, None), Outcome::Listed);
         row[8] = f32::NAN;
-        assert_eq!(list.take(&row, 1, Capability::Avx2), Outcome::Invalid);
+        assert_eq!(list.take(&row, 1, Capability::Avx2, None), Outcome::Invalid);
     }
 }

@@ -73,21 +73,22 @@ impl Race {
         }
     }
 
-    /// The token that torch draws; `sum` gives the sum of all probabilities.
-    fn winner(&self, sum: impl FnOnce() -> f32) -> usize {
+    /// The token that torch draws; `sum` gives the sum of all probabilities. `None` where it is needed
+    /// and does not.
+    fn winner(&self, sum: impl FnOnce() -> Option<f32>) -> Option<usize> {
         if let Some(zero) = self.not_a_number {
-            return zero;
+            return Some(zero);
         }
         let near = self.largest * SLACK;
         let mut close = self.entrants.iter().filter(|entrant| entrant.ratio() >= near);
         let Some(first) = close.next() else {
-            return 0;
+            return Some(0);
         };
         let mut others = close.peekable();
         if others.peek().is_none() {
-            return first.token;
+            return Some(first.token);
         }
-        let sum = sum();
+        let sum = sum()?;
         let ratio = |entrant: &Entrant| entrant.p / sum / entrant.q;
         let (mut best, mut largest) = (first.token, ratio(first));
         for entrant in others {
@@ -97,7 +98,7 @@ impl Race {
                 (best, largest) = (entrant.token, ratio);
             }
         }
-        best
+        Some(best)
     }
 }
 
@@ -113,24 +114,26 @@ pub(crate) struct Notes {
 
 /// Draws one token of a row of `vocab`; `survivors` hold every probability that is not zero, before
 /// renormalisation, and `sum` gives their sum. The generator advances by `vocab` 64-bit outputs.
+///
+/// `None` where `sum` is needed, and gives nothing.
 pub(crate) fn multinomial(
     survivors: &Survivors,
     vocab: usize,
-    sum: impl FnOnce() -> f32,
+    sum: impl FnOnce() -> Option<f32>,
     generator: &mut Generator,
     Notes { race, outputs, limits, .. }: &mut Notes,
-) -> usize {
+) -> Option<usize> {
     let (tokens, probabilities) = (survivors.tokens(), survivors.probabilities());
     outputs.resize(survivors.room(), [0; 2]);
     limits.resize(survivors.room(), 0.0);
     let (outputs, limits) = (&mut outputs[..tokens.len()], &mut limits[..tokens.len()]);
     if let Some(zero) = note_outputs(tokens, vocab, generator, outputs) {
-        return zero;
+        return Some(zero);
     }
     // The most likely winner comes first, so that few others need a logarithm.
     let highest = note_limits(probabilities, outputs, limits);
     let Some(favourite) = next_at_least(limits, 0, highest) else {
-        return 0;
+        return Some(0);
     };
     race.start();
     race.enter(tokens[favourite] as usize, probabilities[favourite], uniform(outputs[favourite]));
@@ -380,10 +383,10 @@ impl Crowd {
     pub(crate) fn multinomial(
         self,
         probs: &[f32],
-        sum: impl FnOnce() -> f32,
+        sum: impl FnOnce() -> Option<f32>,
         generator: &mut Generator,
         Notes { race, contenders, .. }: &mut Notes,
-    ) -> usize {
+    ) -> Option<usize> {
         let Self { least, mass } = self;
         let least = least.max(SMALLEST);
         let start = generator.clone();
@@ -470,8 +473,9 @@ mod tests {
                     let mut plain = generator.clone();
                     let vocab = vocab as usize;
                     let expected = plain_multinomial(&divided, vocab, &mut plain);
-                    let token = multinomial(&survivors, vocab, || sum, &mut generator, &mut notes);
-                    assert_eq!(token, expected);
+                    let token =
+                        multinomial(&survivors, vocab, || Some(sum), &mut generator, &mut notes);
+                    assert_eq!(token, Some(expected));
                     assert!(generator == plain);
                 }
             }
@@ -500,8 +504,9 @@ mod tests {
                     for _ in 0..20 {
                         let mut plain = generator.clone();
                         let expected = plain_multinomial(&survivors, vocab, &mut plain);
-                        let token = crowd.multinomial(&probs, || sum, &mut generator, &mut notes);
-                        assert_eq!(token, expected);
+                        let token =
+                            crowd.multinomial(&probs, || Some(sum), &mut generator, &mut notes);
+                        assert_eq!(token, Some(expected));
                         assert!(generator == plain);
                         generator.next_u32();
                     }
@@ -525,8 +530,8 @@ mod tests {
                 let mut plain = generator.clone();
                 let crowded = generator.clone();
                 let expected = plain_multinomial(&survivors, 1000, &mut plain);
-                let token = multinomial(&survivors, 1000, || 1.0, &mut generator, &mut notes);
-                assert_eq!(token, expected);
+                let token = multinomial(&survivors, 1000, || Some(1.0), &mut generator, &mut notes);
+                assert_eq!(token, Some(expected));
                 assert!(generator == plain);
                 let mut probs = vec![0.0; 1000];
                 for (token, probability) in survivors.iter() {
@@ -535,8 +540,8 @@ mod tests {
                 for least in [0.0, 0.2] {
                     let mut crowded = crowded.clone();
                     let crowd = Crowd { least, mass: 0.9 };
-                    let token = crowd.multinomial(&probs, || 1.0, &mut crowded, &mut notes);
-                    assert_eq!(token, expected);
+                    let token = crowd.multinomial(&probs, || Some(1.0), &mut crowded, &mut notes);
+                    assert_eq!(token, Some(expected));
                     assert!(crowded == plain);
                 }
             }
@@ -574,17 +579,20 @@ mod tests {
                 VOCAB as usize,
                 || {
                     asked += 1;
-                    sum
+                    Some(sum)
                 },
                 &mut same.clone(),
                 &mut notes,
             );
-            assert_eq!((token, asked), (expected, 1));
+            assert_eq!((token, asked), (Some(expected), 1));
             let probs = survivors.probabilities();
             let crowd = Crowd { least: 0.1, mass: 100.0 };
-            let token = crowd.multinomial(probs, || sum, &mut same.clone(), &mut notes);
-            assert_eq!(token, expected);
-            seen.insert(probs[token] < highest);
+            let token = crowd.multinomial(probs, || Some(sum), &mut same.clone(), &mut notes);
+            assert_eq!(token, Some(expected));
+            let token =
+                multinomial(&survivors, VOCAB as usize, || None, &mut same.clone(), &mut notes);
+            assert_eq!(token, None, "without the sum, none is drawn");
+            seen.insert(probs[expected] < highest);
         }
         assert_eq!(seen.len(), 2, "the largest p wins, or by rounding an earlier one");
     }
