@@ -683,4 +683,44 @@ pub(crate) mod tests {
         assert_eq!(sampler.prepare_traced(row, None), Ok(()));
         sampler.draw_prepared(row, generator).unwrap_or(usize::MAX)
     }
+
+    /// Where every q is the same, the sum decides between tokens that are as good as each other: an
+    /// estimate of it does not.
+    #[test]
+    fn close_ones_get_the_exact_sum() {
+        const VOCAB: u16 = 6000;
+        let mut state = Generator::new(1).state();
+        // 624 words, each in eight bytes, from byte 24 on: all the same. The next is the second.
+        for word in state[24..24 + 624 * 8].as_chunks_mut::<8>().0 {
+            *word = 0x1234_5678_u64.to_le_bytes();
+        }
+        state[8..12].copy_from_slice(&624_i32.to_le_bytes());
+        state[16] = 1;
+        let mut same = Generator::new(0);
+        assert_eq!(same.set_state(&state), Ok(()));
+        let mut random = Generator::new(2);
+        let mut exact = 0;
+        for _ in 0..50 {
+            let mut logits: Vec<f32> = (0..VOCAB).map(|i| f32::from(i % 3000) / 400.0).collect();
+            for logit in &mut logits[..200] {
+                *logit = f32::from_bits(8.0_f32.to_bits() + random.next_u32() % 3);
+            }
+            // At some distance from those in which the k-th largest lies.
+            logits[5] = 8.1;
+            logits[100] = 8.1 + random.next_f32() * 4e-7;
+            let parameters = SampleParameters { top_p: 0.95, top_k: 90, ..Default::default() };
+            let replay = Replay::default();
+            let row =
+                Row { logits: &logits, number: 0, alone: true, parameters: &parameters, replay };
+            let expected = exact_token(&logits, &parameters, replay.capability, &mut same.clone());
+            let mut sampler = Sampler { top_p_keeps: true, ..Sampler::new() };
+            let mut drawn = same.clone();
+            assert_eq!(sampler.draw_row(row, &mut drawn), Ok(expected));
+            exact += usize::from(!sampler.sum_is_estimated);
+            let mut skipped = same.clone();
+            skipped.skip_f64(logits.len());
+            assert!(drawn == skipped);
+        }
+        assert!(exact > 0, "no sum was needed");
+    }
 }

@@ -134,6 +134,7 @@ kernel! {
 mod tests {
     use super::*;
     use crate::Generator;
+    use crate::stages::top_p::{Nucleus, Workspace, nucleus};
     use crate::stages::{keep::Gathered, softmax::softmax, top_k};
 
     #[test]
@@ -169,6 +170,52 @@ mod tests {
             }
         }
         assert!(listed > 100, "{listed} rows were listed");
+    }
+
+    /// What is kept is what the plain stages keep, and top-p keeps all of it.
+    #[test]
+    fn estimates_leave_no_doubt() {
+        let mut generator = Generator::new(7);
+        let (mut list, mut workspace) = (Shortlist::default(), Workspace::default());
+        let mut probs = Vec::new();
+        let (mut estimated, mut not) = (0, 0);
+        for round in 0..200_u16 {
+            let vocab = [2048, 5000, 8193, 40_000][usize::from(round) % 4];
+            let spread = 4.0 + f32::from(round % 23);
+            let levels = [1e7, 40.0][usize::from(round / 4) % 2];
+            let mut row: Vec<f32> = (0..vocab)
+                .map(|_| (generator.next_f32() * levels).floor() * spread / levels)
+                .collect();
+            // The k-th largest and the next one differ, but their probabilities need not.
+            let mut sorted = row.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            let close = row.iter().position(|x| *x == sorted[20]).unwrap_or(0);
+            if round % 5 == 0 {
+                row[close] = f32::from_bits(sorted[19].to_bits() - 1);
+            }
+            for capability in Capability::ALL {
+                probs.resize(vocab, 0.0);
+                assert!(softmax(&row, &mut probs, capability));
+                let floor = top_k::threshold(&probs, 20, &mut Gathered::default());
+                let mass: f64 = probs.iter().filter(|p| **p >= floor).map(|p| f64::from(*p)).sum();
+                // Above, below, and too near to tell.
+                for top_p in [mass * 1.01, mass * 0.99, mass * 1.0001, mass] {
+                    let outcome = list.take(&row, 20, capability, Some(top_p));
+                    if outcome != Outcome::Estimated {
+                        not += 1;
+                        continue;
+                    }
+                    estimated += 1;
+                    let expected: Vec<u32> =
+                        (0..).zip(&probs).filter(|(_, p)| **p >= floor).map(|(i, _)| i).collect();
+                    list.listed.retain(|_, e| e >= list.floor);
+                    assert_eq!(list.listed.tokens(), expected, "{round}");
+                    assert!(top_p > mass, "{round} {top_p} {mass}");
+                    assert_eq!(nucleus(&probs, floor, top_p, &mut workspace), Nucleus::All);
+                }
+            }
+        }
+        assert!(estimated > 300 && not > estimated, "{estimated} were estimated, {not} not");
     }
 
     #[test]
