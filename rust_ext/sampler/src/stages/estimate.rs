@@ -331,28 +331,32 @@ mod tests {
         assert!(generator == before);
     }
 
-    /// Every uniform is zero: 0 / 0 is torch's maximum.
+    /// 0 / 0 is torch's maximum: a token that the nucleus drops wins.
     #[test]
     fn a_uniform_of_zero_is_not_decided() {
+        const TOKEN: usize = 50;
         let mut state = Generator::new(1).state();
-        // Words from byte 24 on, each in eight bytes.
-        state[24 + 8 * 100..24 + 8 * 400].fill(0);
-        // The next one is the second.
+        // Words from byte 24 on, each in eight bytes. The next one is the second.
         state[8..12].copy_from_slice(&624_i32.to_le_bytes());
         state[16] = 1;
-        let mut generator = Generator::new(0);
-        assert_eq!(generator.set_state(&state), Ok(()));
-        generator.next_u32();
-        let row = row(1, &mut Generator::new(1));
-        let drawn = (0..3).map(|_| {
+        let word = 24 + 8 * (1 + 2 * TOKEN);
+        let mut row = row(1, &mut Generator::new(1));
+        row[TOKEN] = -5.0;
+        for zero in [false, true] {
+            if zero {
+                state[word..word + 16].fill(0);
+            }
+            let mut generator = Generator::new(0);
+            assert_eq!(generator.set_state(&state), Ok(()));
             let before = generator.clone();
-            let drawn = Estimates::default().draw(&row, 1.0, 0.85, &mut generator);
-            assert!(drawn.is_some() || generator == before);
-            generator = before;
-            generator.skip_f64(VOCAB);
-            drawn
-        });
-        assert!(drawn.collect::<Vec<_>>().contains(&None));
+            let parameters = SampleParameters { top_p: 0.5, ..SampleParameters::default() };
+            let capability = Capability::Avx512;
+            let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
+            assert_eq!(exact == TOKEN, zero);
+            let drawn = Estimates::default().draw(&row, 1.0, 0.5, &mut generator);
+            assert_eq!(drawn, (!zero).then_some(exact));
+            assert_eq!(generator == before, zero);
+        }
     }
 
     /// Weights of 3, 2 and then many of 1, in a nucleus that is crossed just here or there.

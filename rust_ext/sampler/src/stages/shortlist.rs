@@ -179,19 +179,19 @@ mod tests {
         let (mut list, mut workspace) = (Shortlist::default(), Workspace::default());
         let mut probs = Vec::new();
         let (mut estimated, mut not) = (0, 0);
-        for round in 0..200_u16 {
+        for round in 0..400_u16 {
             let vocab = [2048, 5000, 8193, 40_000][usize::from(round) % 4];
             let spread = 4.0 + f32::from(round % 23);
             let levels = [1e7, 40.0][usize::from(round / 4) % 2];
             let mut row: Vec<f32> = (0..vocab)
-                .map(|_| (generator.next_f32() * levels).floor() * spread / levels)
+                .map(|_| (generator.next_f32() * levels).floor() * spread / levels - spread)
                 .collect();
             // The k-th largest and the next one differ, but their probabilities need not.
             let mut sorted = row.clone();
             sorted.sort_by(|a, b| b.total_cmp(a));
             let close = row.iter().position(|x| *x == sorted[20]).unwrap_or(0);
             if round % 5 == 0 {
-                row[close] = f32::from_bits(sorted[19].to_bits() - 1);
+                row[close] = f32::from_bits(sorted[19].to_bits() + u32::from(round));
             }
             for capability in Capability::ALL {
                 probs.resize(vocab, 0.0);
