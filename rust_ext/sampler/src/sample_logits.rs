@@ -705,7 +705,7 @@ pub(crate) mod tests {
                 (0..VOCAB).map(|i| f32::from(i % 3000) / 400.0 - 40.0).collect();
             logits[5] = -0.01;
             logits[100] = f32::from_bits(logits[5].to_bits() - random.next_u32() % 300);
-            let parameters = SampleParameters { top_p: 0.95, top_k: 90, ..Default::default() };
+            let parameters = SampleParameters { top_p: 0.0, top_k: 90, ..Default::default() };
             let replay = Replay::default();
             let row =
                 Row { logits: &logits, number: 0, alone: true, parameters: &parameters, replay };
