@@ -187,9 +187,29 @@ def measure(toolchain: Toolchain) -> Counts:
     options = ["--package", "torch-exact-sampler", "--features", "internals"]
     built = build(REPOSITORY, REPOSITORY / "target", *options, "--example", "instructions")
     program = built / "examples" / "instructions"
+    check_inlined(program)
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         counts = tuple(pool.map(lambda call: count(program, call), CALLS))
     return Counts(schema=SCHEMA, toolchain=toolchain, valgrind=valgrind, counts=counts)
+
+
+def check_inlined(program: Path) -> None:
+    """Check that no kernel calls its vector instructions one by one.
+
+    A closure is not compiled for its kernel's instruction set, unless it happens to be inlined.
+    That is ten times as slow, perhaps for such rows only as are not counted.
+
+    Raises:
+        CannotJudgeError: one does, or the program does not name its functions.
+    """
+    symbols = run("nm", "--demangle", str(program)).stdout
+    if "torch_exact_sampler" not in symbols:
+        raise CannotJudgeError(f"{program} does not name its functions")
+    called = sorted(set(re.findall(r"core_arch::x86\S*::(_mm\w+)", symbols)))
+    if called:
+        raise CannotJudgeError(
+            f"kernels call {', '.join(called)} as functions: an operation in a closure?"
+        )
 
 
 def read(path: Path) -> Counts:

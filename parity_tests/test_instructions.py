@@ -16,6 +16,7 @@ from benchmarks.instructions import (
     Count,
     Counts,
     Toolchain,
+    check_inlined,
     check_toolchain,
     collected,
     compare,
@@ -155,8 +156,10 @@ def test_exit_status(
     assert ("less sample_logits, V = 200" in printed) == (found[-1] == 400)
 
 
-def valgrind(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
-    program = folder / "valgrind"
+def fake(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, script: str, name: str = "valgrind"
+) -> None:
+    program = folder / name
     program.write_text(f"#!/bin/sh\n{script}\n")
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}{os.pathsep}{os.environ['PATH']}")
@@ -165,15 +168,37 @@ def valgrind(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None
 def test_a_count_is_what_callgrind_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # The last argument is how often the call is made.
     last = 'for times; do :; done; echo "==1== Collected : $((7000 + 300 * times))" >&2'
-    valgrind(tmp_path, monkeypatch, last)
+    fake(tmp_path, monkeypatch, last)
     assert collected(Path("program"), ROW, 2) == 7_600
     assert count(Path("program"), ROW) == Count(ROW, 300)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "said"),
+    [
+        ("t torch_exact_sampler::draw\nt core::core_arch::x86::xsave::_xgetbv", None),
+        (
+            "t torch_exact_sampler::draw\nt core::core_arch::x86::avx512f::_mm512_add_ps",
+            "kernels call _mm512_add_ps as functions",
+        ),
+        ("", "does not name its functions"),
+    ],
+)
+def test_instructions_that_are_called_are_an_error(
+    symbols: str, said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fake(tmp_path, monkeypatch, f"printf '%b\\n' '{symbols}'", "nm")
+    if said is None:
+        check_inlined(Path("program"))
+        return
+    with pytest.raises(CannotJudgeError, match=said):
+        check_inlined(Path("program"))
 
 
 def test_runs_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = tmp_path / "runs"
     growing = f'echo >> {runs}; echo "==1== Collected : $(wc -l < {runs})" >&2'
-    valgrind(tmp_path, monkeypatch, growing)
+    fake(tmp_path, monkeypatch, growing)
     with pytest.raises(CannotJudgeError, match="two equal runs took 1 and 2 instructions"):
         count(Path("program"), ROW)
 
@@ -184,7 +209,7 @@ def test_runs_that_differ_are_an_error(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_run_without_a_count_is_an_error(
     script: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    valgrind(tmp_path, monkeypatch, script)
+    fake(tmp_path, monkeypatch, script)
     with pytest.raises(CannotJudgeError, match=said):
         collected(Path("program"), ROW, 1)
 

@@ -2,8 +2,17 @@
 
 use super::wide::LANES;
 
+/// Words of the state (n), and the offset of the recurrence (m).
+pub(crate) const N: usize = 624;
+const M: usize = 397;
+
 /// Sixteen words.
-pub(crate) type Words = [u32; LANES];
+type Words = [u32; LANES];
+
+/// A state, in blocks of as many words as the widest register has lanes. The block after the last
+/// repeats the first, so that a run of words that goes round lies in one piece.
+pub(crate) type Blocks = [Words; N / LANES + 1];
+const LAST: usize = N / LANES;
 
 /// The words of a 64-bit output, before tempering: the first is the high half.
 pub(crate) type Output = [u32; 2];
@@ -33,36 +42,58 @@ pub(crate) fn temper(mut y: u32) -> u32 {
     y ^ (y >> 18)
 }
 
-/// Sixteen words in the registers of one instruction set; the bits do not depend on which.
+/// The block in which the words that are [`M`] after those of block `at` begin, [`SHIFT`] words into
+/// it: of this state, or of the next one, which replaces it.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn ahead(at: usize) -> usize {
+    if at + M / LANES < LAST { at + M / LANES } else { at + M / LANES - LAST }
+}
+const SHIFT: usize = M % LANES;
+
+/// The words from number `FIRST` of two blocks that follow each other.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn run<const FIRST: usize>(block: &Words, following: &Words) -> Words {
+    std::array::from_fn(|lane| {
+        let at = lane + FIRST;
+        if at < LANES { block[at] } else { following[at - LANES] }
+    })
+}
+
+/// The generator in the registers of one instruction set; the bits do not depend on which.
 #[allow(clippy::inline_always)] // Parts of kernels.
 pub(crate) trait Mersenne: Copy {
-    /// Sixteen steps of the recurrence.
+    /// Makes the next state; returns whether one of its words is zero.
     #[inline(always)]
-    fn twisted(self, words: &Words, following: &Words, offsets: &Words) -> Words {
-        std::array::from_fn(|lane| step(words[lane], following[lane], offsets[lane]))
-    }
-
-    /// The words from the second of `words` to the first of `next`.
-    #[inline(always)]
-    fn following(self, words: &Words, next: &Words) -> Words {
-        std::array::from_fn(|lane| if lane + 1 < LANES { words[lane + 1] } else { next[0] })
-    }
-
-    /// The lesser words, lane by lane.
-    #[inline(always)]
-    fn least(self, a: &Words, b: &Words) -> Words {
-        std::array::from_fn(|lane| a[lane].min(b[lane]))
+    fn twist(self, blocks: &mut Blocks) -> bool {
+        let mut least = [u32::MAX; LANES];
+        for at in 0..LAST {
+            let offsets = run::<SHIFT>(&blocks[ahead(at)], &blocks[ahead(at) + 1]);
+            let following = run::<1>(&blocks[at], &blocks[at + 1]);
+            let words = &mut blocks[at];
+            for lane in 0..LANES {
+                words[lane] = step(words[lane], following[lane], offsets[lane]);
+                least[lane] = least[lane].min(words[lane]);
+            }
+            if at == 0 {
+                blocks[LAST] = blocks[0];
+            }
+        }
+        least.contains(&0)
     }
 
     /// The 21 upper bits of each output's uniform, as an integer.
     #[inline(always)]
     fn upper_bits(self, outputs: &[Output; LANES]) -> [f32; LANES] {
-        std::array::from_fn(|lane| {
+        let mut upper = [0.0; LANES];
+        for (upper, [first, _]) in upper.iter_mut().zip(outputs) {
             // By way of a signed integer: that conversion is one instruction everywhere.
             #[allow(clippy::cast_precision_loss)] // 21 bits: exact.
-            let bits = (temper(outputs[lane][0]) & UNIFORM).cast_signed() as f32;
-            bits
-        })
+            let bits = (temper(*first) & UNIFORM).cast_signed() as f32;
+            *upper = bits;
+        }
+        upper
     }
 }
 
@@ -75,7 +106,10 @@ mod x86 {
     use pulp::cast;
     use pulp::x86::{V3, V4};
 
-    use super::{B, C, LANES, MATRIX, Mersenne, Output, UNIFORM, UPPER, Words};
+    use super::{
+        B, Blocks, C, LANES, LAST, MATRIX, Mersenne, Output, SHIFT, UNIFORM, UPPER, Words, ahead,
+        run,
+    };
 
     impl Mersenne for V3 {}
 
@@ -88,26 +122,29 @@ mod x86 {
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Mersenne for V4 {
         #[inline(always)]
-        fn twisted(self, words: &Words, following: &Words, offsets: &Words) -> Words {
+        fn twist(self, blocks: &mut Blocks) -> bool {
             let simd = self.avx512f;
-            let following: __m512i = cast(*following);
             let lower = all(self, !UPPER);
-            let y = simd._mm512_ternarylogic_epi32::<SELECT>(lower, following, cast(*words));
             // A look-up by four low bits, of which the lowest decides.
             let table: Words = std::array::from_fn(|i| if i % 2 == 0 { 0 } else { MATRIX });
-            let matrix = simd._mm512_permutexvar_epi32(following, cast(table));
-            let half = simd._mm512_srli_epi32::<1>(y);
-            cast(simd._mm512_ternarylogic_epi32::<XOR>(cast(*offsets), half, matrix))
-        }
-
-        #[inline(always)]
-        fn following(self, words: &Words, next: &Words) -> Words {
-            cast(self.avx512f._mm512_alignr_epi32::<1>(cast(*next), cast(*words)))
-        }
-
-        #[inline(always)]
-        fn least(self, a: &Words, b: &Words) -> Words {
-            cast(self.avx512f._mm512_min_epu32(cast(*a), cast(*b)))
+            let mut least = all(self, u32::MAX);
+            let mut words: __m512i = cast(blocks[0]);
+            for at in 0..LAST {
+                let offsets = run::<SHIFT>(&blocks[ahead(at)], &blocks[ahead(at) + 1]);
+                let next = cast(blocks[at + 1]);
+                let following = simd._mm512_alignr_epi32::<1>(next, words);
+                let y = simd._mm512_ternarylogic_epi32::<SELECT>(lower, following, words);
+                let matrix = simd._mm512_permutexvar_epi32(following, cast(table));
+                let half = simd._mm512_srli_epi32::<1>(y);
+                let made = simd._mm512_ternarylogic_epi32::<XOR>(cast(offsets), half, matrix);
+                least = simd._mm512_min_epu32(least, made);
+                blocks[at] = cast(made);
+                if at == 0 {
+                    blocks[LAST] = blocks[0];
+                }
+                words = next;
+            }
+            cast::<_, Words>(least).contains(&0)
         }
 
         #[inline(always)]

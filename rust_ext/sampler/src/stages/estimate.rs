@@ -246,8 +246,12 @@ kernel! {
                 *sum = wide.add_less(*sum, wide.load(block), levels);
             }
         }
+        let mut total = wide.zeros();
+        for sum in sums {
+            total = wide.add_doubles(total, sum);
+        }
         let rest = rest.iter().filter(|x| **x < level).map(|x| f64::from(*x)).sum::<f64>();
-        rest + wide.total(sums.into_iter().fold(wide.zeros(), |sum, x| wide.add_doubles(sum, x)))
+        wide.total(total) + rest
     }
 }
 

@@ -79,11 +79,12 @@ fn leave_out<W: Wide>(wide: W, padded: &[[f32; BLOCK]], k: usize) -> f32 {
     let mut value = -1.0;
     loop {
         let values = wide.splat(value);
-        let none = (0, wide.splat(f32::INFINITY));
-        let (above, next) = padded.iter().fold(none, |(above, next), block| {
+        let (mut above, mut next) = (0, wide.splat(f32::INFINITY));
+        for block in padded {
             let x = wide.load(block);
-            (above + wide.greater(x, values).count_ones(), wide.least_above(next, x, values))
-        });
+            above += wide.greater(x, values).count_ones();
+            next = wide.least_above(next, x, values);
+        }
         if (above as usize) < k {
             return value;
         }
@@ -99,11 +100,17 @@ fn place<W: Wide>(wide: W, values: &[f32], padded: &[[f32; BLOCK]], sorted: &mut
     const SIDE: usize = 6;
     let mut left = values.len();
     for blocks in padded.chunks(SIDE) {
-        let x: [_; SIDE] = std::array::from_fn(|i| wide.load(&blocks[i % blocks.len()]));
-        let larger = values.iter().fold([wide.splat(0.0); SIDE], |larger, value| {
+        let mut x = [wide.splat(0.0); SIDE];
+        for (at, x) in x.iter_mut().enumerate() {
+            *x = wide.load(&blocks[at % blocks.len()]);
+        }
+        let mut larger = [wide.splat(0.0); SIDE];
+        for value in values {
             let value = wide.splat(*value);
-            std::array::from_fn(|i| wide.count_greater(larger[i], value, x[i]))
-        });
+            for (larger, x) in larger.iter_mut().zip(x) {
+                *larger = wide.count_greater(*larger, value, x);
+            }
+        }
         for (block, larger) in blocks.iter().zip(larger) {
             for (larger, x) in wide.store(larger).iter().zip(block).take(left) {
                 #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A count.

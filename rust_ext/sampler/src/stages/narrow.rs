@@ -140,13 +140,18 @@ const LEVELS: usize = 4;
 kernel! {
     /// The sums of the values that are at least as large as each of some levels; roughly.
     fn sums_at_least<'a>(wide; values: &'a [f32], levels: [f32; LEVELS]) -> [f32; LEVELS] {
-        let levels = levels.map(|level| wide.splat(level));
-        let (blocks, _) = values.as_chunks();
-        let sums = blocks.iter().fold([wide.splat(0.0); LEVELS], |sums, block| {
+        let mut sums = [wide.splat(0.0); LEVELS];
+        for block in values.as_chunks().0 {
             let x = wide.load(block);
-            std::array::from_fn(|i| wide.add(sums[i], wide.or_zero(x, levels[i])))
-        });
-        sums.map(|sums| wide.store(sums).iter().sum())
+            for (sum, level) in sums.iter_mut().zip(levels) {
+                *sum = wide.add(*sum, wide.or_zero(x, wide.splat(level)));
+            }
+        }
+        let mut totals = [0.0; LEVELS];
+        for (total, sum) in totals.iter_mut().zip(sums) {
+            *total = wide.store(sum).iter().sum();
+        }
+        totals
     }
 }
 
@@ -232,9 +237,10 @@ kernel! {
 pub(crate) fn sum_at_least_in<W: Wide>(wide: W, values: &[f32], least: f32) -> f64 {
     let leasts = wide.splat(least);
     let (blocks, tail) = values.as_chunks();
-    let sums = blocks.iter().fold(wide.zeros(), |sums, block| {
-        wide.add_doubles(sums, wide.or_zero(wide.load(block), leasts))
-    });
+    let mut sums = wide.zeros();
+    for block in blocks {
+        sums = wide.add_doubles(sums, wide.or_zero(wide.load(block), leasts));
+    }
     let tail = tail.iter().filter(|p| **p >= least).map(|p| f64::from(*p)).sum::<f64>();
     wide.total(sums) + tail
 }
@@ -253,8 +259,10 @@ kernel! {
     fn count_at_least<'a>(wide; values: &'a [f32], least: f32) -> usize {
         let leasts = wide.splat(least);
         let (blocks, tail) = values.as_chunks();
-        let blocks = blocks.iter().map(|block| wide.at_least(wide.load(block), leasts).count_ones());
-        blocks.map(|count| count as usize).sum::<usize>()
-            + tail.iter().filter(|p| **p >= least).count()
+        let mut count = tail.iter().filter(|p| **p >= least).count();
+        for block in blocks {
+            count += wide.at_least(wide.load(block), leasts).count_ones() as usize;
+        }
+        count
     }
 }

@@ -67,8 +67,9 @@ impl Peaks {
             maxima
         } else {
             coarse.clear();
-            let highest = maxima.chunks(together).map(|maxima| highest(wide, maxima, |x| &x.0));
-            coarse.extend(highest.map(|x| Maxima(wide.store(x))));
+            for maxima in maxima.chunks(together) {
+                coarse.push(Maxima(wide.store(highest(wide, maxima, |x| &x.0))));
+            }
             coarse
         };
         let bound = search(wide, maxima, k, max, reach, gap.unwrap_or(reach / 8.0))?;
@@ -142,8 +143,11 @@ fn search<W: Wide>(
 #[inline(always)]
 fn count_at_least<W: Wide>(wide: W, maxima: &[Maxima], least: f32) -> usize {
     let leasts = wide.splat(least);
-    let counts = maxima.iter().map(|x| wide.at_least(wide.load(&x.0), leasts).count_ones());
-    counts.sum::<u32>() as usize
+    let mut count = 0;
+    for x in maxima {
+        count += wide.at_least(wide.load(&x.0), leasts).count_ones() as usize;
+    }
+    count
 }
 
 #[cfg(test)]

@@ -1,16 +1,13 @@
 //! `torch.Generator("cpu")`: MT19937 in torch's own state form.
 
 use crate::simd::kernel;
-use crate::simd::mersenne::{Output, temper};
+use crate::simd::mersenne::{Blocks, N, Output, temper};
 use crate::simd::wide::{LANES, Wide};
 use crate::{StateError, planted};
 
 /// Length of `torch.Generator("cpu").get_state()`, in bytes.
 pub const STATE_BYTES: usize = 5056;
 
-/// Words of the MT19937 state (n), and the offset of its recurrence (m).
-const N: usize = 624;
-const M: usize = 397;
 const STATE_WORDS: u32 = 624;
 
 /// Where the fields lie in torch's state, in bytes: `CPUGeneratorImplState` of `ATen`.
@@ -231,7 +228,7 @@ impl Generator {
     #[inline(always)]
     pub(crate) fn outputs_in<W: Wide>(&mut self, wide: W, count: usize) -> Option<&[Output]> {
         if self.left == 1 {
-            let has_zero = twist_in(wide, &mut self.blocks.0);
+            let has_zero = wide.twist(&mut self.blocks.0);
             self.twisted(has_zero);
         }
         self.take(count)
@@ -341,44 +338,11 @@ kernel! {
     }
 }
 
-/// A state, in blocks of as many words as the widest register has lanes. The block after the last
-/// repeats the first, so that a run of words that goes round lies in one piece.
-type Blocks = [[u32; LANES]; N / LANES + 1];
-
 kernel! {
     /// Makes the next state; returns whether one of its words is zero.
     fn twist<'a>(wide; blocks: &'a mut Blocks) -> bool {
-        twist_in(wide, blocks)
+        wide.twist(blocks)
     }
-}
-
-/// [`twist`], as part of a kernel.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-fn twist_in<W: Wide>(wide: W, blocks: &mut Blocks) -> bool {
-    /// The word that is M after word 0 is `SHIFT` words into block `AHEAD`, or one block less than a
-    /// state before it.
-    const AHEAD: usize = M / LANES;
-    const SHIFT: usize = M % LANES;
-    const LAST: usize = N / LANES;
-    let mut least = [u32::MAX; LANES];
-    let mut words = blocks[0];
-    for at in 0..LAST {
-        let from = if at + AHEAD < LAST { at + AHEAD } else { at + AHEAD - LAST };
-        let offsets = std::array::from_fn(|lane| {
-            let at = lane + SHIFT;
-            if at < LANES { blocks[from][at] } else { blocks[from + 1][at - LANES] }
-        });
-        let next = blocks[at + 1];
-        let made = wide.twisted(&words, &wide.following(&words, &next), &offsets);
-        least = wide.least(&least, &made);
-        blocks[at] = made;
-        if at == 0 {
-            blocks[LAST] = made;
-        }
-        words = next;
-    }
-    least.contains(&0)
 }
 
 #[cfg(test)]
