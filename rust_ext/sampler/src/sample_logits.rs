@@ -228,13 +228,18 @@ impl Sampler {
         let before =
             (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
         #[cfg(feature = "rayon")]
-        if trace.is_none() && !planted!() && batch::is_worth_while(logits) {
-            return batch::sample(&mut self.slots, logits, parameters, replay, generator, tokens)
-                .inspect_err(|_| {
-                    if let Some(before) = before {
-                        *generator = before;
-                    }
-                });
+        if trace.is_none()
+            && !planted!()
+            && let Some(helpers) = batch::helpers(logits)
+        {
+            let slots = &mut self.slots;
+            let drawn =
+                batch::sample(slots, &helpers, logits, parameters, replay, generator, tokens);
+            return drawn.inspect_err(|_| {
+                if let Some(before) = before {
+                    *generator = before;
+                }
+            });
         }
         let alone = logits.rows() == 1;
         for ((number, values), token) in logits.each_row().enumerate().zip(tokens) {

@@ -6,6 +6,8 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::ThreadPool;
+
 use super::{Over, OverByPanic, Rows};
 use crate::sample_logits::{Sampler, Sums, to_token};
 use crate::{Generator, SampleError};
@@ -58,12 +60,13 @@ struct Batch<'a> {
 /// As [`super::sample`].
 pub(super) fn sample(
     Slots(slots): &mut Slots,
-    helpers: usize,
+    helpers: &ThreadPool,
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let ahead = (AHEAD / rows.logits.vocab()).max(2 * helpers + 2).min(rows.logits.rows());
+    let count = helpers.current_num_threads();
+    let ahead = (AHEAD / rows.logits.vocab()).max(2 * count + 2).min(rows.logits.rows());
     if slots.len() < ahead {
         slots.resize_with(ahead, Slot::new);
     }
@@ -77,8 +80,8 @@ pub(super) fn sample(
         drawn: AtomicUsize::new(0),
         over: AtomicBool::new(false),
     };
-    rayon::in_place_scope(|scope| {
-        for _ in 0..helpers.min(rows.logits.rows() - 1) {
+    helpers.in_place_scope(|scope| {
+        for _ in 0..count.min(rows.logits.rows() - 1) {
             scope.spawn(|_| batch.help());
         }
         let _over = Over(&batch.over);

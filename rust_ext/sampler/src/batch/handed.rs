@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use rayon::ThreadPool;
+
 use super::{Over, OverByPanic, Rows};
 use crate::sample_logits::{Sampler, to_token};
 use crate::{Generator, SampleError};
@@ -60,12 +62,13 @@ struct Batch<'a> {
 /// As [`super::sample`].
 pub(super) fn sample(
     Slots(slots): &mut Slots,
-    helpers: usize,
+    helpers: &ThreadPool,
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    slots.resize_with(WAITING * helpers + 1, Slot::new);
+    let count = helpers.current_num_threads();
+    slots.resize_with(WAITING * count + 1, Slot::new);
     for slot in &mut *slots {
         *slot.state.get_mut() = FREE;
     }
@@ -73,8 +76,8 @@ pub(super) fn sample(
         return Ok(());
     };
     let batch = Batch { rows, slots, over: AtomicBool::new(false) };
-    rayon::in_place_scope(|scope| {
-        for _ in 0..helpers.min(rows.logits.rows() - 1) {
+    helpers.in_place_scope(|scope| {
+        for _ in 0..count.min(rows.logits.rows() - 1) {
             scope.spawn(|_| batch.help());
         }
         let _over = Over(&batch.over);

@@ -9,6 +9,9 @@ mod ahead;
 mod handed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::sample_logits::{Row, is_estimated};
 use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
@@ -17,9 +20,24 @@ use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
 const ROWS: usize = 4;
 const TOKENS: usize = 65_536;
 
-/// Whether a batch is to be shared between threads.
-pub(crate) fn is_worth_while(logits: Logits<'_>) -> bool {
-    logits.rows() >= ROWS && logits.values().len() >= TOKENS && rayon::current_num_threads() > 1
+/// The threads that share a batch with the calling one; `None` where that is not worth while, or
+/// there are none.
+///
+/// They are as many as rayon's pool has, less one, in a pool of their own: a thread that finds
+/// nothing to do looks for it, on a core that others work on.
+pub(crate) fn helpers(logits: Logits<'_>) -> Option<Arc<ThreadPool>> {
+    static POOLS: Mutex<Vec<Arc<ThreadPool>>> = Mutex::new(Vec::new());
+    let count = rayon::current_num_threads() - 1;
+    if logits.rows() < ROWS || logits.values().len() < TOKENS || count == 0 {
+        return None;
+    }
+    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(pool) = pools.iter().find(|pool| pool.current_num_threads() == count) {
+        return Some(pool.clone());
+    }
+    let pool = Arc::new(ThreadPoolBuilder::new().num_threads(count).build().ok()?);
+    pools.push(pool.clone());
+    Some(pool)
 }
 
 /// The workspaces of rows that others work on.
@@ -40,13 +58,13 @@ impl Clone for Slots {
 /// then anywhere.
 pub(crate) fn sample(
     slots: &mut Slots,
+    helpers: &ThreadPool,
     logits: Logits<'_>,
     parameters: &SampleParameters,
     replay: Replay,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let helpers = rayon::current_num_threads() - 1;
     let rows = Rows { logits, parameters, replay };
     if is_estimated(logits.vocab(), parameters) {
         handed::sample(&mut slots.handed, helpers, rows, generator, tokens)
