@@ -3,12 +3,12 @@
 //! What comes before a draw needs no generator: the threads of the pool prepare rows ahead of the
 //! calling thread, which draws, and so does that while the row it is to draw from is not ready.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, OverByPanic, Rows};
+use super::{Over, Rows, lock, share};
 use crate::sample_logits::{Sampler, Sums, to_token};
 use crate::{Generator, SampleError};
 
@@ -39,11 +39,6 @@ impl Slot {
         let worker = Worker { sampler: Sampler::new(), prepared: Ok(()) };
         Self { worker: Mutex::new(worker), ready: AtomicUsize::new(0) }
     }
-
-    fn worker(&self) -> MutexGuard<'_, Worker> {
-        // What a panic left behind is prepared anew before it is read.
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// What the threads share.
@@ -53,8 +48,7 @@ struct Batch<'a> {
     /// The row that is to be prepared next, and how many were drawn from.
     next: AtomicUsize,
     drawn: AtomicUsize,
-    /// Whether no row is to be prepared any more.
-    over: AtomicBool,
+    over: Over,
 }
 
 /// As [`super::sample`].
@@ -78,33 +72,18 @@ pub(super) fn sample(
         slots: &slots[..ahead],
         next: AtomicUsize::new(0),
         drawn: AtomicUsize::new(0),
-        over: AtomicBool::new(false),
+        over: Over::default(),
     };
-    helpers.in_place_scope(|scope| {
-        for _ in 0..count.min(rows.logits.rows() - 1) {
-            scope.spawn(|_| batch.help());
-        }
-        let _over = Over(&batch.over);
-        batch.draw(generator, tokens)
-    })
+    let turn = || batch.prepare_next();
+    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(generator, tokens))
 }
 
 impl Batch<'_> {
-    fn help(&self) {
-        let _over = OverByPanic(&self.over);
-        let rows = self.rows.logits.rows();
-        while !self.over.load(Ordering::Relaxed) && self.next.load(Ordering::Relaxed) < rows {
-            if !self.prepare_next() {
-                std::thread::yield_now();
-            }
-        }
-    }
-
     fn draw(&self, generator: &mut Generator, tokens: &mut [i64]) -> Result<(), SampleError> {
         for (row, token) in tokens.iter_mut().enumerate() {
             let slot = self.slot(row);
             while slot.ready.load(Ordering::Acquire) != row + 1 {
-                if self.over.load(Ordering::Relaxed) {
+                if self.over.is() {
                     // A helper panicked, which goes on when the scope ends.
                     return Ok(());
                 }
@@ -112,7 +91,7 @@ impl Batch<'_> {
                     std::hint::spin_loop();
                 }
             }
-            let mut worker = slot.worker();
+            let mut worker = lock(&slot.worker);
             worker.prepared?;
             *token = to_token(worker.sampler.draw_prepared(self.rows.row(row), generator)?);
             drop(worker);
@@ -132,7 +111,7 @@ impl Batch<'_> {
             return false;
         };
         let slot = self.slot(row);
-        let mut worker = slot.worker();
+        let mut worker = lock(&slot.worker);
         let Worker { sampler, prepared } = &mut *worker;
         *prepared = sampler.prepare(self.rows.row(row), Sums::EstimatedWherePossible);
         drop(worker);

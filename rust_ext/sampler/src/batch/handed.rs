@@ -1,11 +1,11 @@
 //! Rows that are handed over whole, each with a generator that stands where its draw begins.
 
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, OverByPanic, Rows};
+use super::{Over, Rows, lock, share};
 use crate::sample_logits::{Sampler, to_token};
 use crate::{Generator, SampleError};
 
@@ -45,9 +45,8 @@ impl Slot {
         Self { state: AtomicU8::new(FREE), worker: Mutex::new(worker) }
     }
 
-    fn worker(&self) -> MutexGuard<'_, Worker> {
-        // What a panic left behind is written anew before it is read.
-        self.worker.lock().unwrap_or_else(PoisonError::into_inner)
+    fn is(&self, state: u8) -> bool {
+        self.state.load(Ordering::Acquire) == state
     }
 }
 
@@ -55,8 +54,7 @@ impl Slot {
 struct Batch<'a> {
     rows: Rows<'a>,
     slots: &'a [Slot],
-    /// Whether no row is to be drawn from any more.
-    over: AtomicBool,
+    over: Over,
 }
 
 /// As [`super::sample`].
@@ -75,26 +73,13 @@ pub(super) fn sample(
     let Some((own, slots)) = slots.split_last() else {
         return Ok(());
     };
-    let batch = Batch { rows, slots, over: AtomicBool::new(false) };
-    helpers.in_place_scope(|scope| {
-        for _ in 0..count.min(rows.logits.rows() - 1) {
-            scope.spawn(|_| batch.help());
-        }
-        let _over = Over(&batch.over);
-        batch.draw(&mut own.worker().sampler, generator, tokens)
-    })
+    let batch = Batch { rows, slots, over: Over::default() };
+    let own = &mut lock(&own.worker).sampler;
+    let turn = || batch.draw_waiting();
+    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(own, generator, tokens))
 }
 
 impl Batch<'_> {
-    fn help(&self) {
-        let _over = OverByPanic(&self.over);
-        while !self.over.load(Ordering::Relaxed) {
-            if !self.draw_waiting() {
-                std::thread::yield_now();
-            }
-        }
-    }
-
     fn draw(
         &self,
         own: &mut Sampler,
@@ -109,7 +94,7 @@ impl Batch<'_> {
                 break;
             }
             if let Some(slot) = self.slots.iter().find(|slot| slot.is(FREE)) {
-                let mut worker = slot.worker();
+                let mut worker = lock(&slot.worker);
                 worker.row = row;
                 worker.generator.clone_from(generator);
                 drop(worker);
@@ -123,7 +108,7 @@ impl Batch<'_> {
             }
         }
         while !self.slots.iter().all(|slot| slot.is(FREE)) {
-            if self.over.load(Ordering::Relaxed) {
+            if self.over.is() {
                 // A helper panicked, which goes on when the scope ends.
                 return Ok(());
             }
@@ -138,7 +123,7 @@ impl Batch<'_> {
     /// Takes what was drawn; of the rows that were refused, the first is kept.
     fn collect(&self, tokens: &mut [i64], refused: &mut Option<(usize, SampleError)>) {
         for slot in self.slots.iter().filter(|slot| slot.is(DRAWN)) {
-            let worker = slot.worker();
+            let worker = lock(&slot.worker);
             match worker.drawn {
                 Ok(token) => tokens[worker.row] = to_token(token),
                 Err(error) if refused.is_none_or(|(row, _)| worker.row < row) => {
@@ -160,17 +145,11 @@ impl Batch<'_> {
         }) else {
             return false;
         };
-        let mut worker = slot.worker();
+        let mut worker = lock(&slot.worker);
         let Worker { sampler, row, generator, drawn } = &mut *worker;
         *drawn = sampler.draw_row(self.rows.row(*row), generator);
         drop(worker);
         slot.state.store(DRAWN, Ordering::Release);
         true
-    }
-}
-
-impl Slot {
-    fn is(&self, state: u8) -> bool {
-        self.state.load(Ordering::Acquire) == state
     }
 }

@@ -9,7 +9,7 @@ mod ahead;
 mod handed;
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -31,7 +31,7 @@ pub(crate) fn helpers(logits: Logits<'_>) -> Option<Arc<ThreadPool>> {
     if logits.rows() < ROWS || logits.values().len() < TOKENS || count == 0 {
         return None;
     }
-    let mut pools = POOLS.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut pools = lock(&POOLS);
     if let Some(pool) = pools.iter().find(|pool| pool.current_num_threads() == count) {
         return Some(pool.clone());
     }
@@ -90,22 +90,54 @@ impl<'a> Rows<'a> {
     }
 }
 
-/// Ends the helpers' work, however the calling thread's ends.
-struct Over<'a>(&'a AtomicBool);
+/// What the threads look at before each turn: whether there is to be none.
+#[derive(Debug, Default)]
+struct Over(AtomicBool);
 
-impl Drop for Over<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
+impl Over {
+    fn is(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
-/// Ends all work where a helper panics: the row it took will never be ready.
-struct OverByPanic<'a>(&'a AtomicBool);
+/// Has helpers take turns while `work` is done on the calling thread, and until it is. A turn gives
+/// whether there was anything to do.
+fn share<T>(
+    helpers: &ThreadPool,
+    rows: usize,
+    over: &Over,
+    turn: impl Fn() -> bool + Sync,
+    work: impl FnOnce() -> T,
+) -> T {
+    helpers.in_place_scope(|scope| {
+        for _ in 0..helpers.current_num_threads().min(rows - 1) {
+            scope.spawn(|_| {
+                let _over = OverWhen(over, std::thread::panicking);
+                while !over.is() {
+                    if !turn() {
+                        std::thread::yield_now();
+                    }
+                }
+            });
+        }
+        let _over = OverWhen(over, || true);
+        work()
+    })
+}
 
-impl Drop for OverByPanic<'_> {
+/// Ends all turns: when the work ends, however it does, and when a helper panics, since the row that
+/// it took will never be ready.
+struct OverWhen<'a>(&'a Over, fn() -> bool);
+
+impl Drop for OverWhen<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.store(true, Ordering::Relaxed);
+        if self.1() {
+            self.0.0.store(true, Ordering::Relaxed);
         }
     }
+}
+
+/// Locks what a panic may have left behind half-written: it is written anew before it is read.
+fn lock<T>(worker: &Mutex<T>) -> MutexGuard<'_, T> {
+    worker.lock().unwrap_or_else(PoisonError::into_inner)
 }

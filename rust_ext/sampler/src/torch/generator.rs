@@ -346,8 +346,17 @@ kernel! {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// A generator whose outputs are all the same until it is twisted; the next is the second.
+    pub(crate) fn monotonous() -> Generator {
+        let mut generator = Generator::new(1);
+        generator.words_mut().fill(0x1234_5678);
+        generator.words_changed();
+        (generator.left, generator.next) = (STATE_WORDS, 1);
+        generator
+    }
 
     /// The first outputs of `mt19937ar.c` for seed 5489, as its authors publish them.
     #[test]
