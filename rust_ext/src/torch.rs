@@ -17,6 +17,8 @@ use crate::sample_logits::{parameters, sample};
 thread_local! {
     /// Half-precision logits of this thread's call, widened.
     static WIDENED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+    /// Takes the state of this thread's call: to seed one takes longer.
+    static GENERATOR: RefCell<sampler::Generator> = RefCell::new(sampler::Generator::new(0));
 }
 
 /// What a tensor of logits holds, as numpy sees it.
@@ -108,12 +110,14 @@ pub(crate) fn sample_logits_torch<'py>(
     let bytes = bytes
         .cast::<PyArray1<u8>>()
         .map_err(|_| PyTypeError::new_err("generator must be a torch.Generator of the CPU"))?;
-    let mut ours = sampler::Generator::new(0);
-    ours.set_state(bytes.try_readonly()?.as_slice()?).map_err(state_error)?;
-    let tokens = with_float32(logits, |values, shape| {
-        sample(py, values, shape, &parameters, replay, &mut ours)
+    let tokens = GENERATOR.with_borrow_mut(|ours| -> PyResult<_> {
+        ours.set_state(bytes.try_readonly()?.as_slice()?).map_err(state_error)?;
+        let tokens = with_float32(logits, |values, shape| {
+            sample(py, values, shape, &parameters, replay, ours)
+        })?;
+        bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
+        Ok(tokens)
     })?;
-    bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
     generator.call_method1(intern!(py, "set_state"), (state,))?;
     torch.call_method1(intern!(py, "from_numpy"), (tokens,))
 }

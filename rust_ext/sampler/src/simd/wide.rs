@@ -691,19 +691,22 @@ mod tests {
         let inside = x.len();
         x.extend(outside);
         x.resize(x.len().next_multiple_of(LANES), f32::NAN);
-        let mut found = vec![x.clone(); 3];
-        let [portable, avx2, avx512] = found.as_mut_slice() else { unreachable!() };
-        pulp::NullaryFnOnce::call(Powers { wide: Portable, values: portable });
+        let mut found = vec![x.clone()];
+        pulp::NullaryFnOnce::call(Powers { wide: Portable, values: &mut found[0] });
         #[cfg(target_arch = "x86_64")]
         {
             if let Some(wide) = pulp::x86::V3::try_new() {
-                wide.vectorize(Powers { wide, values: avx2 });
+                let mut values = x.clone();
+                wide.vectorize(Powers { wide, values: &mut values });
+                found.push(values);
             }
             if let Some(wide) = pulp::x86::V4::try_new() {
-                wide.vectorize(Powers { wide, values: avx512 });
+                let mut values = x.clone();
+                wide.vectorize(Powers { wide, values: &mut values });
+                found.push(values);
             }
         }
-        for found in found.into_iter().filter(|found| found[..inside] != x[..inside]) {
+        for found in found {
             for (x, estimate) in x.iter().zip(&found[..inside]) {
                 let share = f64::from(*estimate) / f64::from(*x).exp2();
                 assert!((share - 1.0).abs() < (-13.0_f64).exp2(), "{x} {estimate}");
