@@ -8,7 +8,7 @@ import pytest
 
 from parity_tests.runs import make_run, make_shard
 from sampler_parity.case import Case
-from sampler_parity.cases.plan import CALLS, PROFILES, case_of
+from sampler_parity.cases.plan import CALLS, PROFILES, STREAMS, case_of
 from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
@@ -86,11 +86,10 @@ def test_streams_that_differ_in_a_run_that_says_nothing_does_are_a_contradiction
 
 @pytest.mark.parametrize("profile", PROFILES.values())
 def test_every_run_has_streams_of_both_samplers(profile: object) -> None:
-    [family] = CALLS
-    assert profile.count(family) >= 3  # type: ignore[attr-defined]
-    cases = [case_of(f"{family}-{index}@0") for index in range(3)]
+    assert profile.count(STREAMS) >= 3  # type: ignore[attr-defined]
+    cases = [case_of(f"{STREAMS}-{index}@0") for index in range(3)]
     assert {case.parameters.sampler for case in cases} == {"sample_logits", "simple_batch_sampler"}
-    assert {case.draws for case in cases} == set(CALLS.values())
+    assert {case.draws for case in cases} == {CALLS[STREAMS]}
 
 
 def tallied(candidate: object, about: About, case: Case, folder: Path) -> tuple[Streams, ...]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sampler_parity.case import Case
 from sampler_parity.case_file import save_case
-from sampler_parity.cases.plan import CALLS
+from sampler_parity.cases.plan import STREAMS
 from sampler_parity.compare import compare
 from sampler_parity.compare.causes import judge
 from sampler_parity.implementation import About
@@ -87,7 +87,7 @@ class Tally:
             return
         comparison = compare(case, reference, candidate, self._about)
         self.compared += 1
-        if case.family in CALLS and self._about.stream == "torch":
+        if case.family == STREAMS and self._about.stream == "torch":
             sampler = case.parameters.sampler
             stream = self._streams.setdefault(sampler, StreamTally(sampler, case.draws))
             stream.add(reference.tokens, candidate.tokens)

@@ -232,6 +232,28 @@ def long_streams(rng: np.random.Generator, index: int) -> Draft:
     return Draft(_real(rng, vocab, 1), parameters)
 
 
+def many_calls(rng: np.random.Generator, index: int) -> Draft:
+    """Rows that a sampler may decide from estimates, and enough calls to see where it must not."""
+    vocab = int(rng.integers(2048, 4200))
+    values = gaussian(rng, 1, vocab, pick(rng, (1.0, 2.0, 4.0, 10.0)))
+    match index % 5:
+        case 1:
+            values = round_bf16(values)
+        case 2:
+            values = -np.sort(-values, axis=-1)
+        case 3:
+            ranks = rng.permutation(vocab)[None] + 1
+            values = (-pick(rng, (0.8, 1.2, 2.0)) * np.log(ranks)).astype(np.float32)
+        case 4:
+            values[:, vocab // 2 :] = -np.inf
+    parameters = SampleLogits(
+        temperature=pick(rng, (1.0, 1.0, 0.7, 1.3)),
+        top_p=pick(rng, (0.0, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0)),
+        top_k=int(pick(rng, (0, 0, 0, 20, 31))),
+    )
+    return Draft(values, parameters)
+
+
 def real_whole(rng: np.random.Generator, index: int) -> Draft:
     """A language model's logits over its whole vocabulary of 49,152."""
     values = _real(rng, 49_152, 2 if index % 5 == 4 else 1)
@@ -261,5 +283,6 @@ FAMILIES: dict[str, Family] = {
     "real-tts": real_tts,
     "real-whole": real_whole,
     "long-streams": long_streams,
+    "many-calls": many_calls,
 }
 """Every family by name."""

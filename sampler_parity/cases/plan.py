@@ -13,8 +13,10 @@ from sampler_parity.errors import CannotJudgeError
 THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""
 
+STREAMS = "long-streams"
+"""The family whose calls are counted one by one: for how long they draw the reference's tokens."""
 
-CALLS = {"long-streams": 500}
+CALLS = {STREAMS: 500, "many-calls": 100}
 """Calls of a case, for the families in which that is not one to five."""
 
 
@@ -31,9 +33,13 @@ class Profile:
 
 
 PROFILES = {
-    "quick": Profile(1300, {"long-rows": 40, "real-whole": 30, "real-tts": 200, "long-streams": 9}),
+    "quick": Profile(
+        1300,
+        {"long-rows": 40, "real-whole": 30, "real-tts": 200, STREAMS: 9, "many-calls": 100},
+    ),
     "full": Profile(
-        6000, {"long-rows": 400, "real-whole": 200, "real-tts": 2000, "long-streams": 30}
+        6000,
+        {"long-rows": 400, "real-whole": 200, "real-tts": 2000, STREAMS: 30, "many-calls": 1000},
     ),
 }
 
