@@ -304,7 +304,7 @@ impl Sampler {
         if !is_estimated(logits.len(), parameters) {
             return None;
         }
-        if self.probs.len() < logits.len() {
+        if self.probs.capacity() < logits.len() {
             // The first row of its length goes the exact way: that memory is taken as well.
             self.estimates.grow(logits.len());
             return None;
