@@ -193,7 +193,7 @@ impl Sampler {
             return Ok(());
         }
         check(batch, parameters)?;
-        let row = Row { logits, number: 0, alone: true, parameters, replay };
+        let row = Rows { logits: batch, parameters, replay }.row(0);
         if planted!() {
             self.prepare_traced(row, None)?;
         } else if let [token] = tokens {
@@ -224,6 +224,7 @@ impl Sampler {
             return take_argmax(logits, tokens, trace);
         }
         check(logits, parameters)?;
+        let rows = Rows { logits, parameters, replay };
         // The reference looks at every row before it draws for the first.
         let before =
             (logits.rows() > 1 || planted!(GeneratorNotAdvanced)).then(|| generator.clone());
@@ -233,17 +234,14 @@ impl Sampler {
             && let Some(helpers) = batch::helpers(logits)
         {
             let slots = &mut self.slots;
-            let drawn =
-                batch::sample(slots, &helpers, logits, parameters, replay, generator, tokens);
-            return drawn.inspect_err(|_| {
+            return batch::sample(slots, &helpers, rows, generator, tokens).inspect_err(|_| {
                 if let Some(before) = before {
                     *generator = before;
                 }
             });
         }
-        let alone = logits.rows() == 1;
-        for ((number, values), token) in logits.each_row().enumerate().zip(tokens) {
-            let row = Row { logits: values, number, alone, parameters, replay };
+        for (number, token) in tokens.iter_mut().enumerate() {
+            let row = rows.row(number);
             if planted!(DrawRowsReversed)
                 && let Some(before) = &before
             {
@@ -510,6 +508,23 @@ impl Sampler {
 pub(crate) fn is_estimated(vocab: usize, parameters: &SampleParameters) -> bool {
     let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
     top_k <= 0 && Estimates::suit(vocab, temperature, top_p)
+}
+
+/// The rows of a batch, and what is to be done with them.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    pub(crate) logits: Logits<'a>,
+    pub(crate) parameters: &'a SampleParameters,
+    pub(crate) replay: Replay,
+}
+
+impl<'a> Rows<'a> {
+    pub(crate) fn row(&self, number: usize) -> Row<'a> {
+        let &Self { logits, parameters, replay } = self;
+        let (vocab, alone) = (logits.vocab(), logits.rows() == 1);
+        let logits = &logits.values()[number * vocab..][..vocab];
+        Row { logits, number, alone, parameters, replay }
+    }
 }
 
 /// A row, and what is to be done with it.

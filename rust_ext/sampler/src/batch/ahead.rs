@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, Rows, lock, share};
-use crate::sample_logits::{Sampler, Sums, to_token};
+use super::{Over, lock, share};
+use crate::sample_logits::{Rows, Sampler, Sums, to_token};
 use crate::{Generator, SampleError};
 
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, Rows, lock, share};
-use crate::sample_logits::{Sampler, to_token};
+use super::{Over, lock, share};
+use crate::sample_logits::{Rows, Sampler, to_token};
 use crate::{Generator, SampleError};
 
 /// Rows that may wait for each helper, which goes on with the next while the calling thread draws

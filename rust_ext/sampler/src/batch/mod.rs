@@ -13,8 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use crate::sample_logits::{Row, is_estimated};
-use crate::{Generator, Logits, Replay, SampleError, SampleParameters};
+use crate::sample_logits::{Rows, is_estimated};
+use crate::{Generator, Logits, SampleError};
 
 /// A smaller batch is not worth the threads' time.
 const ROWS: usize = 4;
@@ -59,34 +59,14 @@ impl Clone for Slots {
 pub(crate) fn sample(
     slots: &mut Slots,
     helpers: &ThreadPool,
-    logits: Logits<'_>,
-    parameters: &SampleParameters,
-    replay: Replay,
+    rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
-    let rows = Rows { logits, parameters, replay };
-    if is_estimated(logits.vocab(), parameters) {
+    if is_estimated(rows.logits.vocab(), rows.parameters) {
         handed::sample(&mut slots.handed, helpers, rows, generator, tokens)
     } else {
         ahead::sample(&mut slots.ahead, helpers, rows, generator, tokens)
-    }
-}
-
-/// The rows of a batch.
-#[derive(Debug, Clone, Copy)]
-struct Rows<'a> {
-    logits: Logits<'a>,
-    parameters: &'a SampleParameters,
-    replay: Replay,
-}
-
-impl<'a> Rows<'a> {
-    fn row(&self, number: usize) -> Row<'a> {
-        let &Self { logits, parameters, replay } = self;
-        let vocab = logits.vocab();
-        let logits = &logits.values()[number * vocab..][..vocab];
-        Row { logits, number, alone: false, parameters, replay }
     }
 }
 

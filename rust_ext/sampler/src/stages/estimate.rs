@@ -8,6 +8,7 @@
 use crate::Generator;
 use crate::simd::kernel;
 use crate::simd::wide::{LANES, folded};
+use crate::torch::exp::{estimate, torch_error};
 use crate::torch::exponential::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
 
 /// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
@@ -31,7 +32,7 @@ const LEAST_MASS: f64 = 0.25;
 /// Rows with fewer tokens are as fast without.
 const LONG: usize = 2048;
 
-/// Tokens whose estimates are added up in f32: in each lane so many that their roundings are 2^-17.
+/// Tokens whose estimates are added up in f32, before it is looked whether they are enough.
 const CHUNK: usize = 4096;
 
 /// Memory used again from row to row.
@@ -155,10 +156,7 @@ fn winner(
 ///
 /// It is kept where what comes before it in descending order does not exceed that.
 fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
-    // torch's own sum of exponentials is taken in at least eight lanes, each addition of which is
-    // rounded.
-    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let margin = 4.0 * ERROR + (weights.len() / 8 + 8) as f64 * f64::from(f32::EPSILON);
+    let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len());
     // Whatever may come before it, or tie with it, is above the first level.
     let below = sum - weight - share * sum * (1.0 - margin);
     if sum_below(weights, weight * (1.0 - 4.0 * ERROR), below) >= below {
@@ -185,40 +183,6 @@ fn largest_of_some(logits: &[f32]) -> f32 {
         lanes
     });
     folded(lanes, |a, b| if b > a { b } else { a })
-}
-
-kernel! {
-    /// Writes estimates of 2 to the power of `(logit - top) * scale`, and returns their sum.
-    fn estimate<'a>(
-        wide; logits: &'a [f32], top: f32, scale: f32, weights: &'a mut [f32],
-    ) -> f64 {
-        let (tops, scales) = (wide.splat(top), wide.splat(scale));
-        let mut total = wide.zeros();
-        for (logits, weights) in logits.chunks(CHUNK).zip(weights.chunks_mut(CHUNK)) {
-            let mut sums = [wide.splat(0.0); 2];
-            let (pairs, rest) = logits.as_chunks::<{ 2 * LANES }>();
-            let (pair_weights, rest_weights) = weights.as_chunks_mut::<{ 2 * LANES }>();
-            for (pair, weights) in pairs.iter().zip(pair_weights) {
-                let (blocks, out) = (pair.as_chunks().0, weights.as_chunks_mut().0);
-                for (sum, (block, out)) in sums.iter_mut().zip(blocks.iter().zip(out)) {
-                    let x = wide.mul(wide.sub(wide.load(block), tops), scales);
-                    let weight = wide.exp2_estimate(x);
-                    *out = wide.store(weight);
-                    *sum = wide.add(*sum, weight);
-                }
-            }
-            for (blocks, out) in rest.chunks(LANES).zip(rest_weights.chunks_mut(LANES)) {
-                let mut padded = [f32::NEG_INFINITY; LANES];
-                padded[..blocks.len()].copy_from_slice(blocks);
-                let x = wide.mul(wide.sub(wide.load(&padded), tops), scales);
-                let weight = wide.exp2_estimate(x);
-                out.copy_from_slice(&wide.store(weight)[..blocks.len()]);
-                sums[0] = wide.add(sums[0], weight);
-            }
-            total = wide.add_doubles(wide.add_doubles(total, sums[0]), sums[1]);
-        }
-        wide.total(total)
-    }
 }
 
 /// The sum of the weights that are less than `level`, or of so many of them that it is `enough`.

@@ -48,8 +48,6 @@ const SLACK: f64 = 1.0 - 1.0 / 1_048_576.0;
 
 impl Race {
     fn start(&mut self) {
-        /// More than enter, since each mostly is the best so far.
-        const ENOUGH: usize = 256;
         self.entrants.clear();
         self.entrants.reserve(ENOUGH);
         self.largest = -1.0;
@@ -254,7 +252,7 @@ pub(crate) struct Contender {
 /// none does, which has a probability of exp(-8), it was too high.
 pub(crate) const EXPECTED: f64 = 8.0;
 
-/// More contenders than are listed, but for bad luck.
+/// More tokens than are listed as contenders or enter a race, but for bad luck.
 pub(crate) const ENOUGH: usize = 256;
 
 /// Lists those tokens whose weight is at least `bound` times their uniform, but for rounding, and
