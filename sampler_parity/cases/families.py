@@ -19,7 +19,7 @@ from sampler_parity.cases.draws import (
     simple_batch,
 )
 from sampler_parity.cases.fixtures import real_logits
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Family = Callable[[np.random.Generator, int], Draft]
 

@@ -15,10 +15,11 @@ from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 FAMILIES = (
     "gaussian", "zipf", "flat", "bf16", "f16", "top-k-tie", "top-p-tie", "sorted", "masked",

@@ -13,9 +13,10 @@ import numpy as np
 import torch
 
 from sampler_parity.implementations.python_ref import start_generator
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Array = Any
 """A numpy array; arithmetic on arrays of any precision is not typed."""
