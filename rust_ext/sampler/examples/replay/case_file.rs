@@ -183,8 +183,8 @@ fn parameters(note: &NoteParameters) -> Result<Parameters, Box<dyn Error>> {
             top_k,
             ref zero_temperature,
         } => Parameters::SampleLogits(SampleParameters {
-            temperature: number(temperature)?,
-            top_p: number(top_p)?,
+            temperature: number("temperature", temperature)?,
+            top_p: number("top_p", top_p)?,
             top_k,
             zero_temperature: match zero_temperature {
                 Zero::Raise => ZeroTemperature::Raise,
@@ -193,8 +193,8 @@ fn parameters(note: &NoteParameters) -> Result<Parameters, Box<dyn Error>> {
         }),
         NoteParameters::SimpleBatch { ref noise, ref temp, forbid_token } => {
             Parameters::SimpleBatch(NoiseParameters {
-                noise: number(noise)?,
-                temp: number(temp)?,
+                noise: number("noise", noise)?,
+                temp: number("temp", temp)?,
                 forbid_token,
                 order: NoiseOrder::RowMajor,
             })
@@ -214,10 +214,12 @@ fn generator(note: &Note, tensors: &SafeTensors<'_>) -> Result<Generator, Box<dy
     Ok(generator)
 }
 
-fn number(number: &Number) -> Result<f64, String> {
+fn number(parameter: &str, number: &Number) -> Result<f64, String> {
     match number {
         Number::Finite(value) => Ok(*value),
-        Number::Named(name) => name.parse().map_err(|error| format!("{name:?}: {error}")),
+        Number::Named(name) => {
+            name.parse().map_err(|error| format!("{parameter} = {name}: {error}"))
+        }
     }
 }
 
