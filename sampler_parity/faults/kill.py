@@ -44,7 +44,8 @@ Found = Counter[tuple[str, Verdict]]
 def kill_cases(profile: str, capability: str) -> Pairs:
     """Give the cases, those that the reference accepts, with its outcomes.
 
-    The simple sampler is called once: what a mistake leaves behind would be the next call's input.
+    A sampler that works in place is called once: what a mistake leaves behind would be the next
+    call's input.
     """
     reference = PythonRef()
     pairs: Pairs = []
@@ -53,7 +54,7 @@ def kill_cases(profile: str, capability: str) -> Pairs:
     while any(wanted.values()):
         for family in FAMILIES:
             case = replace(case_of(f"{family}-{index}@{SEED}"), threads=1, advance=0)
-            if isinstance(case.parameters, SimpleBatch):
+            if case.pipeline.in_place:
                 case = replace(case, draws=1)
             if not wanted[case.parameters.sampler]:
                 continue
