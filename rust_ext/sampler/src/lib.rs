@@ -42,7 +42,9 @@
 
 #[cfg(feature = "rayon")]
 mod batch;
+mod draw;
 mod error;
+mod fast;
 #[cfg(feature = "planted-faults")]
 mod fault;
 #[cfg(feature = "internals")]

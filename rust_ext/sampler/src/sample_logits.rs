@@ -4,15 +4,16 @@ use std::num::NonZeroUsize;
 
 #[cfg(feature = "rayon")]
 use crate::batch;
+use crate::draw::multinomial::{Crowd, Notes, multinomial, plain_multinomial};
+use crate::fast::estimate::Estimates;
+use crate::fast::keep::Gathered;
+use crate::fast::masks::{Masks, renormalize};
+use crate::fast::shortlist::{Outcome, Shortlist};
+use crate::fast::survivors::Survivors;
+use crate::fast::top_k;
+use crate::fast::top_p::{self, Nucleus};
 use crate::simd::kernel;
-use crate::stages::estimate::Estimates;
-use crate::stages::keep::Gathered;
-use crate::stages::renormalize::{Masks, renormalize};
-use crate::stages::shortlist::{Outcome, Shortlist};
-use crate::stages::survivors::Survivors;
-use crate::stages::top_p::{self, Nucleus};
-use crate::stages::{scale, softmax, top_k};
-use crate::torch::exponential::{Crowd, Notes, multinomial, plain_multinomial};
+use crate::stages::{scale, softmax};
 use crate::torch::sums::{Sharing, row_sum_at_least, sparse_row_sum};
 use crate::{Capability, Generator, Logits, Offence, SampleError, SampleLogitsTrace, planted};
 

@@ -1,10 +1,10 @@
 //! The exponentials of torch's softmax and their sum, for arguments that are not positive.
 
 use super::capability::Capability;
+use crate::fast::peaks::{GROUP, Maxima};
 use crate::planted;
 use crate::simd::kernel;
 use crate::simd::wide::{LANES as BLOCK, Wide, folded};
-use crate::stages::peaks::{GROUP, Maxima};
 
 /// Logits that are looked at together, one a bit.
 pub(crate) const WORD: usize = u64::BITS as usize;

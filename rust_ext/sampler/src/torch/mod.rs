@@ -2,7 +2,6 @@
 
 pub(crate) mod capability;
 pub(crate) mod exp;
-pub(crate) mod exponential;
 pub(crate) mod generator;
 pub(crate) mod sort;
 pub(crate) mod sums;

@@ -3,9 +3,9 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
+use crate::fast::survivors::Survivors;
 use crate::planted;
 use crate::simd::kernel;
-use crate::stages::survivors::Survivors;
 
 /// Lanes of the sum, at every capability.
 const LANES: usize = 8;

@@ -181,7 +181,7 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::keep::SMALLEST;
+    use crate::fast::keep::SMALLEST;
 
     #[test]
     fn is_a_filter() {

@@ -1,12 +1,12 @@
 //! `torch.multinomial` for one draw: the largest of p / q, each q a draw of Exp(1).
 
-use super::generator::{Generator, UPPER_RANGE, uniform};
+use crate::fast::keep::{BLOCK, SMALLEST};
+use crate::fast::survivors::Survivors;
 use crate::planted;
 use crate::simd::kernel;
 use crate::simd::mersenne::Output;
 use crate::simd::wide::{Wide, folded};
-use crate::stages::keep::{BLOCK, SMALLEST};
-use crate::stages::survivors::Survivors;
+use crate::torch::generator::{Generator, UPPER_RANGE, uniform};
 
 /// `exponential_(1)` from one uniform: -log1p(-u) in f64, rounded to f32.
 ///

@@ -9,10 +9,10 @@
 use super::few::{Few, sorted};
 use super::keep::{Gathered, SMALLEST};
 use super::narrow::{Bounds, SPLIT_ERROR, guess, multiply_and_split, narrow, split, sum_at_least};
-use super::softmax::multiply_by;
 use super::survivors::Survivors;
 use crate::planted;
 use crate::sample_logits::argmax;
+use crate::stages::softmax::multiply_by;
 use crate::torch::sort::{Entry, order_of_equal};
 
 /// Rows with no more candidates than this are sorted outright.

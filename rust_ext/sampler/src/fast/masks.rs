@@ -4,8 +4,8 @@ use super::keep::SMALLEST;
 use super::narrow::{are_at_least, sum_at_least};
 use super::survivors::{Survivors, list_at_least};
 use super::top_p::Nucleus;
+use crate::draw::multinomial::Crowd;
 use crate::planted;
-use crate::torch::exponential::Crowd;
 use crate::torch::sums::{Sharing, row_sum};
 
 /// What top-k and top-p leave of a row.

@@ -134,8 +134,9 @@ kernel! {
 mod tests {
     use super::*;
     use crate::Generator;
-    use crate::stages::top_p::{Nucleus, Workspace, nucleus};
-    use crate::stages::{keep::Gathered, softmax::softmax, top_k};
+    use crate::fast::top_p::{Nucleus, Workspace, nucleus};
+    use crate::fast::{keep::Gathered, top_k};
+    use crate::stages::softmax::softmax;
 
     #[test]
     fn lists_what_the_plain_stages_keep() {

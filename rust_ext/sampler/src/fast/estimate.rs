@@ -6,10 +6,10 @@
 //! follow.
 
 use crate::Generator;
+use crate::draw::multinomial::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
 use crate::simd::kernel;
 use crate::simd::wide::{LANES, folded};
 use crate::torch::exp::{estimate, torch_error};
-use crate::torch::exponential::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
 
 /// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
 /// in common; twice over.

@@ -1,0 +1,3 @@
+//! The draw: the race of p / q.
+
+pub(crate) mod multinomial;
