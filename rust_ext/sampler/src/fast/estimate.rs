@@ -8,7 +8,8 @@
 use crate::Generator;
 use crate::draw::multinomial::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
 use crate::simd::kernel;
-use crate::simd::wide::{LANES, folded};
+use crate::simd::lanes::LANES;
+use crate::simd::wide::folded;
 use crate::torch::exp::{estimate, torch_error};
 
 /// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have

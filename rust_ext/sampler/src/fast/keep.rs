@@ -1,7 +1,7 @@
 //! What a stage keeps of a row, gathered.
 
 use crate::simd::kernel;
-pub(crate) use crate::simd::wide::LANES as BLOCK;
+pub(crate) use crate::simd::lanes::LANES as BLOCK;
 
 /// The smallest positive number: the least that a probability is if it is not zero.
 pub(crate) const SMALLEST: f32 = f32::from_bits(1);

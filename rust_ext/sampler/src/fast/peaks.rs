@@ -1,6 +1,7 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
-use crate::simd::wide::{LANES, Wide, folded};
+use crate::simd::lanes::LANES;
+use crate::simd::wide::{Wide, folded};
 
 /// The maxima of some blocks of logits, lane by lane; in a cache line of their own.
 #[derive(Debug, Clone, Copy)]

@@ -4,7 +4,8 @@ use super::capability::Capability;
 use crate::fast::peaks::{GROUP, Maxima};
 use crate::planted;
 use crate::simd::kernel;
-use crate::simd::wide::{LANES as BLOCK, Wide, folded};
+use crate::simd::lanes::LANES as BLOCK;
+use crate::simd::wide::{Wide, folded};
 
 /// Logits that are looked at together, one a bit.
 pub(crate) const WORD: usize = u64::BITS as usize;
@@ -547,7 +548,7 @@ mod tests {
         let [first, denormal, last] = [-0.0_f32, -86.0, -110.0].map(f32::to_bits);
         let normal_and_denormal = |every| [(first, denormal, every), (denormal, last, 1)];
         for (from, to, every) in normal_and_denormal(61) {
-            let wide = crate::simd::wide::Portable;
+            let wide = crate::simd::lanes::Portable;
             assert_eq!(pulp::NullaryFnOnce::call(Walk { wide, from, to, every }), []);
         }
         #[cfg(target_arch = "x86_64")]

@@ -1,8 +1,9 @@
 //! `torch.Generator("cpu")`: MT19937 in torch's own state form.
 
 use crate::simd::kernel;
+use crate::simd::lanes::LANES;
 use crate::simd::mersenne::{Blocks, N, Output, temper};
-use crate::simd::wide::{LANES, Wide};
+use crate::simd::wide::Wide;
 use crate::{StateError, planted};
 
 /// Length of `torch.Generator("cpu").get_state()`, in bytes.
