@@ -1,8 +1,12 @@
 //! `simple_batch_sampler`: argmax of scaled logits plus uniform noise.
 
-use crate::sample_logits::{argmax, to_token};
+use crate::error::SampleError;
+use crate::planted::planted;
+use crate::rows::to_token;
+use crate::stages::argmax::argmax;
 use crate::stages::scale;
-use crate::{Generator, SampleError, SimpleBatchTrace, planted};
+use crate::torch::generator::Generator;
+use crate::trace::SimpleBatchTrace;
 
 /// The parameters of [`simple_batch_sampler`]; the default is the reference's.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,12 +1,10 @@
-//! Renormalisation of what top-k and top-p left.
+//! What top-k and top-p leave of a row, to be drawn from.
 
-use super::keep::SMALLEST;
 use super::narrow::{are_at_least, sum_at_least};
 use super::survivors::{Survivors, list_at_least};
 use super::top_p::Nucleus;
-use crate::draw::multinomial::Crowd;
-use crate::planted;
-use crate::torch::sums::{Sharing, row_sum};
+use crate::draw::crowd::Crowd;
+use crate::draw::race::SMALLEST;
 
 /// What top-k and top-p leave of a row.
 #[derive(Debug, Clone, Copy)]
@@ -61,27 +59,5 @@ impl Masks<'_> {
         let least = self.least_kept();
         are_at_least(probs, least.max(SMALLEST), probs.len() / MANY)
             .then(|| Crowd { least, mass: sum_at_least(probs, least) })
-    }
-}
-
-/// Lists what the masks leave of a row, divided by its sum: the definition.
-pub(crate) fn renormalize(
-    probs: &mut [f32],
-    masks: Masks<'_>,
-    sharing: Sharing,
-    survivors: &mut Survivors,
-) {
-    masks.list(probs, survivors);
-    probs.fill(0.0);
-    for (token, probability) in survivors.iter() {
-        probs[token as usize] = probability;
-    }
-    let sum = row_sum(probs, sharing);
-    for p in survivors.probabilities_mut() {
-        if planted!(RenormalizeByReciprocal) {
-            *p *= 1.0 / sum;
-        } else {
-            *p /= sum;
-        }
     }
 }

@@ -154,8 +154,8 @@ fn count_at_least<W: Wide>(wide: W, maxima: &[Maxima], least: f32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
     use crate::simd::kernel;
+    use crate::torch::generator::Generator;
 
     kernel! {
         fn take<'a>(wide; peaks: &'a mut Peaks, row: &'a [f32]) -> f32 {

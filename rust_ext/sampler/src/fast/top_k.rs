@@ -1,4 +1,4 @@
-//! Top-k.
+//! Top-k of a row that has no list: the threshold, with few values to select from.
 
 use super::keep::{BLOCK, Gathered};
 use crate::simd::kernel;
@@ -17,18 +17,6 @@ pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Gathered) -> f32 {
         least = kth_largest(maxima, k);
     }
     kth_largest(scratch.take_at_least(row, least), k)
-}
-
-/// A planted fault: of the tokens at the threshold, only the first stay, `k` tokens in all.
-pub(crate) fn cut_ties(row: &mut [f32], k: usize, threshold: f32) {
-    let larger = row.iter().filter(|p| **p > threshold).count();
-    row.iter_mut().filter(|p| **p == threshold).skip(k - larger).for_each(|p| *p = 0.0);
-}
-
-/// A planted fault: the tokens at the threshold go as well, if any token is above it.
-pub(crate) fn without_ties(row: &[f32], threshold: f32) -> f32 {
-    let above = threshold.next_up();
-    if row.iter().any(|p| *p >= above) { above } else { threshold }
 }
 
 fn kth_largest(values: &mut [f32], k: usize) -> f32 {
@@ -58,7 +46,7 @@ mod tests {
 
     #[test]
     fn is_the_kth_of_the_sorted_row() {
-        let mut generator = crate::Generator::new(1);
+        let mut generator = crate::torch::generator::Generator::new(1);
         let mut scratch = Gathered::default();
         for length in [1, 2, 15, 16, 17, 40, 64, 100, 1000, 4099] {
             for levels in [1.0, 3.0, 50.0, 1e9] {

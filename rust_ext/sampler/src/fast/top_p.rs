@@ -1,18 +1,16 @@
-//! Top-p (nucleus).
+//! Top-p (nucleus), with no more of the row sorted than decides.
 //!
-//! A token is dropped where the cumulative sum of those before it, in descending order, exceeds
-//! `top_p`. The sum is kept in f64 and rounded to f32 for each comparison. Its order matters to
-//! the last bit only, so most rows are decided from sums over buckets of like probabilities, with
-//! a bound on how far such a sum can be from the sequential one; where the bound leaves a doubt,
-//! the row is sorted.
+//! The order of the cumulative sum matters to the last bit only, so most rows are decided from sums
+//! over buckets of like probabilities, with a bound on how far such a sum can be from the sequential
+//! one; where the bound leaves a doubt, the row is sorted.
 
 use super::few::{Few, sorted};
-use super::keep::{Gathered, SMALLEST};
+use super::keep::Gathered;
 use super::narrow::{Bounds, SPLIT_ERROR, guess, multiply_and_split, narrow, split, sum_at_least};
 use super::survivors::Survivors;
-use crate::planted;
-use crate::sample_logits::argmax;
+use crate::draw::race::SMALLEST;
 use crate::stages::softmax::multiply_by;
+use crate::stages::top_p::crosses;
 use crate::torch::sort::{Entry, order_of_equal};
 
 /// Rows with no more candidates than this are sorted outright.
@@ -96,7 +94,7 @@ pub(crate) fn nucleus(row: &[f32], floor: f32, top_p: f64, workspace: &mut Works
     // In a row whose sum is one, whatever is less than this adds up to less than what the nucleus
     // leaves out, so that the cutoff is not among it. If it should be, all are looked at.
     #[allow(clippy::cast_precision_loss)] // A guess.
-    let likely = if planted!() { 0.0 } else { (1.0 - top_p) / row.len() as f32 };
+    let likely = (1.0 - top_p) / row.len() as f32;
     let cutoff = find_cutoff(row, least.max(likely), top_p, workspace)
         .or_else(|| if likely > least { find_cutoff(row, least, top_p, workspace) } else { None });
     as_nucleus(cutoff.as_ref(), workspace, |entries| fill(entries, row, floor))
@@ -211,26 +209,14 @@ fn as_nucleus(
 /// cross.
 fn find_cutoff(row: &[f32], least: f32, top_p: f32, workspace: &mut Workspace) -> Option<Cutoff> {
     let candidates = workspace.candidates.take_at_least(row, least);
-    let in_order_only = planted!(TopPSumF32 | TopPWithoutShift);
-    if candidates.len() <= FEW || in_order_only {
+    if candidates.len() <= FEW {
         return walk_sorted(candidates, top_p);
     }
     walk_buckets(top_p, workspace)
         .unwrap_or_else(|Doubt| walk_sorted(workspace.candidates.values_mut(), top_p))
 }
 
-/// Whether the token that brings the cumulative sum to `sum` is the last to stay.
-#[inline]
-fn crosses(sum: f64, top_p: f32) -> bool {
-    if planted!(TopPComparedInF64) {
-        return sum > f64::from(top_p);
-    }
-    #[allow(clippy::cast_possible_truncation)] // torch rounds each output of the sum to f32.
-    let sum = sum as f32;
-    if planted!(TopPInclusive) { sum >= top_p } else { sum > top_p }
-}
-
-/// The definition: sort, add one by one, stop where the sum crosses. `None` where it never does.
+/// Sorts, adds one by one, stops where the sum crosses. `None` where it never does.
 fn walk_sorted(candidates: &mut [f32], top_p: f32) -> Option<Cutoff> {
     candidates.sort_unstable_by(|a, b| b.total_cmp(a));
     walk(candidates, top_p)
@@ -241,14 +227,8 @@ fn walk(sorted: &[f32], top_p: f32) -> Option<Cutoff> {
     let mut sum = 0.0;
     let last = sorted.iter().position(|&p| {
         sum += f64::from(p);
-        if planted!(TopPSumF32) {
-            #[allow(clippy::cast_possible_truncation)] // The sum of two f32, rounded once more.
-            let rounded = sum as f32;
-            sum = f64::from(rounded);
-        }
         crosses(sum, top_p)
     })?;
-    let last = last - usize::from(planted!(TopPWithoutShift) && last > 0);
     // Zeros come after every candidate: what crosses on the last one still drops them.
     Some(cutoff_at(sorted, last))
 }
@@ -295,32 +275,10 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
     Ok(None)
 }
 
-/// A planted fault: `top_p` as a share of what top-k left.
-pub(crate) fn share_of_kept(row: &[f32], floor: f32, top_p: f64) -> f64 {
-    top_p * row.iter().filter(|p| **p >= floor).map(|p| f64::from(*p)).sum::<f64>()
-}
-
-/// A planted fault: the first token of the order goes, if it is not the only one.
-///
-/// A removal that is rotated by one instead of shifted gives the first token the last one's lot.
-pub(crate) fn drop_first(row: &mut [f32], nucleus: Nucleus) {
-    if let Nucleus::AtLeast(value) = nucleus
-        && row.iter().filter(|p| **p >= value).count() > 1
-    {
-        row[argmax(row)] = 0.0;
-    }
-}
-
 /// Lists which of the entries with probability `tied` come among the first in torch's order.
 fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
     let Workspace { entries, kept_ties, .. } = workspace;
-    if planted!(TopPStableTies) {
-        kept_ties.clear();
-        let equal = entries.iter().filter(|entry| entry.key == tied);
-        kept_ties.extend(equal.map(|entry| entry.index));
-    } else {
-        order_of_equal(entries, tied, kept_ties);
-    }
+    order_of_equal(entries, tied, kept_ties);
     kept_ties.truncate(kept);
     kept_ties.sort_unstable();
 }
@@ -328,25 +286,13 @@ fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
-    use crate::torch::sort::sort_descending;
+    use crate::stages;
+    use crate::torch::generator::Generator;
 
-    /// The reference's mask, written out: what is kept of the row.
+    /// What the stage keeps of the row.
     fn kept_by_definition(row: &[f32], floor: f32, top_p: f32) -> Vec<bool> {
-        let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
-        let mut entries: Vec<Entry> =
-            (0..).zip(masked).map(|(index, key)| Entry { key, index }).collect();
-        sort_descending(&mut entries);
-        let mut kept = vec![false; row.len()];
-        let mut sum = 0.0;
-        for Entry { key, index } in entries {
-            kept[index as usize] = true;
-            sum += f64::from(key);
-            if crosses(sum, top_p) {
-                break;
-            }
-        }
-        kept
+        let mut masked: Vec<f32> = row.iter().map(|&p| if p < floor { 0.0 } else { p }).collect();
+        stages::top_p::top_p(&mut masked, f64::from(top_p))
     }
 
     fn row(length: usize, levels: f32, total: f32, generator: &mut Generator) -> Vec<f32> {
