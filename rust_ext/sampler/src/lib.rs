@@ -72,7 +72,7 @@ pub use parameters::{Replay, SampleParameters, ZeroTemperature};
 pub use presets::{GLOBAL, PRESETS, Preset, SEMANTIC};
 pub use sample_logits::{Sampler, draw, sample_logits, trace_sample_logits};
 pub use simple_batch_sampler::{
-    NoiseOrder, NoiseParameters, simple_batch_sampler, trace_simple_batch_sampler,
+    NoiseOrder, SimpleBatchParameters, simple_batch_sampler, trace_simple_batch_sampler,
 };
 pub use torch::capability::Capability;
 pub use torch::generator::Generator;

@@ -12,8 +12,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use torch_exact_sampler::{
-    Capability, Generator, Logits, NoiseOrder, NoiseParameters, Replay, SampleParameters, Sampler,
-    ZeroTemperature, draw, simple_batch_sampler, trace_sample_logits, trace_simple_batch_sampler,
+    Capability, Generator, Logits, NoiseOrder, Replay, SampleParameters, Sampler,
+    SimpleBatchParameters, ZeroTemperature, draw, simple_batch_sampler, trace_sample_logits,
+    trace_simple_batch_sampler,
 };
 
 #[derive(Deserialize)]
@@ -201,7 +202,7 @@ fn sample(
 
 fn simple(
     common: &Common,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     logits: &mut [f32],
     recorded: &mut Recorded<'_>,
 ) {
@@ -250,7 +251,7 @@ fn agrees_with_torch(capability: Capability) {
                 sample(common, &parameters, &logits, capability, &mut recorded);
             }
             Case::SimpleBatch { common, noise, temp } => {
-                let parameters = NoiseParameters {
+                let parameters = SimpleBatchParameters {
                     noise: (*noise).into(),
                     temp: (*temp).into(),
                     forbid_token: None,

@@ -9,7 +9,9 @@ use std::{fmt, fs};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use torch_exact_sampler::{NoiseOrder, NoiseParameters, Replay, SampleParameters, ZeroTemperature};
+use torch_exact_sampler::{
+    NoiseOrder, Replay, SampleParameters, SimpleBatchParameters, ZeroTemperature,
+};
 
 const SCHEMA: &str = "1";
 
@@ -32,7 +34,7 @@ pub(crate) struct Case {
 #[derive(Debug, Clone)]
 pub(crate) enum Parameters {
     SampleLogits(SampleParameters),
-    SimpleBatch(NoiseParameters),
+    SimpleBatch(SimpleBatchParameters),
 }
 
 /// What a case's calls made, and what they left behind.
@@ -160,7 +162,7 @@ fn parameters(note: &Note) -> Result<Parameters, Box<dyn Error>> {
                 other => return Err(format!("zero_temperature = {other} is unknown").into()),
             },
         })),
-        "simple_batch_sampler" => Ok(Parameters::SimpleBatch(NoiseParameters {
+        "simple_batch_sampler" => Ok(Parameters::SimpleBatch(SimpleBatchParameters {
             noise: parameter(note, "noise")?,
             temp: parameter(note, "temp")?,
             forbid_token: match parameter::<String>(note, "forbid_token")?.as_str() {
