@@ -40,29 +40,40 @@
 //!
 //! The tokens for a given seed never change within a major version.
 
-#[cfg(feature = "rayon")]
-mod batch;
-mod draw;
-mod error;
-mod fast;
+// From the lowest to the highest: a file imports files of its own folder or of lower ones.
+
 #[cfg(feature = "planted-faults")]
 mod fault;
+mod planted;
+
+mod error;
+mod logits;
+mod trace;
+
+mod simd;
+
+mod torch;
+
+mod parameters;
+mod rows;
+
+mod stages;
+
+mod draw;
+
+mod fast;
+
+#[cfg(feature = "rayon")]
+mod batch;
+
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
-mod logits;
-mod parameters;
-mod planted;
 mod presets;
-mod rows;
 mod sample_logits;
-mod simd;
 mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 pub mod specimens;
-mod stages;
-mod torch;
-mod trace;
 
 pub use error::{Offence, SampleError};
 #[cfg(feature = "planted-faults")]
