@@ -3,7 +3,7 @@
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
-use torch_exact_sampler::{self as sampler, NoiseOrder, NoiseParameters, SampleError};
+use torch_exact_sampler::{self as sampler, NoiseOrder, SampleError, SimpleBatchParameters};
 
 use crate::errors::sample_error;
 use crate::generator::Generator;
@@ -85,7 +85,7 @@ pub(crate) fn simple_batch_sampler<'py>(
     let forbid_token = token_index(forbid_token)?;
     let generator = &mut generator.0;
     let tokens = in_place(py, logits, move |values, rows, vocab, order| {
-        let parameters = NoiseParameters { noise, temp, forbid_token, order };
+        let parameters = SimpleBatchParameters { noise, temp, forbid_token, order };
         let mut tokens = vec![0; rows];
         sampler::simple_batch_sampler(values, vocab, &parameters, generator, &mut tokens)?;
         Ok(tokens)
@@ -107,7 +107,7 @@ pub(crate) fn trace_simple_batch_sampler<'py>(
     let forbid_token = token_index(forbid_token)?;
     let generator = &mut generator.0;
     let trace = in_place(py, logits, move |values, rows, vocab, order| {
-        let parameters = NoiseParameters { noise, temp, forbid_token, order };
+        let parameters = SimpleBatchParameters { noise, temp, forbid_token, order };
         sampler::trace_simple_batch_sampler(values, vocab, &parameters, generator, rows)
     })?;
     let shape = float32(logits)?.shape();

@@ -10,8 +10,8 @@ use std::num::NonZeroUsize;
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use gaussian::gaussian;
 use torch_exact_sampler::{
-    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler, internals,
-    simple_batch_sampler,
+    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
+    internals, simple_batch_sampler,
 };
 
 /// Vocabulary, `top_k` and `top_p`.
@@ -57,7 +57,7 @@ fn benches(criterion: &mut Criterion) {
         });
         group.bench_function("simple_batch_sampler", |bencher| {
             bencher.iter(|| {
-                let parameters = NoiseParameters::default();
+                let parameters = SimpleBatchParameters::default();
                 simple_batch_sampler(&mut logits, vocab, &parameters, &mut generator, &mut token)
                     .unwrap();
             });

@@ -14,7 +14,7 @@ use gaussian::gaussian;
 use serde::Deserialize;
 use torch_exact_sampler::internals::{Kernel, force};
 use torch_exact_sampler::{
-    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler,
+    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
     simple_batch_sampler, trace_sample_logits,
 };
 
@@ -89,7 +89,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             "simple_batch_sampler" => {
                 // In place: the noise of every call stays in the logits.
                 let rows = black_box(logits.as_mut_slice());
-                let parameters = NoiseParameters::default();
+                let parameters = SimpleBatchParameters::default();
                 simple_batch_sampler(rows, vocab, &parameters, &mut generator, tokens)?;
             }
             other => return Err(format!("there is no function {other}").into()),

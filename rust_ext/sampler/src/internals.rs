@@ -1,13 +1,18 @@
 //! What benchmarks and the tests of each instruction set look at; not part of the interface.
 
+use crate::fast::listing::{Listing, exp_sum_in};
+use crate::simd::kernel;
 pub use crate::simd::{Kernel, force};
-use crate::torch::exp;
-use crate::{Capability, Generator};
+use crate::torch::capability::Capability;
+use crate::torch::generator::Generator;
 
-/// The sum of a softmax's exponentials.
-#[must_use]
-pub fn exp_sum(logits: &[f32], max: f32, capability: Capability) -> f32 {
-    exp::exp_sum(logits, max, capability)
+kernel! {
+    /// The sum of a softmax's exponentials.
+    #[must_use]
+    pub fn exp_sum<'a>(wide; logits: &'a [f32], max: f32, capability: Capability) -> f32 {
+        let listing = Listing { least: f32::INFINITY, peaks: &[], words: &mut Vec::new() };
+        exp_sum_in(wide, logits, max, listing, capability)
+    }
 }
 
 /// Passes over `count` 64-bit outputs.

@@ -40,58 +40,52 @@
 //!
 //! The tokens for a given seed never change within a major version.
 
-#[cfg(feature = "rayon")]
-mod batch;
-mod error;
+// From the lowest to the highest: a file imports files of its own folder or of lower ones.
+
 #[cfg(feature = "planted-faults")]
 mod fault;
+mod planted;
+
+mod error;
+mod logits;
+mod trace;
+
+mod simd;
+
+mod torch;
+
+mod parameters;
+mod rows;
+
+mod stages;
+
+mod draw;
+
+mod fast;
+
+#[cfg(feature = "rayon")]
+mod batch;
+
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
-mod logits;
 mod presets;
 mod sample_logits;
-mod simd;
 mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 pub mod specimens;
-mod stages;
-mod torch;
-mod trace;
 
-pub use error::{Offence, SampleError, StateError};
+pub use error::{Offence, SampleError};
 #[cfg(feature = "planted-faults")]
 pub use fault::Fault;
 pub use logits::Logits;
+pub use parameters::{Replay, SampleParameters, ZeroTemperature};
 pub use presets::{GLOBAL, PRESETS, Preset, SEMANTIC};
-pub use sample_logits::{
-    Replay, SampleParameters, Sampler, ZeroTemperature, draw, sample_logits, trace_sample_logits,
-};
+pub use sample_logits::{Sampler, draw, sample_logits, trace_sample_logits};
 pub use simple_batch_sampler::{
-    NoiseOrder, NoiseParameters, simple_batch_sampler, trace_simple_batch_sampler,
+    NoiseOrder, SimpleBatchParameters, simple_batch_sampler, trace_simple_batch_sampler,
 };
 pub use torch::capability::Capability;
-pub use torch::generator::{Generator, STATE_BYTES};
+pub use torch::generator::Generator;
+pub use torch::state::{STATE_BYTES, StateError};
 pub use trace::{SampleLogitsTrace, SimpleBatchTrace};
-
-/// Whether a planted fault, one of several, or any is switched on; always `false` in what users
-/// ship.
-#[cfg(not(feature = "planted-faults"))]
-macro_rules! planted {
-    () => {
-        false
-    };
-    ($($fault:ident)|+) => {
-        false
-    };
-}
-#[cfg(feature = "planted-faults")]
-macro_rules! planted {
-    () => {
-        $crate::fault::any_is_planted()
-    };
-    ($($fault:ident)|+) => {
-        $($crate::fault::is_planted($crate::fault::Fault::$fault))||+
-    };
-}
-pub(crate) use planted;

@@ -1,6 +1,6 @@
 //! A batch of logits.
 
-use crate::SampleError;
+use crate::error::SampleError;
 
 /// Logits of a batch, `[rows, vocab]`, row-major.
 #[derive(Debug, Clone, Copy)]

@@ -1,6 +1,6 @@
 //! The parameters that the TTS stages pass to `sample_logits`, in one place.
 
-use crate::{SampleParameters, ZeroTemperature};
+use crate::parameters::{SampleParameters, ZeroTemperature};
 
 /// The parameters of one TTS stage.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,12 +1,16 @@
 //! `simple_batch_sampler`: argmax of scaled logits plus uniform noise.
 
-use crate::sample_logits::{argmax, to_token};
+use crate::error::SampleError;
+use crate::planted::planted;
+use crate::rows::to_token;
+use crate::stages::argmax::argmax;
 use crate::stages::scale;
-use crate::{Generator, SampleError, SimpleBatchTrace, planted};
+use crate::torch::generator::Generator;
+use crate::trace::SimpleBatchTrace;
 
 /// The parameters of [`simple_batch_sampler`]; the default is the reference's.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct NoiseParameters {
+pub struct SimpleBatchParameters {
     /// Upper end of the uniform noise; 0 adds none and leaves the generator alone.
     pub noise: f64,
     /// The logits are multiplied by 1 / temp.
@@ -29,7 +33,7 @@ pub enum NoiseOrder {
     ColumnMajor,
 }
 
-impl Default for NoiseParameters {
+impl Default for SimpleBatchParameters {
     fn default() -> Self {
         Self { noise: 1.0, temp: 1.0, forbid_token: None, order: NoiseOrder::RowMajor }
     }
@@ -47,7 +51,7 @@ impl Default for NoiseParameters {
 pub fn simple_batch_sampler(
     logits: &mut [f32],
     vocab: usize,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     generator: &mut Generator,
     tokens: &mut [i64],
 ) -> Result<(), SampleError> {
@@ -62,7 +66,7 @@ pub fn simple_batch_sampler(
 pub fn trace_simple_batch_sampler(
     logits: &mut [f32],
     vocab: usize,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     generator: &mut Generator,
     rows: usize,
 ) -> Result<SimpleBatchTrace, SampleError> {
@@ -76,12 +80,12 @@ pub fn trace_simple_batch_sampler(
 fn run(
     logits: &mut [f32],
     vocab: usize,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     generator: &mut Generator,
     tokens: &mut [i64],
     mut trace: Option<&mut SimpleBatchTrace>,
 ) -> Result<(), SampleError> {
-    let &NoiseParameters { noise, temp, forbid_token, .. } = parameters;
+    let &SimpleBatchParameters { noise, temp, forbid_token, .. } = parameters;
     let untouched = planted!(InputNotMutated).then(|| logits.to_vec());
     let unmoved = planted!(GeneratorNotAdvanced).then(|| generator.clone());
     if tokens.len().checked_mul(vocab) != Some(logits.len()) {
@@ -138,10 +142,10 @@ fn run(
 fn add_noise(
     logits: &mut [f32],
     vocab: usize,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     generator: &mut Generator,
 ) -> Result<(), SampleError> {
-    let &NoiseParameters { noise, forbid_token, order, .. } = parameters;
+    let &SimpleBatchParameters { noise, forbid_token, order, .. } = parameters;
     if !(0.0..=f64::from(f32::MAX)).contains(&noise) {
         return Err(SampleError::NoiseOutOfRange { noise });
     }

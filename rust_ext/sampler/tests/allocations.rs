@@ -5,7 +5,7 @@
 use std::num::NonZeroUsize;
 
 use torch_exact_sampler::{
-    Capability, Generator, Logits, NoiseParameters, Replay, SampleParameters, Sampler,
+    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
     simple_batch_sampler,
 };
 
@@ -105,7 +105,7 @@ fn the_simple_sampler_allocates_nothing() {
     let mut logits = logits(1e6);
     let (mut generator, mut tokens) = (Generator::new(1), [0; ROWS]);
     let counted = allocation_counter::measure(|| {
-        let parameters = NoiseParameters { temp: 0.7, ..NoiseParameters::default() };
+        let parameters = SimpleBatchParameters { temp: 0.7, ..SimpleBatchParameters::default() };
         simple_batch_sampler(&mut logits, VOCAB, &parameters, &mut generator, &mut tokens).unwrap();
     });
     assert_eq!(counted.count_total, 0);

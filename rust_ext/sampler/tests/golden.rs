@@ -12,8 +12,9 @@ use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 use torch_exact_sampler::{
-    Capability, Generator, Logits, NoiseOrder, NoiseParameters, Replay, SampleParameters, Sampler,
-    ZeroTemperature, draw, simple_batch_sampler, trace_sample_logits, trace_simple_batch_sampler,
+    Capability, Generator, Logits, NoiseOrder, Replay, SampleParameters, Sampler,
+    SimpleBatchParameters, ZeroTemperature, draw, simple_batch_sampler, trace_sample_logits,
+    trace_simple_batch_sampler,
 };
 
 #[derive(Deserialize)]
@@ -194,7 +195,7 @@ fn sample(
 
 fn simple(
     Golden { id, case, .. }: &Golden,
-    parameters: &NoiseParameters,
+    parameters: &SimpleBatchParameters,
     logits: &mut [f32],
     recorded: &mut Recorded<'_>,
 ) {
@@ -242,7 +243,7 @@ fn agrees_with_torch(capability: Capability) {
                 sample(golden, &parameters, &logits, capability, &mut recorded);
             }
             Parameters::SimpleBatch { noise, temp } => {
-                let parameters = NoiseParameters {
+                let parameters = SimpleBatchParameters {
                     noise: noise.into(),
                     temp: temp.into(),
                     forbid_token: None,

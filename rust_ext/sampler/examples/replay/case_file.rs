@@ -8,7 +8,7 @@ use std::{fmt, fs};
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 use torch_exact_sampler::{
-    Generator, NoiseOrder, NoiseParameters, Replay, SampleParameters, ZeroTemperature,
+    Generator, NoiseOrder, Replay, SampleParameters, SimpleBatchParameters, ZeroTemperature,
 };
 
 const SCHEMA: &str = "2";
@@ -35,7 +35,7 @@ pub(crate) struct Case {
 #[derive(Debug, Clone)]
 pub(crate) enum Parameters {
     SampleLogits(SampleParameters),
-    SimpleBatch(NoiseParameters),
+    SimpleBatch(SimpleBatchParameters),
 }
 
 /// What a case's calls made, and what they left behind.
@@ -192,7 +192,7 @@ fn parameters(note: &NoteParameters) -> Result<Parameters, Box<dyn Error>> {
             },
         }),
         NoteParameters::SimpleBatch { ref noise, ref temp, forbid_token } => {
-            Parameters::SimpleBatch(NoiseParameters {
+            Parameters::SimpleBatch(SimpleBatchParameters {
                 noise: number("noise", noise)?,
                 temp: number("temp", temp)?,
                 forbid_token,

@@ -3,8 +3,9 @@
 use std::fmt;
 
 use torch_exact_sampler::{
-    Generator, Logits, NoiseParameters, SampleError, SampleLogitsTrace, SampleParameters, Sampler,
-    SimpleBatchTrace, simple_batch_sampler, trace_sample_logits, trace_simple_batch_sampler,
+    Generator, Logits, SampleError, SampleLogitsTrace, SampleParameters, Sampler,
+    SimpleBatchParameters, SimpleBatchTrace, simple_batch_sampler, trace_sample_logits,
+    trace_simple_batch_sampler,
 };
 
 use crate::case_file::{Case, Outcome, Parameters, Stage, Values};
@@ -157,7 +158,7 @@ impl Port<'_> {
 
     fn simple_batch_sampler(
         &mut self,
-        parameters: &NoiseParameters,
+        parameters: &SimpleBatchParameters,
         rows: usize,
         vocab: usize,
         traced: bool,

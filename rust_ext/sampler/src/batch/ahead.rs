@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, lock, share};
-use crate::sample_logits::{Rows, Sampler, Sums, to_token};
-use crate::{Generator, SampleError};
+use super::turns::{Over, lock, share};
+use crate::error::SampleError;
+use crate::fast::row_sampler::{Prepared, RowSampler, Sums};
+use crate::rows::{Rows, to_token};
+use crate::torch::generator::Generator;
 
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
 /// still in the caches when they are drawn from.
@@ -30,13 +32,13 @@ struct Slot {
 /// One row's workspace, and what became of it.
 #[derive(Debug)]
 struct Worker {
-    sampler: Sampler,
-    prepared: Result<(), SampleError>,
+    sampler: RowSampler,
+    prepared: Result<Prepared, SampleError>,
 }
 
 impl Slot {
     fn new() -> Self {
-        let worker = Worker { sampler: Sampler::new(), prepared: Ok(()) };
+        let worker = Worker { sampler: RowSampler::default(), prepared: Ok(Prepared::List) };
         Self { worker: Mutex::new(worker), ready: AtomicUsize::new(0) }
     }
 }
@@ -92,8 +94,9 @@ impl Batch<'_> {
                 }
             }
             let mut worker = lock(&slot.worker);
-            worker.prepared?;
-            *token = to_token(worker.sampler.draw_prepared(self.rows.row(row), generator)?);
+            let prepared = worker.prepared?;
+            let drawn = worker.sampler.draw_prepared(self.rows.row(row), prepared, generator)?;
+            *token = to_token(drawn);
             drop(worker);
             self.drawn.store(row + 1, Ordering::Release);
         }

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use rayon::ThreadPool;
 
-use super::{Over, lock, share};
-use crate::sample_logits::{Rows, Sampler, to_token};
-use crate::{Generator, SampleError};
+use super::turns::{Over, lock, share};
+use crate::error::SampleError;
+use crate::fast::row_sampler::RowSampler;
+use crate::rows::{Rows, to_token};
+use crate::torch::generator::Generator;
 
 /// Rows that may wait for each helper, which goes on with the next while the calling thread draws
 /// from one of its own.
@@ -32,7 +34,7 @@ struct Slot {
 /// One row's workspace, and what became of it.
 #[derive(Debug)]
 struct Worker {
-    sampler: Sampler,
+    sampler: RowSampler,
     row: usize,
     generator: Generator,
     drawn: Result<usize, SampleError>,
@@ -40,8 +42,12 @@ struct Worker {
 
 impl Slot {
     fn new() -> Self {
-        let worker =
-            Worker { sampler: Sampler::new(), row: 0, generator: Generator::new(0), drawn: Ok(0) };
+        let worker = Worker {
+            sampler: RowSampler::default(),
+            row: 0,
+            generator: Generator::new(0),
+            drawn: Ok(0),
+        };
         Self { state: AtomicU8::new(FREE), worker: Mutex::new(worker) }
     }
 
@@ -82,7 +88,7 @@ pub(super) fn sample(
 impl Batch<'_> {
     fn draw(
         &self,
-        own: &mut Sampler,
+        own: &mut RowSampler,
         generator: &mut Generator,
         tokens: &mut [i64],
     ) -> Result<(), SampleError> {
@@ -101,7 +107,7 @@ impl Batch<'_> {
                 slot.state.store(WAITS, Ordering::Release);
                 generator.skip_f64(self.rows.logits.vocab());
             } else {
-                match own.draw_row(self.rows.row(row), generator) {
+                match own.draw(self.rows.row(row), generator) {
                     Ok(token) => tokens[row] = to_token(token),
                     Err(error) => refused = Some((row, error)),
                 }
@@ -147,7 +153,7 @@ impl Batch<'_> {
         };
         let mut worker = lock(&slot.worker);
         let Worker { sampler, row, generator, drawn } = &mut *worker;
-        *drawn = sampler.draw_row(self.rows.row(*row), generator);
+        *drawn = sampler.draw(self.rows.row(*row), generator);
         drop(worker);
         slot.state.store(DRAWN, Ordering::Release);
         true

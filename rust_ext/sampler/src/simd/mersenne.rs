@@ -1,6 +1,6 @@
 //! MT19937, sixteen words at a time.
 
-use super::wide::LANES;
+use super::lanes::{LANES, Portable};
 
 /// Words of the state (n), and the offset of the recurrence (m).
 pub(crate) const N: usize = 624;
@@ -97,7 +97,7 @@ pub(crate) trait Mersenne: Copy {
     }
 }
 
-impl Mersenne for super::wide::Portable {}
+impl Mersenne for Portable {}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {

@@ -4,6 +4,7 @@
 //! and without either, and picks one at run time. Which one runs never changes a bit: no kernel
 //! lets the compiler reorder a sum, and a fused multiply-add is always written out.
 
+pub(crate) mod lanes;
 pub(crate) mod mersenne;
 pub(crate) mod wide;
 
@@ -104,7 +105,7 @@ macro_rules! kernel {
                 #[cfg(target_arch = "x86_64")]
                 pulp::Arch::V3($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
                 _ => {
-                    let $wide = $crate::simd::wide::Portable;
+                    let $wide = $crate::simd::lanes::Portable;
                     pulp::NullaryFnOnce::call(Kernel { $($arg,)* $wide, life })
                 }
             }

@@ -1,9 +1,7 @@
 //! Sixteen lanes, written out: what the compiler makes badly of plain loops over arrays.
 
+use super::lanes::{LANES, Portable};
 use super::mersenne::Mersenne;
-
-/// Lanes of a vector, whatever registers hold it.
-pub(crate) const LANES: usize = 16;
 
 /// Vectors of [`LANES`] floats, in the registers of one instruction set.
 ///
@@ -87,10 +85,6 @@ pub(crate) trait Wide: Mersenne {
     fn add_doubles(self, sums: Self::Doubles, x: Self::Floats) -> Self::Doubles;
     fn total(self, sums: Self::Doubles) -> f64;
 }
-
-/// Without any instruction set of its own.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Portable;
 
 impl Wide for Portable {
     type Floats = [f32; LANES];

@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 
-use super::{argmax, descending, softmax, uniform};
+use super::common::{argmax, descending, softmax, uniform};
 
 /// The parameters of [`FastSampler::optimized_sample`]; the default is the reference's.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 
-use super::{descending, softmax, uniform};
+use super::common::{descending, softmax, uniform};
 
 /// What one [`sample_logits`] call made.
 #[derive(Debug, Clone, Default, PartialEq)]

@@ -2,7 +2,7 @@
 
 use rand::rngs::StdRng;
 
-use super::{argmax, uniform};
+use super::common::{argmax, uniform};
 
 /// What the steps of one [`simple_batch_sampler`] call made.
 #[derive(Debug, Clone, Default, PartialEq)]

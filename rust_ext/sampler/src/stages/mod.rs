@@ -1,14 +1,13 @@
-//! The stages of `sample_logits`, each for one row.
+//! The definition: each stage of a sampler, plainly, over a whole row.
+//!
+//! Nothing here is fast, but for what draws share with it. [`distribution`] takes the stages of
+//! `sample_logits` in order.
 
-pub(crate) mod estimate;
-pub(crate) mod few;
-pub(crate) mod keep;
-pub(crate) mod narrow;
-pub(crate) mod peaks;
+pub(crate) mod argmax;
+pub(crate) mod distribution;
+pub(crate) mod multinomial;
 pub(crate) mod renormalize;
 pub(crate) mod scale;
-pub(crate) mod shortlist;
 pub(crate) mod softmax;
-pub(crate) mod survivors;
 pub(crate) mod top_k;
 pub(crate) mod top_p;

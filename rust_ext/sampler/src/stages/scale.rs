@@ -1,6 +1,6 @@
 //! Temperature.
 
-use crate::planted;
+use crate::planted::planted;
 use crate::simd::kernel;
 
 /// `logits / temperature`: the divisor is rounded to f32, the division is a division.

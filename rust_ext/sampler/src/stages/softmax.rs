@@ -1,20 +1,10 @@
 //! Softmax.
 
+use crate::planted::planted;
 use crate::simd::kernel;
+use crate::torch::capability::Capability;
 use crate::torch::exp::exp_and_sum;
 use crate::torch::sums::sum_in_f64;
-use crate::{Capability, planted};
-
-/// Writes the exponentials of a softmax to `exponentials`, and returns what they are to be
-/// multiplied by; `None` where the probabilities are NaN, as in [`softmax`].
-pub(crate) fn exponentials(
-    logits: &[f32],
-    exponentials: &mut [f32],
-    capability: Capability,
-) -> Option<f32> {
-    let sum = exp_and_sum(logits, row_max(logits), exponentials, capability);
-    (!sum.is_nan()).then_some(1.0 / sum)
-}
 
 /// Writes the softmax of `logits` to `probs`.
 ///

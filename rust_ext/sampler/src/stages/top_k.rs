@@ -1,77 +1,37 @@
 //! Top-k.
 
-use super::keep::{BLOCK, Gathered};
-use crate::simd::kernel;
+use crate::planted::planted;
+
+/// `probs[probs < torch.topk(probs, top_k)[0][..., -1]] = 0`: what ties with the `top_k`-th largest
+/// stays. Returns which tokens do; every one where `top_k` is not > 0, which switches the stage off.
+///
+/// No value is NaN, and `top_k` does not exceed their number.
+pub(crate) fn top_k(probs: &mut [f32], top_k: i64) -> Vec<bool> {
+    let Ok(k @ 1..) = usize::try_from(top_k) else {
+        return vec![true; probs.len()];
+    };
+    let k = k + usize::from(planted!(TopKOffByOne) && k < probs.len());
+    let threshold = kth_largest(probs, k);
+    let mut kept: Vec<bool> = probs.iter().map(|p| *p >= threshold).collect();
+    if planted!(TopKExactly) {
+        let larger = probs.iter().filter(|p| **p > threshold).count();
+        let tied = probs.iter().zip(&mut kept).filter(|(p, _)| **p == threshold);
+        tied.skip(k - larger).for_each(|(_, kept)| *kept = false);
+    }
+    if planted!(TopKStrict) && probs.iter().any(|p| *p > threshold) {
+        kept = probs.iter().map(|p| *p > threshold).collect();
+    }
+    drop_others(probs, &kept);
+    kept
+}
 
 /// The `k`-th largest value of a row; `1 <= k <= row.len()`, and no value is NaN.
-///
-/// `scratch` is a workspace, whatever it holds.
-pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Gathered) -> f32 {
-    let blocks = row.len() / BLOCK;
-    let mut least = f32::NEG_INFINITY;
-    if blocks >= 2 * k {
-        // The k-th largest block maximum has at least k values at or above it, so nothing below
-        // it can be the k-th largest; few values are left to select from.
-        let maxima = &mut scratch.room(row.len())[..blocks];
-        block_maxima(row, maxima);
-        least = kth_largest(maxima, k);
-    }
-    kth_largest(scratch.take_at_least(row, least), k)
-}
-
-/// A planted fault: of the tokens at the threshold, only the first stay, `k` tokens in all.
-pub(crate) fn cut_ties(row: &mut [f32], k: usize, threshold: f32) {
-    let larger = row.iter().filter(|p| **p > threshold).count();
-    row.iter_mut().filter(|p| **p == threshold).skip(k - larger).for_each(|p| *p = 0.0);
-}
-
-/// A planted fault: the tokens at the threshold go as well, if any token is above it.
-pub(crate) fn without_ties(row: &[f32], threshold: f32) -> f32 {
-    let above = threshold.next_up();
-    if row.iter().any(|p| *p >= above) { above } else { threshold }
-}
-
-fn kth_largest(values: &mut [f32], k: usize) -> f32 {
+pub(crate) fn kth_largest(row: &[f32], k: usize) -> f32 {
+    let mut values = row.to_vec();
     *values.select_nth_unstable_by(k - 1, |a, b| b.total_cmp(a)).1
 }
 
-kernel! {
-    fn block_maxima<'a>(row: &'a [f32], maxima: &'a mut [f32]) -> () {
-        for (block, maximum) in row.as_chunks::<BLOCK>().0.iter().zip(maxima) {
-            let mut lanes = *block;
-            let mut half = BLOCK / 2;
-            while half > 0 {
-                for lane in 0..half {
-                    let other = lanes[lane + half];
-                    lanes[lane] = if other > lanes[lane] { other } else { lanes[lane] };
-                }
-                half /= 2;
-            }
-            *maximum = lanes[0];
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn is_the_kth_of_the_sorted_row() {
-        let mut generator = crate::Generator::new(1);
-        let mut scratch = Gathered::default();
-        for length in [1, 2, 15, 16, 17, 40, 64, 100, 1000, 4099] {
-            for levels in [1.0, 3.0, 50.0, 1e9] {
-                let row: Vec<f32> =
-                    (0..length).map(|_| (generator.next_f32() * levels).floor()).collect();
-                let mut sorted = row.clone();
-                sorted.sort_by(|a, b| b.total_cmp(a));
-                for k in [1, 2, 5, length / 3, length - 1, length] {
-                    if (1..=length).contains(&k) {
-                        assert_eq!(threshold(&row, k, &mut scratch), sorted[k - 1], "{length} {k}");
-                    }
-                }
-            }
-        }
-    }
+/// Sets to zero what is not kept.
+pub(crate) fn drop_others(probs: &mut [f32], kept: &[bool]) {
+    probs.iter_mut().zip(kept).filter(|(_, kept)| !**kept).for_each(|(p, _)| *p = 0.0);
 }

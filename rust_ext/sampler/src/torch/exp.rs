@@ -1,30 +1,10 @@
 //! The exponentials of torch's softmax and their sum, for arguments that are not positive.
 
 use super::capability::Capability;
-use crate::planted;
+use crate::planted::planted;
 use crate::simd::kernel;
-use crate::simd::wide::{LANES as BLOCK, Wide, folded};
-use crate::stages::peaks::{GROUP, Maxima};
-
-/// Logits that are looked at together, one a bit.
-pub(crate) const WORD: usize = u64::BITS as usize;
-
-/// Which logits of a row are listed in passing: those of at least `least`.
-#[derive(Debug)]
-pub(crate) struct Listing<'a> {
-    pub(crate) least: f32,
-    /// The maxima of every [`GROUP`] logits, lane by lane: groups without any are passed over.
-    pub(crate) peaks: &'a [Maxima],
-    /// Has a place for each [`WORD`] logits, and one more; those that list any are left.
-    pub(crate) words: &'a mut Vec<Word>,
-}
-
-/// The number of the first of some logits, and which of them are listed.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Word {
-    pub(crate) first: u32,
-    pub(crate) lanes: u64,
-}
+use crate::simd::lanes::LANES as BLOCK;
+use crate::simd::wide::{Wide, folded};
 
 kernel! {
     /// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
@@ -34,17 +14,6 @@ kernel! {
         wide; logits: &'a [f32], max: f32, out: &'a mut [f32], capability: Capability,
     ) -> f32 {
         exp_and_sum_in(wide, logits, max, out, capability)
-    }
-}
-
-#[cfg(feature = "internals")]
-kernel! {
-    /// As [`exp_and_sum`], without keeping the exponentials.
-    pub(crate) fn exp_sum<'a>(
-        wide; logits: &'a [f32], max: f32, capability: Capability,
-    ) -> f32 {
-        let listing = Listing { least: f32::INFINITY, peaks: &[], words: &mut Vec::new() };
-        exp_sum_in(wide, logits, max, listing, capability)
     }
 }
 
@@ -68,78 +37,8 @@ pub(crate) fn exp_and_sum_in<W: Wide>(
     }
 }
 
-/// [`exp_sum`], as part of a kernel; lists logits in passing.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-pub(crate) fn exp_sum_in<W: Wide>(
-    wide: W,
-    logits: &[f32],
-    max: f32,
-    listing: Listing<'_>,
-    capability: Capability,
-) -> f32 {
-    let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
-    match capability {
-        Capability::Default => {
-            in_order(accumulate_and_list::<8, _>(wide, library, logits, listing))
-        }
-        Capability::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
-        Capability::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
-    }
-}
-
-/// As [`exp_sum_in`], of estimates: off by no more than [`estimate_error`], as a share.
-#[allow(clippy::inline_always)] // Part of kernels.
-#[inline(always)]
-pub(crate) fn estimated_exp_sum_in<W: Wide>(
-    wide: W,
-    logits: &[f32],
-    max: f32,
-    listing: Listing<'_>,
-) -> f64 {
-    let exp = Estimate { max, scale: std::f32::consts::LOG2_E };
-    total(accumulate_and_list::<BLOCK, _>(wide, exp, logits, listing))
-}
-
-kernel! {
-    /// Writes estimates of 2 to the power of `(logits[i] - max) * scale` to `out[i]`, and returns
-    /// their sum; `max` need not be one.
-    pub(crate) fn estimate<'a>(
-        wide; logits: &'a [f32], max: f32, scale: f32, out: &'a mut [f32],
-    ) -> f64 {
-        /// What is added up in f32: in each lane so many that their roundings are 2^-16.
-        const CHUNK: usize = 4096;
-        let exp = Estimate { max, scale };
-        let mut sum = 0.0;
-        for (logits, out) in logits.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
-            sum += total(accumulate::<BLOCK, _>(wide, exp, logits, out));
-        }
-        sum
-    }
-}
-
-fn total(lanes: [f32; BLOCK]) -> f64 {
-    lanes.into_iter().map(f64::from).sum()
-}
-
-/// How far an estimated sum may be from torch's: an estimate is off by less than 2^-12, and each
-/// addition by 2^-24, here in sixteen lanes.
-pub(crate) fn estimate_error(vocab: usize) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let roundings = (vocab / 16 + 8) as f64;
-    (-12.0_f64).exp2() + roundings * (-24.0_f64).exp2() + torch_error(vocab)
-}
-
-/// How far torch's sum may be from the true one, as a share: it is taken in eight lanes or sixteen,
-/// each addition of which is off by 2^-24.
-pub(crate) fn torch_error(vocab: usize) -> f64 {
-    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let roundings = (vocab / 8 + 8) as f64;
-    roundings * (-24.0_f64).exp2()
-}
-
 /// An exponential function, of logits less their maximum.
-trait Exponential<W: Wide>: Copy {
+pub(crate) trait Exponential<W: Wide>: Copy {
     fn of(self, wide: W, logits: W::Floats) -> W::Floats;
 }
 
@@ -149,7 +48,7 @@ trait Exponential<W: Wide>: Copy {
 /// which is the same, since no exponential is a negative zero. But a row shorter than a block it
 /// adds one by one.
 #[derive(Clone, Copy)]
-struct Sums<W: Wide, const LANES: usize> {
+pub(crate) struct Sums<W: Wide, const LANES: usize> {
     sixteen: W::Floats,
     eight: W::Eight,
 }
@@ -157,13 +56,13 @@ struct Sums<W: Wide, const LANES: usize> {
 impl<W: Wide, const LANES: usize> Sums<W, LANES> {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    fn new(wide: W) -> Self {
+    pub(crate) fn new(wide: W) -> Self {
         Self { sixteen: wide.splat(0.0), eight: wide.eight_zeros() }
     }
 
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    fn add(&mut self, wide: W, e: W::Floats) {
+    pub(crate) fn add(&mut self, wide: W, e: W::Floats) {
         if LANES == BLOCK {
             self.sixteen = wide.add(self.sixteen, e);
         } else {
@@ -173,7 +72,7 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
 
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    fn lanes(self, wide: W, count: usize) -> [f32; LANES] {
+    pub(crate) fn lanes(self, wide: W, count: usize) -> [f32; LANES] {
         let (sixteen, eight) = (wide.store(self.sixteen), wide.store_eight(self.eight));
         let lanes = if LANES == BLOCK { &sixteen[..] } else { &eight[..] };
         if count < LANES {
@@ -187,7 +86,7 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
 /// The lane sums of the exponentials, which are written to `out`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn accumulate<const LANES: usize, W: Wide>(
+pub(crate) fn accumulate<const LANES: usize, W: Wide>(
     wide: W,
     exp: impl Exponential<W>,
     logits: &[f32],
@@ -209,73 +108,10 @@ fn accumulate<const LANES: usize, W: Wide>(
     sums.lanes(wide, logits.len())
 }
 
-/// The lane sums of the exponentials, which are forgotten; logits are listed.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn accumulate_and_list<const LANES: usize, W: Wide>(
-    wide: W,
-    exp: impl Exponential<W>,
-    logits: &[f32],
-    Listing { least, peaks, words }: Listing<'_>,
-) -> [f32; LANES] {
-    let leasts = wide.splat(least);
-    let mut sums = Sums::<W, LANES>::new(wide);
-    let mut listed = 0;
-    let mut peaks = peaks.iter();
-    for (group, first) in logits.chunks(GROUP).zip((0..).step_by(GROUP)) {
-        let (wholes, rest) = group.as_chunks::<WORD>();
-        if peaks.next().is_some_and(|peaks| wide.at_least(wide.load(&peaks.0), leasts) != 0) {
-            let parts = wholes.iter().map(<[f32; WORD]>::as_slice).chain([rest]);
-            for (part, first) in parts.zip((first..).step_by(WORD)) {
-                let lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
-                // Which have any cannot be predicted: those are listed without a branch.
-                words[listed] = Word { first, lanes };
-                listed += usize::from(lanes != 0);
-            }
-        } else {
-            let (blocks, tail) = group.as_chunks();
-            for block in blocks {
-                sums.add(wide, exp.of(wide, wide.load(block)));
-            }
-            if !tail.is_empty() {
-                sums.add(wide, exp.of(wide, wide.load(&padded(tail))));
-            }
-        }
-    }
-    words.truncate(listed);
-    sums.lanes(wide, logits.len())
-}
-
-/// Adds the exponentials of up to 64 logits; returns one bit for each: whether it is at least
-/// `leasts`.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-fn add_and_compare<const LANES: usize, W: Wide>(
-    wide: W,
-    exp: impl Exponential<W>,
-    logits: &[f32],
-    leasts: W::Floats,
-    sums: &mut Sums<W, LANES>,
-) -> u64 {
-    let (blocks, tail) = logits.as_chunks();
-    let mut lanes = 0;
-    for (block, at) in blocks.iter().zip((0..).step_by(BLOCK)) {
-        let x = wide.load(block);
-        lanes |= u64::from(wide.at_least(x, leasts)) << at;
-        sums.add(wide, exp.of(wide, x));
-    }
-    if !tail.is_empty() {
-        let x = wide.load(&padded(tail));
-        lanes |= u64::from(wide.at_least(x, leasts)) << (blocks.len() * BLOCK);
-        sums.add(wide, exp.of(wide, x));
-    }
-    lanes
-}
-
 /// A last block, filled up with logits whose exponential is zero.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn padded(tail: &[f32]) -> [f32; BLOCK] {
+pub(crate) fn padded(tail: &[f32]) -> [f32; BLOCK] {
     let mut block = [f32::NEG_INFINITY; BLOCK];
     block[..tail.len()].copy_from_slice(tail);
     block
@@ -284,7 +120,7 @@ fn padded(tail: &[f32]) -> [f32; BLOCK] {
 /// Lane i and lane i + half are added until one is left.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn halves<const LANES: usize>(sums: [f32; LANES]) -> f32 {
+pub(crate) fn halves<const LANES: usize>(sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         return in_order(sums);
     }
@@ -293,7 +129,7 @@ fn halves<const LANES: usize>(sums: [f32; LANES]) -> f32 {
 
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn in_order<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
+pub(crate) fn in_order<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         sums.reverse();
     }
@@ -315,7 +151,7 @@ const LEAST: f32 = -104.5;
 
 /// Sleef's `expf` with FMA.
 #[derive(Clone, Copy)]
-struct Sleef<W: Wide> {
+pub(crate) struct Sleef<W: Wide> {
     max: W::Floats,
     coefficients: [f32; 6],
 }
@@ -323,7 +159,7 @@ struct Sleef<W: Wide> {
 impl<W: Wide> Sleef<W> {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    fn new(wide: W, max: f32) -> Self {
+    pub(crate) fn new(wide: W, max: f32) -> Self {
         let mut coefficients = SLEEF;
         if planted!(ExponentialCoefficientBit) {
             coefficients[4] = f32::from_bits(coefficients[4].to_bits() ^ 1);
@@ -352,8 +188,8 @@ impl<W: Wide> Exponential<W> for Sleef<W> {
 
 /// The C library's `expf`.
 #[derive(Clone, Copy)]
-struct CLibrary {
-    max: f32,
+pub(crate) struct CLibrary {
+    pub(crate) max: f32,
 }
 
 impl<W: Wide> Exponential<W> for CLibrary {
@@ -365,22 +201,6 @@ impl<W: Wide> Exponential<W> for CLibrary {
             *x = c_expf(*x - self.max);
         }
         wide.load(&block)
-    }
-}
-
-/// An estimate of 2 to the power of what is above `max`, times `scale`.
-#[derive(Clone, Copy)]
-struct Estimate {
-    max: f32,
-    scale: f32,
-}
-
-impl<W: Wide> Exponential<W> for Estimate {
-    #[allow(clippy::inline_always)] // Part of a kernel.
-    #[inline(always)]
-    fn of(self, wide: W, logits: W::Floats) -> W::Floats {
-        let d = wide.sub(logits, wide.splat(self.max));
-        wide.exp2_estimate(wide.mul(d, wide.splat(self.scale)))
     }
 }
 
@@ -547,7 +367,7 @@ mod tests {
         let [first, denormal, last] = [-0.0_f32, -86.0, -110.0].map(f32::to_bits);
         let normal_and_denormal = |every| [(first, denormal, every), (denormal, last, 1)];
         for (from, to, every) in normal_and_denormal(61) {
-            let wide = crate::simd::wide::Portable;
+            let wide = crate::simd::lanes::Portable;
             assert_eq!(pulp::NullaryFnOnce::call(Walk { wide, from, to, every }), []);
         }
         #[cfg(target_arch = "x86_64")]

@@ -1,12 +1,11 @@
 //! `torch.Generator("cpu")`: MT19937 in torch's own state form.
 
+use super::state::{STATE_BYTES, StateError};
+use crate::planted::planted;
 use crate::simd::kernel;
+use crate::simd::lanes::LANES;
 use crate::simd::mersenne::{Blocks, N, Output, temper};
-use crate::simd::wide::{LANES, Wide};
-use crate::{StateError, planted};
-
-/// Length of `torch.Generator("cpu").get_state()`, in bytes.
-pub const STATE_BYTES: usize = 5056;
+use crate::simd::wide::Wide;
 
 const STATE_WORDS: u32 = 624;
 

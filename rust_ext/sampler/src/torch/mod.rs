@@ -5,4 +5,5 @@ pub(crate) mod exp;
 pub(crate) mod exponential;
 pub(crate) mod generator;
 pub(crate) mod sort;
+pub(crate) mod state;
 pub(crate) mod sums;

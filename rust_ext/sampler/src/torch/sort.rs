@@ -28,7 +28,6 @@ pub(crate) fn order_of_equal(entries: &mut [Entry], key: f32, order: &mut Vec<u3
 }
 
 /// Sorts as torch does; no key may be NaN.
-#[cfg(test)]
 pub(crate) fn sort_descending(entries: &mut [Entry]) {
     if let Some(depth) = entries.len().checked_ilog2() {
         introsort(entries, 2 * depth);
@@ -63,7 +62,6 @@ fn introsort_around(mut entries: &mut [Entry], key: f32, mut depth: u32) {
     }
 }
 
-#[cfg(test)]
 fn introsort(mut entries: &mut [Entry], mut depth: u32) {
     while entries.len() > THRESHOLD {
         if depth == 0 {
@@ -230,7 +228,6 @@ fn sift(entries: &mut [Entry], top: usize, value: Entry) {
     entries[hole] = value;
 }
 
-#[cfg(test)]
 fn final_insertion(entries: &mut [Entry]) {
     for index in 1..entries.len() {
         let value = entries[index];
@@ -251,7 +248,7 @@ fn final_insertion(entries: &mut [Entry]) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
+    use crate::torch::generator::Generator;
 
     /// Descending keys, whatever their order: `ranks` are small for large keys.
     fn entries(ranks: impl Iterator<Item = f32>) -> Vec<Entry> {

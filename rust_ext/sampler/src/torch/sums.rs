@@ -3,16 +3,15 @@
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
-use crate::planted;
+use crate::planted::planted;
 use crate::simd::kernel;
-use crate::stages::survivors::Survivors;
 
 /// Lanes of the sum, at every capability.
-const LANES: usize = 8;
+pub(crate) const LANES: usize = 8;
 /// Vectors taken side by side, and levels of the cascade (`ilp_factor`, `num_levels` of `SumKernel`).
-const SIDE: usize = 4;
-const LEVELS: usize = 4;
-const GROUP: usize = SIDE * LANES;
+pub(crate) const SIDE: usize = 4;
+pub(crate) const LEVELS: usize = 4;
+pub(crate) const GROUP: usize = SIDE * LANES;
 
 /// A sum, or a value, for each lane of the vectors side by side; in halves of the widest register.
 type Group = [[f32; GROUP / 2]; 2];
@@ -53,7 +52,7 @@ pub(crate) fn row_sum_at_least(row: &[f32], least: f32, sharing: Sharing) -> f32
 }
 
 /// Adds up the sums of the chunks that torch makes of a row of `length`; `sum` gives one chunk's.
-fn in_chunks(
+pub(crate) fn in_chunks(
     length: usize,
     Sharing { alone, threads }: Sharing,
     mut sum: impl FnMut(Range<usize>) -> f32,
@@ -85,96 +84,7 @@ pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
     sum
 }
 
-/// [`row_sum`] of a row of `length` that is zero but for `survivors`.
-pub(crate) fn sparse_row_sum(survivors: &Survivors, length: usize, sharing: Sharing) -> f32 {
-    let (mut tokens, mut probabilities) = (survivors.tokens(), survivors.probabilities());
-    in_chunks(length, sharing, |chunk| {
-        let count = if chunk.end == length {
-            tokens.len()
-        } else {
-            tokens.partition_point(|token| (*token as usize) < chunk.end)
-        };
-        let (here, later) = tokens.split_at(count);
-        let (p_here, p_later) = probabilities.split_at(count);
-        (tokens, probabilities) = (later, p_later);
-        let listed = here.iter().zip(p_here);
-        sparse_cascade_sum(
-            listed.map(|(token, p)| (*token as usize - chunk.start, *p)),
-            chunk.len(),
-        )
-    })
-}
-
-/// [`cascade_sum`] of a row of `length` that is zero but for what is listed, in ascending order.
-///
-/// Adding a zero changes nothing. So a lane's sums need not move up until the lane takes another
-/// value; and what has not moved up at the end is added all the same.
-fn sparse_cascade_sum(listed: impl Iterator<Item = (usize, f32)>, length: usize) -> f32 {
-    if length < LANES {
-        let mut row = [0.0; LANES];
-        for (at, p) in listed {
-            row[at] = p;
-        }
-        return cascade_sum(&row[..length]);
-    }
-    let groups = length / GROUP;
-    let power = cascade_power(groups);
-    let mut cascade = LazyCascade::new(power);
-    let mut leftover = [[0.0; LANES]; SIDE];
-    let mut tail = 0.0;
-    for (at, p) in listed {
-        if at < groups * GROUP {
-            #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
-            let block = (at / GROUP) as u32 >> power;
-            cascade.add(at % GROUP, p, block);
-        } else if at < length / LANES * LANES {
-            leftover[at / LANES % SIDE][at % LANES] = p;
-        } else {
-            tail += p;
-        }
-    }
-    let [sums, higher @ ..] = cascade.levels;
-    let sums = higher.iter().fold(sums, added);
-    let (sides, _) = sums.as_chunks::<LANES>();
-    let lanes = leftover.iter().chain(&sides[1..]).fold(sides[0], added);
-    lanes.iter().fold(tail, |sum, lane| sum + lane)
-}
-
-/// A cascade in which a lane's sums move up when it takes a value of a later block.
-struct LazyCascade {
-    levels: [[f32; GROUP]; LEVELS],
-    /// The block that each lane last took a value of.
-    blocks: [u32; GROUP],
-    power: u32,
-}
-
-impl LazyCascade {
-    fn new(power: u32) -> Self {
-        Self { levels: [[0.0; GROUP]; LEVELS], blocks: [0; GROUP], power }
-    }
-
-    fn add(&mut self, lane: usize, p: f32, block: u32) {
-        let Self { levels, blocks, power } = self;
-        let before = std::mem::replace(&mut blocks[lane], block);
-        // Which lane a value falls into cannot be predicted: no branch here.
-        let stays = u32::from(before == block).wrapping_neg();
-        let sum = levels[0][lane].to_bits();
-        levels[0][lane] = p + f32::from_bits(sum & stays);
-        levels[1][lane] += f32::from_bits(sum & !stays);
-        let (mut from, mut to) = (before >> *power, block >> *power);
-        for level in 2..LEVELS {
-            if from == to {
-                return;
-            }
-            let lower = std::mem::take(&mut levels[level - 1][lane]);
-            levels[level][lane] += lower;
-            from >>= *power;
-            to >>= *power;
-        }
-    }
-}
-
-fn cascade_sum(row: &[f32]) -> f32 {
+pub(crate) fn cascade_sum(row: &[f32]) -> f32 {
     cascade_sum_at_least(row, f32::NEG_INFINITY)
 }
 
@@ -252,12 +162,12 @@ fn add_at_least<const L: usize>(sums: &mut [f32; L], values: &[f32; L], least: f
 
 /// How many steps a level of the cascade takes, as a power of two.
 #[inline]
-fn cascade_power(groups: usize) -> u32 {
+pub(crate) fn cascade_power(groups: usize) -> u32 {
     const LOG2_LEVELS: u32 = LEVELS.ilog2();
     (groups.max(1).next_power_of_two().ilog2() >> LOG2_LEVELS).max(4)
 }
 
-fn added<const L: usize>(mut sums: [f32; L], values: &[f32; L]) -> [f32; L] {
+pub(crate) fn added<const L: usize>(mut sums: [f32; L], values: &[f32; L]) -> [f32; L] {
     for (sum, x) in sums.iter_mut().zip(values) {
         *sum += x;
     }
@@ -266,31 +176,4 @@ fn added<const L: usize>(mut sums: [f32; L], values: &[f32; L]) -> [f32; L] {
 
 fn added_group([first, second]: Group, values: &Group) -> Group {
     [added(first, &values[0]), added(second, &values[1])]
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Generator;
-
-    #[test]
-    fn the_sparse_sum_is_the_sum() {
-        let mut generator = Generator::new(5);
-        for length in [1, 7, 8, 9, 31, 32, 33, 100, 511, 512, 545, 8193, 40_000, 300_007] {
-            for share in [0.003, 0.1, 1.0] {
-                let row: Vec<f32> = (0..length)
-                    .map(|_| if generator.next_f32() < share { generator.next_f32() } else { 0.0 })
-                    .collect();
-                let survivors: Survivors =
-                    (0..).zip(row.iter().copied()).filter(|(_, p)| *p > 0.0).collect();
-                for threads in [1, 2, 5, 40] {
-                    let threads = NonZeroUsize::MIN.saturating_add(threads - 1);
-                    let sharing = Sharing { alone: true, threads };
-                    let expected = row_sum(&row, sharing);
-                    let actual = sparse_row_sum(&survivors, length, sharing);
-                    assert_eq!(actual.to_bits(), expected.to_bits(), "{length} {share} {threads}");
-                }
-            }
-        }
-    }
 }

@@ -1,9 +1,10 @@
 //! Tokens that the masks leave, and their probabilities.
 
 use super::keep::BLOCK;
+use super::listing::Word;
+use crate::draw::multinomial::Possible;
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
-use crate::torch::exp::Word;
 
 /// Some tokens of a row, ascending, each with its probability; none of them is zero. There is room
 /// behind them for whole blocks to be written.
@@ -55,10 +56,10 @@ impl Survivors {
         self.length += lanes.count_ones() as usize;
     }
 
-    /// How many tokens there is room for: what goes with each of them can have as much, so that
-    /// nothing grows from row to row.
-    pub(crate) fn room(&self) -> usize {
-        self.tokens.len()
+    /// As a draw takes them.
+    pub(crate) fn possible(&self) -> Possible<'_> {
+        let (tokens, probabilities) = (self.tokens(), self.probabilities());
+        Possible { tokens, probabilities, room: self.tokens.len() }
     }
 
     /// Takes those tokens that have a bit in one of some words, at most `most` in all, with their
@@ -92,7 +93,7 @@ impl Survivors {
     /// Takes those of the others whose probability is at least `least`.
     pub(crate) fn take_at_least(&mut self, others: &Self, least: f32) {
         self.clear();
-        self.reserve(others.room());
+        self.reserve(others.tokens.len());
         let length = compress(others, least, &mut self.tokens, &mut self.probabilities);
         self.length = length;
     }
@@ -181,11 +182,11 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::stages::keep::SMALLEST;
+    use crate::draw::race::SMALLEST;
 
     #[test]
     fn is_a_filter() {
-        let mut generator = crate::Generator::new(2);
+        let mut generator = crate::torch::generator::Generator::new(2);
         let (mut listed, mut again) = (Survivors::default(), Survivors::default());
         for length in [0, 1, 15, 16, 17, 100, 1024] {
             let row: Vec<f32> = (0..length).map(|_| generator.next_f32()).collect();

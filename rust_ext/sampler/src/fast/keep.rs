@@ -1,10 +1,7 @@
 //! What a stage keeps of a row, gathered.
 
 use crate::simd::kernel;
-pub(crate) use crate::simd::wide::LANES as BLOCK;
-
-/// The smallest positive number: the least that a probability is if it is not zero.
-pub(crate) const SMALLEST: f32 = f32::from_bits(1);
+pub(crate) use crate::simd::lanes::LANES as BLOCK;
 
 /// Some values of a row, with room behind them for whole blocks to be written.
 #[derive(Debug, Clone, Default)]
@@ -69,7 +66,7 @@ mod tests {
 
     #[test]
     fn is_a_filter() {
-        let mut generator = crate::Generator::new(2);
+        let mut generator = crate::torch::generator::Generator::new(2);
         let mut gathered = Gathered::default();
         for length in [0, 1, 15, 16, 17, 100, 1024] {
             let row: Vec<f32> = (0..length).map(|_| generator.next_f32()).collect();

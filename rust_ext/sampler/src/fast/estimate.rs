@@ -5,11 +5,14 @@
 //! below it for the nucleus to keep it. Where it does not, nothing was decided, and the exact stages
 //! follow.
 
-use crate::Generator;
+use super::exp_estimate::{estimate, torch_error};
+use crate::draw::contenders::{Contender, EXPECTED, list_contenders};
+use crate::draw::race::ENOUGH;
 use crate::simd::kernel;
-use crate::simd::wide::{LANES, folded};
-use crate::torch::exp::{estimate, torch_error};
-use crate::torch::exponential::{Contender, ENOUGH, EXPECTED, exponential, list_contenders};
+use crate::simd::lanes::LANES;
+use crate::simd::wide::folded;
+use crate::torch::exponential::exponential;
+use crate::torch::generator::Generator;
 
 /// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
 /// in common; twice over.
@@ -221,11 +224,27 @@ kernel! {
 
 #[cfg(test)]
 mod tests {
+    use std::num::NonZeroUsize;
+
     use super::*;
-    use crate::sample_logits::tests::exact_token;
-    use crate::{Capability, SampleParameters};
+    use crate::parameters::{Replay, SampleParameters};
+    use crate::rows::Row;
+    use crate::stages::distribution;
+    use crate::torch::capability::Capability;
 
     const VOCAB: usize = 5003;
+
+    /// The token of the stages.
+    fn exact_token(
+        logits: &[f32],
+        parameters: &SampleParameters,
+        capability: Capability,
+        generator: &mut Generator,
+    ) -> usize {
+        let replay = Replay { capability, threads: NonZeroUsize::MIN };
+        let row = Row { logits, number: 0, alone: true, parameters, replay };
+        distribution::tests::exact_token(row, generator)
+    }
 
     /// Rows of many kinds: flat and steep, tied and not, with what cannot be drawn.
     fn row(kind: usize, generator: &mut Generator) -> Vec<f32> {

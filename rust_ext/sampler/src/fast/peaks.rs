@@ -1,6 +1,7 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
-use crate::simd::wide::{LANES, Wide, folded};
+use crate::simd::lanes::LANES;
+use crate::simd::wide::{Wide, folded};
 
 /// The maxima of some blocks of logits, lane by lane; in a cache line of their own.
 #[derive(Debug, Clone, Copy)]
@@ -153,8 +154,8 @@ fn count_at_least<W: Wide>(wide: W, maxima: &[Maxima], least: f32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
     use crate::simd::kernel;
+    use crate::torch::generator::Generator;
 
     kernel! {
         fn take<'a>(wide; peaks: &'a mut Peaks, row: &'a [f32]) -> f32 {

@@ -1,15 +1,15 @@
 //! Softmax and top-k together, for a `k` that is small beside the row: only the tokens that can be
 //! among the k largest get a probability.
 
+use super::exp_estimate::estimate_error;
 use super::few::Few;
+use super::listing::{Listing, WORD, Word, estimated_exp_sum_in, exp_sum_in};
 use super::narrow::sum_at_least_in;
 use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
-use crate::Capability;
 use crate::simd::kernel;
-use crate::torch::exp::{
-    Listing, WORD, Word, estimate_error, estimated_exp_sum_in, exp_and_sum_in, exp_sum_in,
-};
+use crate::torch::capability::Capability;
+use crate::torch::exp::exp_and_sum_in;
 
 /// How far below the largest logit the k-th largest may lie. Its probability is then a normal
 /// number: exp(-60) / 2^24 and no less.
@@ -133,9 +133,10 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
-    use crate::stages::top_p::{Nucleus, Workspace, nucleus};
-    use crate::stages::{keep::Gathered, softmax::softmax, top_k};
+    use crate::fast::top_p::{Nucleus, Workspace, nucleus};
+    use crate::stages::softmax::softmax;
+    use crate::stages::top_k::kth_largest;
+    use crate::torch::generator::Generator;
 
     #[test]
     fn lists_what_the_plain_stages_keep() {
@@ -160,7 +161,7 @@ mod tests {
                             continue;
                         }
                         listed += 1;
-                        let floor = top_k::threshold(&probs, k, &mut Gathered::default());
+                        let floor = kth_largest(&probs, k);
                         let expected: Survivors =
                             (0..).zip(probs.iter().copied()).filter(|(_, p)| *p >= floor).collect();
                         list.listed.retain(|_, p| p >= list.floor);
@@ -196,7 +197,7 @@ mod tests {
             for capability in Capability::ALL {
                 probs.resize(vocab, 0.0);
                 assert!(softmax(&row, &mut probs, capability));
-                let floor = top_k::threshold(&probs, 20, &mut Gathered::default());
+                let floor = kth_largest(&probs, 20);
                 let mass: f64 = probs.iter().filter(|p| **p >= floor).map(|p| f64::from(*p)).sum();
                 // Above, below, and too near to tell.
                 for top_p in [mass * 1.01, mass * 0.99, mass * 1.0001, mass] {

@@ -132,7 +132,7 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Generator;
+    use crate::torch::generator::Generator;
 
     kernel! {
         fn kth_largest<'a>(wide; few: &'a mut Few, values: &'a [f32], k: usize) -> f32 {

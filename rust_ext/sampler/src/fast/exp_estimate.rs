@@ -1,0 +1,59 @@
+//! Estimates of exponentials, and how far they and their sums are from torch's.
+
+use crate::simd::kernel;
+use crate::simd::lanes::LANES;
+use crate::simd::wide::Wide;
+use crate::torch::exp::{Exponential, accumulate};
+
+kernel! {
+    /// Writes estimates of 2 to the power of `(logits[i] - max) * scale` to `out[i]`, and returns
+    /// their sum; `max` need not be one.
+    pub(crate) fn estimate<'a>(
+        wide; logits: &'a [f32], max: f32, scale: f32, out: &'a mut [f32],
+    ) -> f64 {
+        /// What is added up in f32: in each lane so many that their roundings are 2^-16.
+        const CHUNK: usize = 4096;
+        let exp = Estimate { max, scale };
+        let mut sum = 0.0;
+        for (logits, out) in logits.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
+            sum += total(accumulate::<LANES, _>(wide, exp, logits, out));
+        }
+        sum
+    }
+}
+
+pub(crate) fn total(lanes: [f32; LANES]) -> f64 {
+    lanes.into_iter().map(f64::from).sum()
+}
+
+/// How far an estimated sum may be from torch's: an estimate is off by less than 2^-12, and each
+/// addition by 2^-24, here in sixteen lanes.
+pub(crate) fn estimate_error(vocab: usize) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
+    let roundings = (vocab / 16 + 8) as f64;
+    (-12.0_f64).exp2() + roundings * (-24.0_f64).exp2() + torch_error(vocab)
+}
+
+/// How far torch's sum may be from the true one, as a share: it is taken in eight lanes or sixteen,
+/// each addition of which is off by 2^-24.
+pub(crate) fn torch_error(vocab: usize) -> f64 {
+    #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
+    let roundings = (vocab / 8 + 8) as f64;
+    roundings * (-24.0_f64).exp2()
+}
+
+/// An estimate of 2 to the power of what is above `max`, times `scale`.
+#[derive(Clone, Copy)]
+pub(crate) struct Estimate {
+    pub(crate) max: f32,
+    pub(crate) scale: f32,
+}
+
+impl<W: Wide> Exponential<W> for Estimate {
+    #[allow(clippy::inline_always)] // Part of a kernel.
+    #[inline(always)]
+    fn of(self, wide: W, logits: W::Floats) -> W::Floats {
+        let d = wide.sub(logits, wide.splat(self.max));
+        wide.exp2_estimate(wide.mul(d, wide.splat(self.scale)))
+    }
+}

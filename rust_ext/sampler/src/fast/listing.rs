@@ -1,0 +1,126 @@
+//! The sum of a row's exponentials, and in passing a list of its largest logits.
+
+use super::exp_estimate::{Estimate, total};
+use super::peaks::{GROUP, Maxima};
+use crate::simd::lanes::LANES as BLOCK;
+use crate::simd::wide::Wide;
+use crate::torch::capability::Capability;
+use crate::torch::exp::{CLibrary, Exponential, Sleef, Sums, halves, in_order, padded};
+
+/// Logits that are looked at together, one a bit.
+pub(crate) const WORD: usize = u64::BITS as usize;
+
+/// Which logits of a row are listed in passing: those of at least `least`.
+#[derive(Debug)]
+pub(crate) struct Listing<'a> {
+    pub(crate) least: f32,
+    /// The maxima of every [`GROUP`] logits, lane by lane: groups without any are passed over.
+    pub(crate) peaks: &'a [Maxima],
+    /// Has a place for each [`WORD`] logits, and one more; those that list any are left.
+    pub(crate) words: &'a mut Vec<Word>,
+}
+
+/// The number of the first of some logits, and which of them are listed.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Word {
+    pub(crate) first: u32,
+    pub(crate) lanes: u64,
+}
+
+/// The sum of the exponentials of `logits[i] - max`, in torch's order; lists logits in passing.
+///
+/// No `logits[i] - max` may be positive; NaN gives NaN.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn exp_sum_in<W: Wide>(
+    wide: W,
+    logits: &[f32],
+    max: f32,
+    listing: Listing<'_>,
+    capability: Capability,
+) -> f32 {
+    let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
+    match capability {
+        Capability::Default => {
+            in_order(accumulate_and_list::<8, _>(wide, library, logits, listing))
+        }
+        Capability::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
+        Capability::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
+    }
+}
+
+/// As [`exp_sum_in`], of estimates: off by no more than [`estimate_error`](super::exp_estimate::estimate_error), as a share.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+pub(crate) fn estimated_exp_sum_in<W: Wide>(
+    wide: W,
+    logits: &[f32],
+    max: f32,
+    listing: Listing<'_>,
+) -> f64 {
+    let exp = Estimate { max, scale: std::f32::consts::LOG2_E };
+    total(accumulate_and_list::<BLOCK, _>(wide, exp, logits, listing))
+}
+
+/// The lane sums of the exponentials, which are forgotten; logits are listed.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn accumulate_and_list<const LANES: usize, W: Wide>(
+    wide: W,
+    exp: impl Exponential<W>,
+    logits: &[f32],
+    Listing { least, peaks, words }: Listing<'_>,
+) -> [f32; LANES] {
+    let leasts = wide.splat(least);
+    let mut sums = Sums::<W, LANES>::new(wide);
+    let mut listed = 0;
+    let mut peaks = peaks.iter();
+    for (group, first) in logits.chunks(GROUP).zip((0..).step_by(GROUP)) {
+        let (wholes, rest) = group.as_chunks::<WORD>();
+        if peaks.next().is_some_and(|peaks| wide.at_least(wide.load(&peaks.0), leasts) != 0) {
+            let parts = wholes.iter().map(<[f32; WORD]>::as_slice).chain([rest]);
+            for (part, first) in parts.zip((first..).step_by(WORD)) {
+                let lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
+                // Which have any cannot be predicted: those are listed without a branch.
+                words[listed] = Word { first, lanes };
+                listed += usize::from(lanes != 0);
+            }
+        } else {
+            let (blocks, tail) = group.as_chunks();
+            for block in blocks {
+                sums.add(wide, exp.of(wide, wide.load(block)));
+            }
+            if !tail.is_empty() {
+                sums.add(wide, exp.of(wide, wide.load(&padded(tail))));
+            }
+        }
+    }
+    words.truncate(listed);
+    sums.lanes(wide, logits.len())
+}
+
+/// Adds the exponentials of up to 64 logits; returns one bit for each: whether it is at least
+/// `leasts`.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn add_and_compare<const LANES: usize, W: Wide>(
+    wide: W,
+    exp: impl Exponential<W>,
+    logits: &[f32],
+    leasts: W::Floats,
+    sums: &mut Sums<W, LANES>,
+) -> u64 {
+    let (blocks, tail) = logits.as_chunks();
+    let mut lanes = 0;
+    for (block, at) in blocks.iter().zip((0..).step_by(BLOCK)) {
+        let x = wide.load(block);
+        lanes |= u64::from(wide.at_least(x, leasts)) << at;
+        sums.add(wide, exp.of(wide, x));
+    }
+    if !tail.is_empty() {
+        let x = wide.load(&padded(tail));
+        lanes |= u64::from(wide.at_least(x, leasts)) << (blocks.len() * BLOCK);
+        sums.add(wide, exp.of(wide, x));
+    }
+    lanes
+}

@@ -1,0 +1,264 @@
+//! One row, drawn from in whichever way is fastest.
+
+use super::estimate::Estimates;
+use super::keep::Gathered;
+use super::masks::Masks;
+use super::shortlist::{Outcome, Shortlist};
+use super::softmax::exponentials;
+use super::sparse_sum::sparse_row_sum;
+use super::survivors::Survivors;
+use super::top_k;
+use super::top_p::{self, Nucleus};
+use crate::draw::crowd::Crowd;
+use crate::draw::multinomial::multinomial;
+use crate::draw::notes::Notes;
+use crate::error::SampleError;
+use crate::parameters::SampleParameters;
+use crate::rows::Row;
+use crate::stages::distribution::distribution;
+use crate::stages::scale;
+use crate::stages::softmax::multiply_by;
+use crate::torch::generator::Generator;
+use crate::torch::sums::row_sum_at_least;
+use crate::trace::SampleLogitsTrace;
+
+/// A workspace for one row after the other.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RowSampler {
+    scaled: Vec<f32>,
+    probs: Vec<f32>,
+    scratch: Gathered,
+    top_p: top_p::Workspace,
+    shortlist: Shortlist,
+    survivors: Survivors,
+    notes: Notes,
+    estimates: Estimates,
+    /// Whether top-p kept all that top-k did of the last row: the next one is mostly alike.
+    top_p_keeps: bool,
+}
+
+/// What the workspace holds of a row that is prepared, before renormalisation.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Prepared {
+    /// A list of the tokens that are possible.
+    List,
+    /// A list whose probabilities are exponentials: their sum was only estimated.
+    EstimatedList,
+    /// The whole row, much of which is possible.
+    Crowd(Crowd),
+}
+
+/// Whether torch's sum of exponentials is needed before a draw.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Sums {
+    /// For more than one draw, or a trace.
+    Exact,
+    /// For one draw: mostly an estimate will do.
+    EstimatedWherePossible,
+}
+
+/// Whether draws are made from estimates, where these leave no doubt.
+pub(crate) fn is_estimated(vocab: usize, parameters: &SampleParameters) -> bool {
+    let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
+    top_k <= 0 && Estimates::suit(vocab, temperature, top_p)
+}
+
+impl RowSampler {
+    /// Prepares a row and draws from it.
+    pub(crate) fn draw(
+        &mut self,
+        row: Row<'_>,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        if let Some(token) = self.draw_estimated(row, generator) {
+            return Ok(token);
+        }
+        let prepared = self.prepare(row, Sums::EstimatedWherePossible)?;
+        self.draw_prepared(row, prepared, generator)
+    }
+
+    fn draw_estimated(&mut self, row: Row<'_>, generator: &mut Generator) -> Option<usize> {
+        let Row { logits, parameters, .. } = row;
+        if !is_estimated(logits.len(), parameters) {
+            return None;
+        }
+        if self.probs.capacity() < logits.len() {
+            // The first row of its length goes the exact way: that memory is taken as well.
+            self.estimates.grow(logits.len());
+            return None;
+        }
+        let &SampleParameters { temperature, top_p, .. } = parameters;
+        self.estimates.draw(logits, temperature, top_p, generator)
+    }
+
+    /// Draws from the row that was prepared last.
+    pub(crate) fn draw_prepared(
+        &mut self,
+        row: Row<'_>,
+        mut prepared: Prepared,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        let vocab = row.logits.len();
+        if let Prepared::EstimatedList = prepared {
+            let start = generator.clone();
+            let possible = self.survivors.possible();
+            let drawn = multinomial(possible, vocab, || None, generator, &mut self.notes);
+            if let Some(token) = drawn {
+                return Ok(token);
+            }
+            generator.clone_from(&start);
+            prepared = self.prepare(row, Sums::Exact)?;
+        }
+        let Self { probs, survivors, notes, .. } = self;
+        let sharing = row.sharing();
+        let drawn = if let Prepared::Crowd(crowd) = prepared {
+            let sum = || Some(row_sum_at_least(probs, crowd.least, sharing));
+            crowd.multinomial(probs, sum, generator, notes)
+        } else {
+            let sum = || Some(sparse_row_sum(survivors, vocab, sharing));
+            multinomial(survivors.possible(), vocab, sum, generator, notes)
+        };
+        // There is none only where a sum is needed and not given.
+        Ok(drawn.unwrap_or(0))
+    }
+
+    /// Everything before the draw, for one row.
+    pub(crate) fn prepare(&mut self, row: Row<'_>, sums: Sums) -> Result<Prepared, SampleError> {
+        let Row { logits, parameters, replay, .. } = row;
+        let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
+        let vocab = logits.len();
+        let top_p = parameters.nucleus_mass();
+        if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
+            && Shortlist::suits(k, vocab)
+        {
+            let enough = if top_p > 0.0 { top_p } else { f64::INFINITY };
+            let estimate = sums == Sums::EstimatedWherePossible && self.top_p_keeps;
+            match self.shortlist.take(scaled, k, replay.capability, estimate.then_some(enough)) {
+                Outcome::Unsuitable => {}
+                Outcome::Invalid => return Err(row.invalid(scaled)),
+                Outcome::Estimated => {
+                    let Shortlist { listed, floor, .. } = &self.shortlist;
+                    self.survivors.take_at_least(listed, *floor);
+                    return Ok(Prepared::EstimatedList);
+                }
+                Outcome::Listed => {
+                    let Shortlist { listed, floor, .. } = &self.shortlist;
+                    let floor = *floor;
+                    let nucleus = if top_p > 0.0 {
+                        top_p::nucleus_of_list(listed, floor, vocab, top_p, &mut self.top_p)
+                    } else {
+                        Nucleus::All
+                    };
+                    self.top_p_keeps = nucleus == Nucleus::All;
+                    let masks = Masks { floor, nucleus, kept_ties: &self.top_p.kept_ties };
+                    masks.take(listed, &mut self.survivors);
+                    return Ok(Prepared::List);
+                }
+            }
+        }
+        let Self { probs, scratch, top_p: workspace, survivors, .. } = self;
+        probs.resize(vocab, 0.0);
+        let Some(factor) = exponentials(scaled, probs, replay.capability) else {
+            return Err(row.invalid(scaled));
+        };
+        let (floor, nucleus) = if parameters.top_k <= 0 && top_p > 0.0 && vocab >= top_p::LONG {
+            (0.0, top_p::nucleus_of_product(probs, factor, top_p, workspace))
+        } else {
+            multiply_by(probs, factor);
+            let floor = match usize::try_from(parameters.top_k) {
+                Ok(k @ 1..) => top_k::threshold(probs, k, scratch),
+                _ => 0.0,
+            };
+            let nucleus = if top_p > 0.0 {
+                top_p::nucleus(probs, floor, top_p, workspace)
+            } else {
+                Nucleus::All
+            };
+            (floor, nucleus)
+        };
+        let masks = Masks { floor, nucleus, kept_ties: &workspace.kept_ties };
+        if let Some(crowd) = masks.crowd(probs) {
+            return Ok(Prepared::Crowd(crowd));
+        }
+        masks.list(probs, survivors);
+        Ok(Prepared::List)
+    }
+
+    /// Appends every stage before the draw to `trace`.
+    ///
+    /// The last one is that of what draws use, so that a comparison of traces is one of those.
+    pub(crate) fn trace(
+        &mut self,
+        row: Row<'_>,
+        trace: &mut SampleLogitsTrace,
+    ) -> Result<(), SampleError> {
+        distribution(row, Some(trace))?;
+        let (vocab, sharing) = (row.logits.len(), row.sharing());
+        let all = &mut trace.renormalized;
+        if let Prepared::Crowd(Crowd { least, .. }) = self.prepare(row, Sums::Exact)? {
+            let sum = row_sum_at_least(&self.probs, least, sharing);
+            all.extend(self.probs.iter().map(|p| if *p >= least { p / sum } else { 0.0 }));
+        } else {
+            let sum = sparse_row_sum(&self.survivors, vocab, sharing);
+            let start = all.len();
+            all.resize(start + vocab, 0.0);
+            for (token, p) in self.survivors.iter() {
+                all[start + token as usize] = p / sum;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The logits of a row after division by the temperature; `workspace` holds them where they are
+/// others.
+fn scaled<'a>(logits: &'a [f32], temperature: f64, workspace: &'a mut Vec<f32>) -> &'a [f32] {
+    if temperature == 1.0 {
+        return logits;
+    }
+    workspace.resize(logits.len(), 0.0);
+    scale::divide(logits, temperature, workspace);
+    workspace
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::parameters::Replay;
+    use crate::stages::distribution::tests::exact_token;
+    use crate::torch::generator::tests::monotonous;
+
+    /// Where every q is the same, the sum decides between tokens that are as good as each other: an
+    /// estimate of it does not.
+    #[test]
+    fn close_ones_get_the_exact_sum() {
+        const VOCAB: u16 = 6000;
+        let same = monotonous();
+        let mut random = Generator::new(2);
+        let mut winners = std::collections::BTreeSet::new();
+        for _ in 0..200 {
+            let mut logits: Vec<f32> = (0..VOCAB).map(|_| random.next_f32() * 8.0 - 40.0).collect();
+            logits[5] = -0.01;
+            logits[100] = f32::from_bits(logits[5].to_bits() - random.next_u32() % 300);
+            let parameters = SampleParameters { top_p: 0.0, top_k: 90, ..Default::default() };
+            let replay = Replay::default();
+            let row =
+                Row { logits: &logits, number: 0, alone: true, parameters: &parameters, replay };
+            let expected = exact_token(row, &mut same.clone());
+            let mut sampler = RowSampler { top_p_keeps: true, ..RowSampler::default() };
+            let prepared = sampler.prepare(row, Sums::EstimatedWherePossible);
+            assert!(matches!(prepared, Ok(Prepared::EstimatedList)));
+            let (possible, vocab) = (sampler.survivors.possible(), logits.len());
+            let mut notes = Notes::default();
+            let drawn = multinomial(possible, vocab, || None, &mut same.clone(), &mut notes);
+            assert_eq!(drawn, None, "the sum is needed");
+            let mut drawn = same.clone();
+            assert_eq!(sampler.draw(row, &mut drawn), Ok(expected));
+            winners.insert(expected);
+            let mut skipped = same.clone();
+            skipped.skip_f64(logits.len());
+            assert!(drawn == skipped);
+        }
+        assert_eq!(winners.into_iter().collect::<Vec<_>>(), [5, 100]);
+    }
+}
