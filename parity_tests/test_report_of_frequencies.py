@@ -26,6 +26,7 @@ from sampler_parity.statistics.result import (
     Status,
     Uniforms,
 )
+from sampler_parity.statistics.words import summary
 
 CELLS = 16
 PLAN = Planned(
@@ -142,6 +143,22 @@ def test_rejected_frequencies_are_never_green() -> None:
     [view] = frequencies(run)
     assert view.tests[0].decision == "rejects"
     assert "the largest is 10.00" in view.tests[0].words
+
+
+def test_another_order_of_equal_tokens_is_named_and_is_no_failure() -> None:
+    good = result("holds", 10_000)
+    [test] = good.tests
+    words = "tie order: of 41 tokens tied at top-p's cutoff, the sampler keeps others"
+    ordered = msgspec.structs.replace(test, decision="tie_order", reason=words)
+    run = holding(msgspec.structs.replace(good, tests=(ordered,)))
+    html = render(run)
+    assert "1 of 1 test pass" in html
+    assert "1 test of those that pass found another order of equal tokens" in html
+    assert ">tie order</td>" in html
+    assert words.replace("'", "&#39;") in html
+    assert 'id="verdict" class="holds"' in html
+    assert failing(run) == set()
+    assert f"not rejected: {PLAN.name}: {words}" in "\n".join(summary(run.statistics[0]))
 
 
 def test_diff_names_the_test_that_changed() -> None:

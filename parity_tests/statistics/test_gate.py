@@ -38,6 +38,7 @@ from sampler_parity.statistics.sources import (
     Tokens,
     port,
 )
+from sampler_parity.statistics.words import summary
 
 TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
@@ -223,7 +224,8 @@ def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
         found = judged(fault, checks[:2])
         assert found.status == "diverges", fault.name
         assert found.tests[0].decision == "rejects"
-        assert found.reasons[0].startswith("frequencies: tempered: p = ")
+        assert found.reasons[0].startswith("frequencies: tempered")
+        assert ": p = " in found.reasons[0]
 
 
 def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
@@ -354,3 +356,17 @@ def test_a_row_without_neighbours_to_swap_carries_no_controls(sound: PortSource)
         faults(subjects.flat(), sound, RULE)
     with pytest.raises(StatisticsError):
         mistempered(sound, 0.01).draws(np.zeros(3, np.float32), subjects.noisy().parameters, 0, 5)
+
+
+def test_what_several_tests_say_alike_is_said_once(sound: PortSource, checks: list[Check]) -> None:
+    """A sampler that raises fails every test: one line, with the number of tests."""
+
+    def broken(_s: Source, _l: Logits, _p: Parameters, _seed: int, _n: int) -> Tokens:
+        raise ValueError("no such thing")
+
+    found = judged(FaultySource(sound, "broken", broken), checks)
+    assert found.reasons == (
+        "frequencies: tempered and 2 other tests: broken raised ValueError: no such thing",
+    )
+    lines = list(summary(found))
+    assert sum("no such thing" in line for line in lines) == 1

@@ -17,6 +17,7 @@ from sampler_parity.statistics.result import (
     StatisticsResult,
     Status,
 )
+from sampler_parity.statistics.words import PASSED
 
 CHARTED = 12
 """Tests of a candidate that are drawn: rejected ones first."""
@@ -147,15 +148,20 @@ def caught(run: Run) -> str:
 
 
 def _view(number: int, result: StatisticsResult) -> FrequenciesView:
-    order = {"rejects": 0, "unfinished": 1, "passes": 2}
+    order = {"rejects": 0, "unfinished": 1, "tie_order": 2, "passes": 3}
     tests = sorted(result.tests, key=lambda test: order[test.decision])
-    passed = sum(test.decision == "passes" for test in tests)
+    passed = sum(test.decision in PASSED for test in tests)
+    ordered = sum(test.decision == "tie_order" for test in tests)
     held = sum(control.holds for control in result.controls)
     sentence = (
         f"{result.draws:,} draws in {result.seconds:.0f} s: {passed:,} of "
         f"{counted(len(tests), 'test')} pass, {held:,} of "
         f"{counted(len(result.controls), 'control')} came out as they must."
     )
+    if ordered:
+        sentence += (
+            f" {counted(ordered, 'test')} of those that pass found another order of equal tokens."
+        )
     if not result.finished:
         sentence += " It was not finished, which is never a pass."
     uniforms = ""

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sampler_parity.statistics import subjects
+from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
 from sampler_parity.statistics.checks import SAMPLERS, Check
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
@@ -32,6 +32,7 @@ from sampler_parity.statistics.sources import (
 from sampler_parity.statistics.tallies import Tally, UniformityTally
 from sampler_parity.statistics.uniformity import ecdf
 from sampler_parity.statistics.uniforms import Walk, edges, missteps
+from sampler_parity.statistics.words import grouped
 
 __all__ = ["plan", "run_statistics"]
 
@@ -119,6 +120,7 @@ class _Outcome:
     reason: str = ""
     decision: Decision = "unfinished"
     failed: bool = False
+    tie: str = ""
     tally: Tally | None = None
 
     @property
@@ -130,12 +132,26 @@ class _Outcome:
         return sum(look.n for look in self.looks) * self.check.draws_a_unit
 
     def check_support(self) -> None:
-        """Reject for a token outside the mask, whether or not the look was finished."""
+        """Reject for a token outside the mask or left out, whether or not the look was finished."""
         strays = {token: n for look in self.looks for token, n in look.outside.items()}
+        missing = {token: n for look in self.looks for token, n in look.missing.items()}
+        tied = [
+            each for each in support.together(self.looks) if each.others or support.too_many(each)
+        ]
         if strays:
             token, times = next(iter(strays.items()))
-            self.decision = "rejects"
-            self.reason = f"token {token} is outside the mask and was drawn {times:,} times"
+            self._reject(f"token {token} is outside the mask and was drawn {times:,} times")
+        for each in tied:
+            if support.too_many(each):
+                self._reject(support.in_words(each))
+            else:
+                self.tie = support.in_words(each)
+        if missing and self.check.subject is not None:
+            self._reject(support.omission(self.check.subject, missing))
+
+    def _reject(self, reason: str) -> None:
+        self.decision = "rejects"
+        self.reason = f"{self.reason}; {reason}" if self.reason else reason
 
 
 @dataclass
@@ -166,7 +182,8 @@ class _Run:
         # A fault that could not be drawn from was not caught.
         decision: Decision = "unfinished" if outcome.failed else outcome.decision
         if outcome.p is not None and decision == "unfinished":
-            decision = "rejects" if outcome.p <= self.planned.budget.rule.alpha else "passes"
+            rejects = outcome.p <= self.planned.budget.rule.alpha
+            decision = "rejects" if rejects else "tie_order" if outcome.tie else "passes"
         self.controls.append(
             Control(
                 name=control.name,
@@ -246,7 +263,7 @@ class _Run:
     def _judge(self) -> tuple[Checked, ...]:
         """Judge all tests together: a rejection without a p-value counts as one of p = 0."""
         p_values = [
-            0.0 if outcome.decision == "rejects" else 1.0 if outcome.p is None else outcome.p
+            outcome.p if outcome.p is not None else float(outcome.decision != "rejects")
             for outcome in self.outcomes
         ]
         # The controls that must pass have their share of the budget, and the largest p-values
@@ -256,9 +273,10 @@ class _Run:
         found = []
         for outcome, level, rejects in zip(self.outcomes, adjusted, rejected, strict=False):
             decision, reason = outcome.decision, outcome.reason
-            if outcome.p is not None and decision != "rejects":
-                decision = "rejects" if rejects else "passes"
-                reason = _in_words(outcome, level)
+            if outcome.p is not None and (rejects or decision != "rejects"):
+                words = (_in_words(outcome, level), reason, outcome.tie)
+                reason = "; ".join(word for word in words if word)
+                decision = "rejects" if rejects else "tie_order" if outcome.tie else "passes"
             elif decision == "unfinished" and not reason:
                 reason = "interrupted: what was drawn so far is kept, and decides nothing"
             has_p = outcome.p is not None
@@ -278,8 +296,7 @@ class _Run:
         rejected = [test for test in tests if test.decision == "rejects"]
         missteps = () if self.uniforms is None else self.uniforms.missteps
         if rejected or missteps:
-            said = (f"{test.planned.name}: {test.reason}" for test in rejected)
-            return "diverges", (*said, *missteps)
+            return "diverges", (*grouped(rejected), *missteps)
         reasons = [
             f"control: {each.name} should be decided as {each.should!r}, it was {each.decision!r}"
             for each in self.controls
