@@ -60,6 +60,8 @@ class Case:
         draws: how many successive calls are made with one generator.
         advance: how many 32-bit outputs the generator has given before the first call.
         threads: torch's thread count.
+        uniform: the number of [0, 1) that the call draws with, where the generator's is not
+            wanted; only for implementations that say in their ``about`` that they take one.
     """
 
     id: str
@@ -70,6 +72,7 @@ class Case:
     draws: int = 1
     advance: int = 0
     threads: int = 1
+    uniform: float | None = None
 
     def parameter_values(self) -> dict[str, float | int | str | None]:
         """Give every parameter by name."""

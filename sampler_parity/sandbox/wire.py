@@ -47,7 +47,10 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A case; the fields are :class:`sampler_parity.model.case.Case`'s."""
+    """A case; the fields are :class:`sampler_parity.model.case.Case`'s.
+
+    ``uniform`` is there only where one is given, to candidates that say that they take one.
+    """
 
     id: str
     family: str
@@ -58,6 +61,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
     advance: int
     threads: int
     capability: str
+    uniform: float | msgspec.UnsetType = msgspec.UNSET
     bytes: int = 0
 
 
@@ -154,6 +158,7 @@ def ask_of(case: Case, capability: str) -> bytes:
         advance=case.advance,
         threads=case.threads,
         capability=capability,
+        uniform=msgspec.UNSET if case.uniform is None else case.uniform,
     )
     return encode(message, {"logits": case.logits})
 
@@ -174,6 +179,7 @@ def case_of(ask: Ask, tensors: Tensors) -> Case:
         draws=ask.draws,
         advance=ask.advance,
         threads=ask.threads,
+        uniform=None if ask.uniform is msgspec.UNSET else ask.uniform,
     )
 
 
