@@ -119,7 +119,7 @@ def test_tests_controls_and_both_pictures_are_shown() -> None:
     assert html.count('class="chart"') == 2
     assert "Distribution function of the p-values of 500 cases" in html
     assert "0 are beyond 3" in html
-    assert "64 constructed uniforms, at the edges between tokens: 0 missteps." in html
+    assert "64 constructed uniforms, at the edges between tokens: 0 kinds of misstep." in html
     assert "frequencies: &lt;script&gt;" in html
     assert html.count("<script") == 1
     assert 'id="verdict" class="holds"' in html
@@ -159,6 +159,14 @@ def test_another_order_of_equal_tokens_is_named_and_is_no_failure() -> None:
     assert 'id="verdict" class="holds"' in html
     assert failing(run) == set()
     assert f"not rejected: {PLAN.name}: {words}" in "\n".join(summary(run.statistics[0]))
+
+
+def test_what_was_not_tried_is_said_in_words() -> None:
+    good = result("holds", 10_000)
+    words = "constructed uniforms were not tried on rust_ext: it takes no uniform"
+    run = holding(msgspec.structs.replace(good, uniforms=None, untried=words))
+    assert f"<p>C{words[1:]}.</p>" in render(run)
+    assert f"  {words}" in list(summary(run.statistics[0]))
 
 
 def test_diff_names_the_test_that_changed() -> None:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.statistics import planning, subjects
+from sampler_parity.statistics import planning, subjects, uniforms
 from sampler_parity.statistics.budget import Budget
 from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.command import TESTS
@@ -25,7 +25,7 @@ from sampler_parity.statistics.controls import (
     tailless,
 )
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.gate import _Run, _uniforms, plan, run_statistics
+from sampler_parity.statistics.gate import _Run, plan, run_statistics
 from sampler_parity.statistics.law import Parameters
 from sampler_parity.statistics.planning import Plan, Profile
 from sampler_parity.statistics.result import Look, StatisticsResult
@@ -239,16 +239,37 @@ def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
             return int(np.searchsorted(np.cumsum(probabilities), uniform, side=side))
 
     for inclusive, status in ((False, "holds"), (True, "diverges")):
-        uniforms = _uniforms(Walker(inclusive))
-        assert uniforms is not None
-        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None, uniforms)
+        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+        run.put_uniforms(Walker(inclusive))
         run.carry_out(checks[0])
         found = run.conclude("quick", 0, [], 0.0)
         assert found.status == status
         assert found.uniforms is not None
         assert found.uniforms.edges > 100
         assert found.reasons == found.uniforms.missteps
-    assert _uniforms(None) is None
+        assert len(found.reasons) < 7, "what happens at many edges alike is said once"
+        assert found.untried == ""
+        [control] = found.controls
+        assert control.holds
+        assert control.should == control.decision == "rejects"
+
+
+def test_a_planted_walk_that_is_not_caught_is_no_pass(
+    sound: PortSource, checks: list[Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind:
+        dtype = np.float32
+
+        def token(self, _probabilities: npt.NDArray[np.float32], _uniform: float) -> int:
+            return 0
+
+    monkeypatch.setattr(uniforms, "missteps", lambda _walk: [])
+    run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+    run.put_uniforms(Blind())
+    run.carry_out(checks[0])
+    found = run.conclude("quick", 0, [], 0.0)
+    assert found.status == "unjudged"
+    assert "<= for < in the walk should be decided as 'rejects'" in found.reasons[0]
 
 
 def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:

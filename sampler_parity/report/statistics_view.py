@@ -102,7 +102,7 @@ class FrequenciesView:
         controls: planted faults that must be caught, and the reference, that must not.
         held: how many of them came out as they should.
         ecdf: p-values of many cases; ``None`` where none were made.
-        uniforms: constructed uniforms in a sentence; empty where there were none.
+        uniforms: constructed uniforms in a sentence, or that they were not tried, and why.
         missteps: where the sampler took another token than the one that owns the uniform.
     """
 
@@ -164,12 +164,12 @@ def _view(number: int, result: StatisticsResult) -> FrequenciesView:
         )
     if not result.finished:
         sentence += " It was not finished, which is never a pass."
-    uniforms = ""
+    uniforms = f"{result.untried[0].upper()}{result.untried[1:]}." if result.untried else ""
     if result.uniforms is not None:
         uniforms = (
             f"{result.uniforms.edges:,} constructed uniforms, at the edges between tokens: "
-            f"{counted(len(result.uniforms.missteps), 'misstep')}."
-        )
+            f"{counted(len(result.uniforms.missteps), 'kind')} of misstep. {uniforms}"
+        ).strip()
     return FrequenciesView(
         anchor=f"frequencies-{number}",
         candidate=result.candidate,
@@ -182,7 +182,7 @@ def _view(number: int, result: StatisticsResult) -> FrequenciesView:
         controls=result.controls,
         held=held,
         ecdf=None if result.ecdf is None or not result.ecdf.p_values else _ecdf(result.ecdf),
-        uniforms=uniforms,
+        uniforms=cut(uniforms),
         missteps=() if result.uniforms is None else tuple(map(cut, result.uniforms.missteps)),
     )
 

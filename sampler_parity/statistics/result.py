@@ -218,7 +218,8 @@ class Uniforms(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         edges: how many.
-        missteps: where it drew another token than the one that owns the uniform, in words.
+        missteps: where it drew another token than the one that owns the uniform, in words; what
+            happened at several edges alike is one of them.
     """
 
     edges: int
@@ -242,6 +243,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
         controls: every control.
         ecdf: the p-values of many cases.
         uniforms: constructed uniforms; ``None`` where the candidate does not take its uniform.
+        untried: that they were not tried, why, and what that leaves open; empty where they were.
         draws: draws of the candidate.
         seconds: how long it took.
         finished: whether it came to its end.
@@ -263,3 +265,4 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     draws: int
     seconds: float
     finished: bool
+    untried: str = ""

@@ -38,8 +38,22 @@ def summary(result: StatisticsResult) -> Iterator[str]:
     if result.status == "unjudged":
         for reason in result.reasons:
             yield f"  not judged: {reason}"
+    yield from _uniforms(result)
     for reason in result.waived:
         yield f"  waived: {reason}"
+
+
+def _uniforms(result: StatisticsResult) -> Iterator[str]:
+    if result.uniforms is not None:
+        missteps = result.uniforms.missteps
+        yield (
+            f"  {result.uniforms.edges:,} constructed uniforms: "
+            f"{len(missteps) or 'no'} kind{'' if len(missteps) == 1 else 's'} of misstep"
+        )
+        for misstep in missteps[:SHOWN]:
+            yield f"  misstep: {misstep}"
+    if result.untried:
+        yield f"  {result.untried}"
 
 
 def grouped(tests: Sequence[Checked]) -> tuple[str, ...]:
