@@ -26,6 +26,7 @@ from sampler_parity.statistics.result import (
     Status,
     Uniforms,
 )
+from sampler_parity.statistics.words import summary
 
 CELLS = 16
 PLAN = Planned(
@@ -118,7 +119,7 @@ def test_tests_controls_and_both_pictures_are_shown() -> None:
     assert html.count('class="chart"') == 2
     assert "Distribution function of the p-values of 500 cases" in html
     assert "0 are beyond 3" in html
-    assert "64 constructed uniforms, at the edges between tokens: 0 missteps." in html
+    assert "64 constructed uniforms, at the edges between tokens: 0 kinds of misstep." in html
     assert "frequencies: &lt;script&gt;" in html
     assert html.count("<script") == 1
     assert 'id="verdict" class="holds"' in html
@@ -142,6 +143,30 @@ def test_rejected_frequencies_are_never_green() -> None:
     [view] = frequencies(run)
     assert view.tests[0].decision == "rejects"
     assert "the largest is 10.00" in view.tests[0].words
+
+
+def test_another_order_of_equal_tokens_is_named_and_is_no_failure() -> None:
+    good = result("holds", 10_000)
+    [test] = good.tests
+    words = "tie order: of 41 tokens tied at top-p's cutoff, the sampler keeps others"
+    ordered = msgspec.structs.replace(test, decision="tie_order", reason=words)
+    run = holding(msgspec.structs.replace(good, tests=(ordered,)))
+    html = render(run)
+    assert "1 of 1 test pass" in html
+    assert "1 test of those that pass found another order of equal tokens" in html
+    assert ">tie order</td>" in html
+    assert words.replace("'", "&#39;") in html
+    assert 'id="verdict" class="holds"' in html
+    assert failing(run) == set()
+    assert f"not rejected: {PLAN.name}: {words}" in "\n".join(summary(run.statistics[0]))
+
+
+def test_what_was_not_tried_is_said_in_words() -> None:
+    good = result("holds", 10_000)
+    words = "constructed uniforms were not tried on rust_ext: it takes no uniform"
+    run = holding(msgspec.structs.replace(good, uniforms=None, untried=words))
+    assert f"<p>C{words[1:]}.</p>" in render(run)
+    assert f"  {words}" in list(summary(run.statistics[0]))
 
 
 def test_diff_names_the_test_that_changed() -> None:

@@ -1,5 +1,8 @@
 """``sampler-parity power``, in both directions."""
 
+import subprocess
+import sys
+
 import pytest
 import typer
 from typer.testing import CliRunner
@@ -49,3 +52,28 @@ def first_number(text: str) -> int:
 def test_no_answer(arguments: tuple[str, ...]) -> None:
     with pytest.raises(CannotJudgeError):
         said(*arguments)
+
+
+WITHOUT_TORCH = """
+import sys
+sys.modules["torch"] = None
+import sampler_parity.cli
+import sampler_parity.report.statistics_view
+import sampler_parity.statistics.words
+from sampler_parity.statistics import budget, command, escalation, result
+from sampler_parity.statistics.command import power
+try:
+    power()
+except ImportError as error:
+    assert "torch" in str(error), error
+else:
+    raise SystemExit("power answered without torch")
+"""
+
+
+def test_torch_is_needed_only_where_something_is_counted() -> None:
+    """The command line, results and reports are imported without it."""
+    done = subprocess.run(
+        [sys.executable, "-c", WITHOUT_TORCH], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.statistics import planning, subjects
+from sampler_parity.statistics import planning, subjects, uniforms
 from sampler_parity.statistics.budget import Budget
 from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.command import TESTS
@@ -25,7 +25,7 @@ from sampler_parity.statistics.controls import (
     tailless,
 )
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.gate import _Run, _uniforms, plan, run_statistics
+from sampler_parity.statistics.gate import _Run, plan, run_statistics
 from sampler_parity.statistics.law import Parameters
 from sampler_parity.statistics.planning import Plan, Profile
 from sampler_parity.statistics.result import Look, StatisticsResult
@@ -38,6 +38,7 @@ from sampler_parity.statistics.sources import (
     Tokens,
     port,
 )
+from sampler_parity.statistics.words import summary
 
 TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
@@ -223,7 +224,8 @@ def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
         found = judged(fault, checks[:2])
         assert found.status == "diverges", fault.name
         assert found.tests[0].decision == "rejects"
-        assert found.reasons[0].startswith("frequencies: tempered: p = ")
+        assert found.reasons[0].startswith("frequencies: tempered")
+        assert ": p = " in found.reasons[0]
 
 
 def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
@@ -237,16 +239,37 @@ def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
             return int(np.searchsorted(np.cumsum(probabilities), uniform, side=side))
 
     for inclusive, status in ((False, "holds"), (True, "diverges")):
-        uniforms = _uniforms(Walker(inclusive))
-        assert uniforms is not None
-        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None, uniforms)
+        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+        run.put_uniforms(Walker(inclusive))
         run.carry_out(checks[0])
         found = run.conclude("quick", 0, [], 0.0)
         assert found.status == status
         assert found.uniforms is not None
         assert found.uniforms.edges > 100
         assert found.reasons == found.uniforms.missteps
-    assert _uniforms(None) is None
+        assert len(found.reasons) < 7, "what happens at many edges alike is said once"
+        assert found.untried == ""
+        [control] = found.controls
+        assert control.holds
+        assert control.should == control.decision == "rejects"
+
+
+def test_a_planted_walk_that_is_not_caught_is_no_pass(
+    sound: PortSource, checks: list[Check], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Blind:
+        dtype = np.float32
+
+        def token(self, _probabilities: npt.NDArray[np.float32], _uniform: float) -> int:
+            return 0
+
+    monkeypatch.setattr(uniforms, "missteps", lambda _walk: [])
+    run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+    run.put_uniforms(Blind())
+    run.carry_out(checks[0])
+    found = run.conclude("quick", 0, [], 0.0)
+    assert found.status == "unjudged"
+    assert "<= for < in the walk should be decided as 'rejects'" in found.reasons[0]
 
 
 def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
@@ -354,3 +377,17 @@ def test_a_row_without_neighbours_to_swap_carries_no_controls(sound: PortSource)
         faults(subjects.flat(), sound, RULE)
     with pytest.raises(StatisticsError):
         mistempered(sound, 0.01).draws(np.zeros(3, np.float32), subjects.noisy().parameters, 0, 5)
+
+
+def test_what_several_tests_say_alike_is_said_once(sound: PortSource, checks: list[Check]) -> None:
+    """A sampler that raises fails every test: one line, with the number of tests."""
+
+    def broken(_s: Source, _l: Logits, _p: Parameters, _seed: int, _n: int) -> Tokens:
+        raise ValueError("no such thing")
+
+    found = judged(FaultySource(sound, "broken", broken), checks)
+    assert found.reasons == (
+        "frequencies: tempered and 2 other tests: broken raised ValueError: no such thing",
+    )
+    lines = list(summary(found))
+    assert sum("no such thing" in line for line in lines) == 1

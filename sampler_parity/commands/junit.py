@@ -7,7 +7,7 @@ from sampler_parity.commands.summary import conclusion
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.run.run_file import FoundDivergence, Run, Shard
 from sampler_parity.statistics.result import StatisticsResult
-from sampler_parity.statistics.words import controlled, tested
+from sampler_parity.statistics.words import PASSED, controlled, tested
 
 _UNPRINTABLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -66,7 +66,7 @@ def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
     suite = ET.SubElement(root, "testsuite", name=_printable(name), time=f"{result.seconds:.1f}")
     for checked in result.tests:
         test = _test(suite, name, checked.planned.name)
-        if checked.decision != "passes":
+        if checked.decision not in PASSED:
             kind = "failure" if checked.decision == "rejects" else "error"
             _problem(test, kind, checked.reason or checked.decision, tested(checked, result))
     for control in result.controls:

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import About, Effect, Stream, View
+from sampler_parity.model.implementation import About, Effect, Stream, Uniform, View
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.pipeline import Parameters
 from sampler_parity.pipelines import SampleLogits
@@ -32,6 +32,7 @@ class PlugIn:
         state: gives torch's form of its state, 5,056 bytes.
         batched: whether ``call`` takes all rows, [B, V], or one, [V].
         accepts: says of a case why it is declined; nothing, if it is not.
+        uniform: makes a generator whose next uniform is the given number of [0, 1).
     """
 
     about: About
@@ -41,6 +42,7 @@ class PlugIn:
     state: Callable[[Any], bytes] | None = None
     batched: bool = False
     accepts: Callable[[Case], str] = field(default=lambda _: "")
+    uniform: Callable[[float], Any] | None = None
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case; ``capability`` is not for functions that compute in one way only."""
@@ -48,7 +50,12 @@ class PlugIn:
         late = "it cannot begin in mid-stream" if case.advance and not self._can_advance else ""
         if declined := late or self.accepts(case):
             return Outcome(declined=declined)
-        generator = self.generator(case.seed)
+        if case.uniform is None:
+            generator = self.generator(case.seed)
+        elif self.uniform is not None:
+            generator = self.uniform(case.uniform)
+        else:
+            return Outcome(declined="it takes no uniform that is given")
         if case.advance and self.advance is not None:
             self.advance(generator, case.advance)
         outcome = Outcome(input=case.logits.copy())
@@ -62,7 +69,7 @@ class PlugIn:
             outcome.tokens.append(tokens)
             if not draw:
                 outcome.stages = {k: v.reshape(case.logits.shape) for k, v in stages.items()}
-        if self.state is not None:
+        if self.state is not None and case.uniform is None:
             outcome.generator = self.state(generator)
         return outcome
 
@@ -91,6 +98,8 @@ def plug_in(
     state: Callable[[Any], bytes] | None = None,
     batched: bool = False,
     accepts: Callable[[Case], str] = lambda _: "",
+    uniform: Callable[[float], Any] | None = None,
+    precision: Literal["float32", "float64"] = "float64",
 ) -> Callable[[Call], PlugIn]:
     """Decorate a function that makes one call of a sampler.
 
@@ -110,14 +119,24 @@ def plug_in(
         state: gives a generator's state in torch's form; it is then compared as well.
         batched: whether the function takes all rows at once.
         accepts: says of a case why it is not taken; the case is then waived, in these words.
+        uniform: makes a generator whose next uniform is the given number of [0, 1). With it the
+            harness draws at the very edges between tokens, which chance does not meet.
+        precision: the type of the uniforms that the function draws with.
     """
+    takes: Uniform = "" if uniform is None else precision
     effects: tuple[Effect, ...] = ("input", "generator") if state is not None else ("input",)
     about = About(
-        name=name, version=version, view=view, stream=stream, effects=effects, samplers=samplers
+        name=name,
+        version=version,
+        view=view,
+        stream=stream,
+        effects=effects,
+        samplers=samplers,
+        uniform=takes,
     )
 
     def decorate(call: Call) -> PlugIn:
-        return PlugIn(about, call, generator, advance, state, batched, accepts)
+        return PlugIn(about, call, generator, advance, state, batched, accepts, uniform)
 
     return decorate
 

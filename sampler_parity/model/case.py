@@ -31,6 +31,8 @@ class Case:
         threads: torch's thread count.
         state: the generator's state before the first call, in torch's form (5,056 bytes); where it
             is given, ``seed`` and ``advance`` only say where it came from.
+        uniform: the number of [0, 1) that the call draws with, where the generator's is not
+            wanted; only for implementations that say in their ``about`` that they take one.
     """
 
     id: str
@@ -42,6 +44,7 @@ class Case:
     advance: int = 0
     threads: int = 1
     state: bytes = field(default=b"", repr=False)
+    uniform: float | None = None
 
     @property
     def pipeline(self) -> Pipeline:
@@ -59,6 +62,7 @@ class Case:
             draws=self.draws,
             advance=self.advance,
             threads=self.threads,
+            uniform=msgspec.UNSET if self.uniform is None else self.uniform,
         )
 
     def describe(self) -> dict[str, str]:
@@ -79,6 +83,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         draws: see :class:`Case`.
         advance: see :class:`Case`.
         threads: see :class:`Case`.
+        uniform: see :class:`Case`; only where one is given.
     """
 
     id: str
@@ -89,6 +94,7 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     draws: int = 1
     advance: int = 0
     threads: int = 1
+    uniform: float | msgspec.UnsetType = msgspec.UNSET
 
     def words(self) -> dict[str, str]:
         """Give everything but id and family as words, by name."""
@@ -117,4 +123,5 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             advance=self.advance,
             threads=self.threads,
             state=state,
+            uniform=None if self.uniform is msgspec.UNSET else self.uniform,
         )

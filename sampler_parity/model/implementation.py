@@ -10,6 +10,7 @@ from sampler_parity.model.outcome import Outcome
 View = Literal["trace", "probs", "tokens"]
 Stream = Literal["torch", "own"]
 Effect = Literal["input", "generator"]
+Uniform = Literal["", "float32", "float64"]
 
 
 class About(msgspec.Struct, frozen=True, kw_only=True):
@@ -24,6 +25,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
             it has another generator, whose tokens only have to be possible ones.
         effects: what it shows of what a call leaves behind.
         samplers: which of the two it has.
+        uniform: the type of the number of [0, 1) that ``sample_logits`` draws a token with, where
+            the implementation takes one that is given, :attr:`Case.uniform`; empty where it takes
+            none.
     """
 
     name: str
@@ -32,6 +36,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     stream: Stream = "torch"
     effects: tuple[Effect, ...] = ("input", "generator")
     samplers: tuple[str, ...] = ("sample_logits", "simple_batch_sampler")
+    uniform: Uniform = ""
 
     def stages(self, case: Case) -> tuple[str, ...]:
         """Name the stages that it shows of ``case``, in order."""

@@ -17,6 +17,7 @@ from sampler_parity.statistics.result import (
     StatisticsResult,
     Status,
 )
+from sampler_parity.statistics.words import PASSED
 
 CHARTED = 12
 """Tests of a candidate that are drawn: rejected ones first."""
@@ -101,7 +102,7 @@ class FrequenciesView:
         controls: planted faults that must be caught, and the reference, that must not.
         held: how many of them came out as they should.
         ecdf: p-values of many cases; ``None`` where none were made.
-        uniforms: constructed uniforms in a sentence; empty where there were none.
+        uniforms: constructed uniforms in a sentence, or that they were not tried, and why.
         missteps: where the sampler took another token than the one that owns the uniform.
     """
 
@@ -147,23 +148,28 @@ def caught(run: Run) -> str:
 
 
 def _view(number: int, result: StatisticsResult) -> FrequenciesView:
-    order = {"rejects": 0, "unfinished": 1, "passes": 2}
+    order = {"rejects": 0, "unfinished": 1, "tie_order": 2, "passes": 3}
     tests = sorted(result.tests, key=lambda test: order[test.decision])
-    passed = sum(test.decision == "passes" for test in tests)
+    passed = sum(test.decision in PASSED for test in tests)
+    ordered = sum(test.decision == "tie_order" for test in tests)
     held = sum(control.holds for control in result.controls)
     sentence = (
         f"{result.draws:,} draws in {result.seconds:.0f} s: {passed:,} of "
         f"{counted(len(tests), 'test')} pass, {held:,} of "
         f"{counted(len(result.controls), 'control')} came out as they must."
     )
+    if ordered:
+        sentence += (
+            f" {counted(ordered, 'test')} of those that pass found another order of equal tokens."
+        )
     if not result.finished:
         sentence += " It was not finished, which is never a pass."
-    uniforms = ""
+    uniforms = f"{result.untried[0].upper()}{result.untried[1:]}." if result.untried else ""
     if result.uniforms is not None:
         uniforms = (
             f"{result.uniforms.edges:,} constructed uniforms, at the edges between tokens: "
-            f"{counted(len(result.uniforms.missteps), 'misstep')}."
-        )
+            f"{counted(len(result.uniforms.missteps), 'kind')} of misstep. {uniforms}"
+        ).strip()
     return FrequenciesView(
         anchor=f"frequencies-{number}",
         candidate=result.candidate,
@@ -176,7 +182,7 @@ def _view(number: int, result: StatisticsResult) -> FrequenciesView:
         controls=result.controls,
         held=held,
         ecdf=None if result.ecdf is None or not result.ecdf.p_values else _ecdf(result.ecdf),
-        uniforms=uniforms,
+        uniforms=cut(uniforms),
         missteps=() if result.uniforms is None else tuple(map(cut, result.uniforms.missteps)),
     )
 

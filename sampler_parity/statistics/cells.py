@@ -15,13 +15,15 @@ import numpy.typing as npt
 
 from sampler_parity.statistics.alternatives import Alternative
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import MIN_EXPECTED, Counts
 from sampler_parity.statistics.law import Law
 from sampler_parity.statistics.power import draws_needed, pool, pooled
 
 HEADS = (0, 2, 4, 8, 12, 16, 24, 32, 48, 64, 96)
 BANDS = (2, 4, 8, 12, 16, 24, 32)
+MOST_BLUR = 0.01
+"""Noncentrality that f32 may make: it moves a p-value near 1e-8 by less than a factor of 2."""
 
 
 @dataclass(frozen=True)
@@ -138,11 +140,11 @@ def choose(
 TWO = 2
 """One cell has nothing to say."""
 Starts = tuple[int, ...]
-"""The first rank, from 0, of every cell."""
+"""The first rank, from 0, of every cell: tied tokens are never in two of them."""
 
 
 def _starts(law: Law, draws: int, head: int, bands: int, fewest: int) -> Starts:
-    mass = law.probabilities[law.ranked]
+    mass = np.add.reduceat(law.probabilities[law.ranked], law.atoms)
     enough = fewest / draws
     head = min(head, int(np.searchsorted(-mass, -enough, side="right")))
     starts = list(range(head))
@@ -157,13 +159,17 @@ def _starts(law: Law, draws: int, head: int, bands: int, fewest: int) -> Starts:
             filled += share
         if filled < enough and len(starts) > 1:
             starts.pop()
-    return tuple(starts)
+    return tuple(law.atoms[starts].tolist())
 
 
-def _scheme(starts: Starts, ranks: int) -> str:
-    ends = (*starts[1:], ranks)
+def _scheme(law: Law, starts: Starts) -> str:
+    ends = (*starts[1:], len(law.ranked))
     alone = sum(end - start == 1 for start, end in zip(starts, ends, strict=True))
-    return f"{alone} tokens one by one, {len(starts) - alone} rank bands of about equal mass"
+    words = f"{alone} tokens one by one, {len(starts) - alone} rank bands of about equal mass"
+    together = [len(tie.tokens) for tie in law.tied]
+    if not together:
+        return words
+    return f"{words}; {' and '.join(map(str, together))} tied tokens always together in a cell"
 
 
 def _cells(law: Law, starts: Starts) -> Cells:
@@ -177,7 +183,7 @@ def _cells(law: Law, starts: Starts) -> Cells:
         for start, end in spans
     )
     masses = np.add.reduceat(law.probabilities[ranked], starts)
-    return Cells(_scheme(starts, len(ranked)), cell_of, masses, words)
+    return Cells(_scheme(law, starts), cell_of, masses, words)
 
 
 def _weigh(
@@ -196,9 +202,12 @@ def _weigh(
         if (needed := draws_needed(p, np.add.reduceat(q, starts), rule, power)) <= draws
     ]
     most, hardest = max(caught, default=(np.inf, "none of them"))
-    return Considered(
-        _scheme(starts, len(law.ranked)), len(starts), len(caught), float(most), hardest
-    )
+    return Considered(_scheme(law, starts), len(starts), len(caught), float(most), hardest)
+
+
+def blurred(law: Law, cells: Cells, draws: int) -> bool:
+    """Whether the second look at ``draws`` draws might show what rounding makes of the law."""
+    return GROWTH * draws * cells.blur(law) > MOST_BLUR
 
 
 def product(one: Cells, other: Cells) -> npt.NDArray[np.float64]:

@@ -3,17 +3,19 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.statistics import subjects
+from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.alternatives import declared
-from sampler_parity.statistics.cells import Cells, Choice, build, choose, product
+from sampler_parity.statistics.cells import Cells, Choice, blurred, build, choose, product
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import MIN_EXPECTED
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.power import (
+    POWER,
     chance_of,
     draws_needed,
     noncentrality_needed,
@@ -37,8 +39,7 @@ from sampler_parity.statistics.uniformity import smallest_deviation
 
 SAMPLERS = (SampleLogits.sampler, SimpleBatch.sampler)
 SHOWN_PARTITIONS = 5
-MOST_BLUR = 0.01
-"""Noncentrality that f32 may make: it moves a p-value near 1e-8 by less than a factor of 2."""
+MOST_DRAWS = 2**40
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ class Check:
         start: makes the empty tally of the first look (0) or the second (1).
         draws_a_unit: draws of the candidate for one unit.
         cells: those of a frequency test.
+        subject: what a frequency test draws from.
     """
 
     planned: Planned
     start: Callable[[int], Tally]
     draws_a_unit: int
     cells: Cells | None = None
+    subject: Subject | None = None
 
 
 def frequencies(subject: Subject, draws: int, rule: Rule) -> Check:
@@ -71,7 +74,46 @@ def frequencies(subject: Subject, draws: int, rule: Rule) -> Check:
         effective=draws,
     )
     cells = choice.cells
-    return Check(planned, lambda _look: FrequencyTally(subject, cells), 1, cells)
+    planned = msgspec.structs.replace(
+        planned,
+        catches=f"{planned.catches} {_support(subject, draws)}".strip(),
+        power=tuple(
+            _with_support(
+                each,
+                support.power(subject.law, other, draws),
+                support.draws_needed(subject.law, other, POWER, MOST_DRAWS),
+            )
+            for each, other in zip(planned.power, declared(subject), strict=True)
+        ),
+        omitted=support.omissible(subject.law, draws)
+        + rule.margin * support.omissible(subject.law, GROWTH * draws),
+    )
+    return Check(planned, lambda _look: FrequencyTally(subject, cells), 1, cells, subject)
+
+
+def _with_support(statement: PowerStatement, power: float, draws: float) -> PowerStatement:
+    """Count what the support shows by itself, beside what the cells show."""
+    needed = [n for n in (statement.draws, _finite(draws)) if n is not None]
+    return msgspec.structs.replace(
+        statement,
+        power=max(statement.power, power),
+        draws=min(needed, default=None),
+    )
+
+
+def _support(subject: Subject, draws: int) -> str:
+    """Say what the support shows of tokens that are tied at a cutoff."""
+    words = [
+        f"More than {tie.room} kept of {len(tie.tokens)} tokens tied at top-p's cutoff: always, "
+        "once more different ones are drawn."
+        for tie in subject.law.tied
+        if tie.room is not None
+    ]
+    level = subject.tied_at_top_k
+    left_out = support.chance_of_none(subject.law, draws)
+    if len(level) and (left_out[level] <= support.OMITTED).all():
+        words.append(f"One of {len(level)} tokens tied at top-k's threshold not kept: always.")
+    return " ".join(words)
 
 
 def versus(subject: Subject, draws: int, rule: Rule, reference: Source) -> Check:
@@ -122,9 +164,9 @@ def _frequency_plan(
     if temperature is not None:
         words.insert(0, f"a temperature off by {temperature:.2%}")
     blur = GROWTH * effective * cells.blur(law)
-    if blur > MOST_BLUR:
+    if blurred(law, cells, effective):
         raise StatisticsError(
-            f"{subject.name}: f32's own granularity, {law.granularity:.1g} of the mass, might show "
+            f"{subject.name}: what rounding decides, {law.granularity:.1g} of the mass, might show "
             f"in {GROWTH * draws:,} draws"
         )
     return Planned(
@@ -317,5 +359,6 @@ def small_cases(draws: int) -> Sequence[tuple[Subject, Cells]]:
             cells = build(subject.law, draws, 4, 8, FEWEST_IN_A_SMALL_CASE)
         except StatisticsError:
             continue
-        found.append((subject, cells))
+        if not blurred(subject.law, cells, draws):
+            found.append((subject, cells))
     return found

@@ -4,11 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from sampler_parity.statistics import subjects
+from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
 from sampler_parity.statistics.checks import SAMPLERS, Check
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
+from sampler_parity.statistics.given import DeclinedError, given, taken_by, untried
 from sampler_parity.statistics.planning import Plan, plan
 from sampler_parity.statistics.result import (
     Checked,
@@ -31,7 +32,8 @@ from sampler_parity.statistics.sources import (
 )
 from sampler_parity.statistics.tallies import Tally, UniformityTally
 from sampler_parity.statistics.uniformity import ecdf
-from sampler_parity.statistics.uniforms import Walk, edges, missteps
+from sampler_parity.statistics.uniforms import Inclusive, Walk, walked
+from sampler_parity.statistics.words import grouped
 
 __all__ = ["plan", "run_statistics"]
 
@@ -70,7 +72,8 @@ def run_statistics(
             ``None``.
         live: what must pass as the reference itself; torch if ``None``.
         samplers: those that the candidate has; the tests of others are waived.
-        walk: the candidate's draw from a given uniform, if it has one.
+        walk: the candidate's draw from given probabilities and a given uniform, if it has one. A
+            candidate that takes its uniform, as its ``about`` says, needs none.
 
     Raises:
         CannotJudgeError: there is no such profile or sampler, or the extension is missing or stale.
@@ -81,9 +84,10 @@ def run_statistics(
     live = torch_reference() if live is None else live
     planned = plan(profile, source, reference, alpha=alpha, samplers=samplers)
     controls = _controls(planned, reference, live)
-    run = _Run(source, Seeds.of_run(seed), planned, progress, _uniforms(walk))
+    run = _Run(source, Seeds.of_run(seed), planned, progress)
     run.expect(controls)
     try:
+        run.put_uniforms(walk)
         for check in planned.checks:
             run.carry_out(check)
         for control in controls:
@@ -93,11 +97,10 @@ def run_statistics(
     return run.conclude(profile, seed, controls, time.monotonic() - started)
 
 
-def _uniforms(walk: Walk | None) -> Uniforms | None:
-    if walk is None:
-        return None
-    found = tuple(misstep.words() for misstep in missteps(walk))
-    return Uniforms(edges=len(edges(walk.dtype)), missteps=found)
+def _both(one: Uniforms | None, other: Uniforms | None) -> Uniforms | None:
+    if one is None or other is None:
+        return one or other
+    return Uniforms(edges=one.edges + other.edges, missteps=one.missteps + other.missteps)
 
 
 def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedControl]:
@@ -119,6 +122,7 @@ class _Outcome:
     reason: str = ""
     decision: Decision = "unfinished"
     failed: bool = False
+    tie: str = ""
     tally: Tally | None = None
 
     @property
@@ -130,12 +134,26 @@ class _Outcome:
         return sum(look.n for look in self.looks) * self.check.draws_a_unit
 
     def check_support(self) -> None:
-        """Reject for a token outside the mask, whether or not the look was finished."""
+        """Reject for a token outside the mask or left out, whether or not the look was finished."""
         strays = {token: n for look in self.looks for token, n in look.outside.items()}
+        missing = {token: n for look in self.looks for token, n in look.missing.items()}
+        tied = [
+            each for each in support.together(self.looks) if each.others or support.too_many(each)
+        ]
         if strays:
             token, times = next(iter(strays.items()))
-            self.decision = "rejects"
-            self.reason = f"token {token} is outside the mask and was drawn {times:,} times"
+            self._reject(f"token {token} is outside the mask and was drawn {times:,} times")
+        for each in tied:
+            if support.too_many(each):
+                self._reject(support.in_words(each))
+            else:
+                self.tie = support.in_words(each)
+        if missing and self.check.subject is not None:
+            self._reject(support.omission(self.check.subject, missing))
+
+    def _reject(self, reason: str) -> None:
+        self.decision = "rejects"
+        self.reason = f"{self.reason}; {reason}" if self.reason else reason
 
 
 @dataclass
@@ -145,8 +163,10 @@ class _Run:
     planned: Plan
     progress: Progress
     uniforms: Uniforms | None = None
+    untried: str = ""
     outcomes: list[_Outcome] = field(default_factory=list)
     controls: list[Control] = field(default_factory=list)
+    planted: int = 0
     done: int = 0
     total: int = 0
     finished: bool = True
@@ -154,6 +174,36 @@ class _Run:
     def expect(self, controls: list[PlannedControl]) -> None:
         checks = [*self.planned.checks, *(control.check for control in controls)]
         self.total = sum(check.planned.draws for check in checks)
+
+    def put_uniforms(self, walk: Walk | None) -> None:
+        """Put the candidate before constructed uniforms, and the same with a planted mistake."""
+        taking, faulty = taken_by(self.source), None
+        if walk is not None:
+            self.uniforms, faulty = walked(walk), walked(Inclusive(walk))
+        if taking is None:
+            self.untried = "" if walk is not None else untried(self.source)
+        else:
+            try:
+                self.uniforms = _both(self.uniforms, given(taking))
+                faulty = _both(faulty, given(taking, inclusive=True))
+            except DeclinedError as error:
+                self.untried = untried(self.source, f"it declined one, {error}")
+        if faulty is not None:
+            decision: Decision = "rejects" if faulty.missteps else "passes"
+            self.controls.append(
+                Control(
+                    name="<= for < in the walk",
+                    test="constructed uniforms",
+                    draws=faulty.edges,
+                    should="rejects",
+                    power=1.0,
+                    decision=decision,
+                    p=None,
+                    looks=1,
+                    holds=decision == "rejects",
+                )
+            )
+            self.planted += 1
 
     def carry_out(self, check: Check) -> None:
         outcome = _Outcome(check)
@@ -166,7 +216,8 @@ class _Run:
         # A fault that could not be drawn from was not caught.
         decision: Decision = "unfinished" if outcome.failed else outcome.decision
         if outcome.p is not None and decision == "unfinished":
-            decision = "rejects" if outcome.p <= self.planned.budget.rule.alpha else "passes"
+            rejects = outcome.p <= self.planned.budget.rule.alpha
+            decision = "rejects" if rejects else "tie_order" if outcome.tie else "passes"
         self.controls.append(
             Control(
                 name=control.name,
@@ -223,7 +274,7 @@ class _Run:
         for check in self.planned.checks[len(self.outcomes) :]:
             self.outcomes.append(_Outcome(check, reason="not begun"))
         tests = self._judge()
-        status, reasons = self._status(tests, len(controls))
+        status, reasons = self._status(tests, len(controls) + self.planted)
         return StatisticsResult(
             candidate=self.source.name,
             reference=STANDS_IN,
@@ -238,6 +289,7 @@ class _Run:
             controls=tuple(self.controls),
             ecdf=self._ecdf(),
             uniforms=self.uniforms,
+            untried=self.untried,
             draws=sum(outcome.draws for outcome in self.outcomes),
             seconds=round(seconds, 1),
             finished=self.finished,
@@ -246,7 +298,7 @@ class _Run:
     def _judge(self) -> tuple[Checked, ...]:
         """Judge all tests together: a rejection without a p-value counts as one of p = 0."""
         p_values = [
-            0.0 if outcome.decision == "rejects" else 1.0 if outcome.p is None else outcome.p
+            outcome.p if outcome.p is not None else float(outcome.decision != "rejects")
             for outcome in self.outcomes
         ]
         # The controls that must pass have their share of the budget, and the largest p-values
@@ -256,9 +308,10 @@ class _Run:
         found = []
         for outcome, level, rejects in zip(self.outcomes, adjusted, rejected, strict=False):
             decision, reason = outcome.decision, outcome.reason
-            if outcome.p is not None and decision != "rejects":
-                decision = "rejects" if rejects else "passes"
-                reason = _in_words(outcome, level)
+            if outcome.p is not None and (rejects or decision != "rejects"):
+                words = (_in_words(outcome, level), reason, outcome.tie)
+                reason = "; ".join(word for word in words if word)
+                decision = "rejects" if rejects else "tie_order" if outcome.tie else "passes"
             elif decision == "unfinished" and not reason:
                 reason = "interrupted: what was drawn so far is kept, and decides nothing"
             has_p = outcome.p is not None
@@ -278,8 +331,7 @@ class _Run:
         rejected = [test for test in tests if test.decision == "rejects"]
         missteps = () if self.uniforms is None else self.uniforms.missteps
         if rejected or missteps:
-            said = (f"{test.planned.name}: {test.reason}" for test in rejected)
-            return "diverges", (*said, *missteps)
+            return "diverges", (*grouped(rejected), *missteps)
         reasons = [
             f"control: {each.name} should be decided as {each.should!r}, it was {each.decision!r}"
             for each in self.controls

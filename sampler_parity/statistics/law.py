@@ -1,6 +1,6 @@
 """The exact law of a case: the probability of every token, and how far f32 can move it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 from msgspec import structs
 
 from sampler_parity.implementations.python_ref import reference_stage
+from sampler_parity.judge.fates import Fates, fates
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
@@ -22,26 +23,44 @@ UNIFORM_STEP = 2.0**-53
 """torch's f64 uniforms are multiples of it."""
 
 
+@dataclass(frozen=True, eq=False)
+class Tie:
+    """Tokens that a cutoff cannot tell apart: the order of equal ones decides which are kept.
+
+    Attributes:
+        tokens: i64 [n], ascending.
+        room: how many of them a correct sampler keeps, whatever its order; ``None`` where no rule
+            says it.
+    """
+
+    tokens: npt.NDArray[np.int64]
+    room: int | None = None
+
+
 @dataclass(frozen=True)
 class Law:
     """A distribution of tokens.
 
     Attributes:
-        probabilities: f64 [V], sum 1 to within 1e-12; read-only.
-        possible: bool [V]; a token elsewhere can never be drawn. Contains every positive
-            probability.
+        probabilities: f64 [V], sum 1 to within 1e-12; read-only. Of tied tokens the reference's
+            own are positive.
+        possible: bool [V]; a token elsewhere is drawn by no correct sampler. Contains every
+            positive probability, and every tied token.
         slack: f64 [V], or one number for all: each probability of what the reference draws in f32
             is within it of the exact one.
         stray: the reference itself draws an impossible token with at most this probability.
+        tied: tokens of which only the mass together is the law's; no token is in two of them.
 
     Raises:
-        StatisticsError: NaN, a negative probability, or a sum that is not 1.
+        StatisticsError: NaN, a negative probability, a sum that is not 1, or a tied token that is
+            not among the possible ones.
     """
 
     probabilities: npt.NDArray[np.float64]
     possible: npt.NDArray[np.bool_]
     slack: npt.NDArray[np.float64] | float = 0.0
     stray: float = 0.0
+    tied: tuple[Tie, ...] = ()
 
     def __post_init__(self) -> None:
         p = self.probabilities
@@ -53,6 +72,8 @@ class Law:
             raise StatisticsError(f"the probabilities sum to {p.sum():.15g}, not to 1")
         if self.possible.shape != p.shape or (p[~self.possible] > 0).any():
             raise StatisticsError("a token of positive probability is not among the possible ones")
+        if not all(self.possible[tie.tokens].all() for tie in self.tied):
+            raise StatisticsError("a tied token is not among the possible ones")
         p.flags.writeable = False
 
     @property
@@ -62,9 +83,35 @@ class Law:
 
     @cached_property
     def ranked(self) -> npt.NDArray[np.int64]:
-        """The possible tokens, i64, the most probable first, ties by index."""
+        """The possible tokens, i64, the most probable first, ties by index.
+
+        Tied tokens are next to each other, where their mass together has its place.
+        """
         tokens = np.flatnonzero(self.possible)
+        mass = self.probabilities.copy()
+        for tie in self.tied:
+            mass[tie.tokens] = mass[tie.tokens].sum()
+        p, atom = self.probabilities[tokens], self._atom_of[tokens]
+        return tokens[np.lexsort((-p, atom, -mass[tokens]))]
+
+    @cached_property
+    def atoms(self) -> npt.NDArray[np.int64]:
+        """The first rank of everything that has a probability of its own: a token, or a tie."""
+        atom = self._atom_of[self.ranked]
+        return np.flatnonzero(np.append(True, atom[1:] != atom[:-1]))
+
+    @cached_property
+    def drawable(self) -> npt.NDArray[np.int64]:
+        """The tokens that the reference draws, i64, the most probable first, ties by index."""
+        tokens = np.flatnonzero(self.probabilities > 0)
         return tokens[np.argsort(-self.probabilities[tokens], kind="stable")]
+
+    @property
+    def _atom_of(self) -> npt.NDArray[np.int64]:
+        atom = np.arange(len(self.probabilities))
+        for tie in self.tied:
+            atom[tie.tokens] = tie.tokens.min()
+        return atom
 
 
 def normalised(
@@ -101,7 +148,56 @@ def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
         if stage == last:
             break
     row = values[last][0]
-    return _race_of_ratios(row) if isinstance(parameters, SampleLogits) else _noise(row, parameters)
+    if isinstance(parameters, SampleLogits):
+        return _with_ties(_race_of_ratios(row), case.logits, parameters)
+    return _noise(row, parameters)
+
+
+def _with_ties(law: Law, logits: npt.NDArray[np.float32], parameters: SampleLogits) -> Law:
+    """Let every token be possible that some correct sampler keeps, as ``judge.fates`` has it.
+
+    Where top-p cuts among equal tokens, each order of them keeps as many, and other ones: a tie.
+    Where rounding decides how many tokens are kept, the law is known to within their mass alone:
+    they are possible, and their mass is slack.
+    """
+    if parameters.temperature == 0 or not np.isfinite(parameters.temperature):
+        return law
+    fate = fates(logits, parameters)
+    free = ~(fate.kept | fate.dropped)[0]
+    kept = law.probabilities > 0
+    if not free.any():
+        return law
+    possible, tied = law.possible | free, law.tied
+    if _sealed(fate, kept, free, parameters):
+        if kept[free].all() or not kept[free].any():
+            return law
+        tied += (Tie(np.flatnonzero(free), int(kept[free].sum())),)
+        slack = law.slack + 2 * float(fate.error.max()) * np.where(free, law.probabilities, 0)
+    else:
+        probs = fate.probs[0].astype(np.float64)
+        moved = np.where(free, probs / probs[kept].sum(), 0)
+        slack = law.slack + moved + law.probabilities * moved.sum()
+    stray = int((~possible).sum()) * UNIFORM_STEP
+    return replace(law, possible=possible, slack=slack, stray=stray, tied=tied)
+
+
+def _sealed(
+    fate: Fates,
+    kept: npt.NDArray[np.bool_],
+    free: npt.NDArray[np.bool_],
+    parameters: SampleLogits,
+) -> bool:
+    """Whether every correct sampler keeps as many of the ``free`` tokens as the reference."""
+    if not parameters.top_p > 0 or not fate.ranked[0][free].all():
+        return False
+    inside, outside = np.flatnonzero(free & kept), np.flatnonzero(free & ~kept)
+    sizes = [kept]
+    for tokens, keep in ((inside, False), (outside, True)):
+        if len(tokens):
+            sizes.append(kept.copy())
+            sizes[-1][tokens[-1]] = keep
+    right = [bool(fate.cut_right(size[None], parameters.top_p)[0]) for size in sizes]
+    return right[0] and not any(right[1:])
 
 
 def _race_of_ratios(renormalized: npt.NDArray[np.float32]) -> Law:
@@ -167,6 +263,15 @@ class Subject:
         case = Case(self.name, self.name, self.logits, self.parameters, seed=0)
         words = case.describe()
         return {name: words[name] for name in words if name not in _OF_A_CALL}
+
+    @cached_property
+    def tied_at_top_k(self) -> npt.NDArray[np.int64]:
+        """The tokens tied with the k-th, i64, if for them more than k are kept; else none."""
+        p, drawable = self.law.probabilities, self.law.drawable
+        top_k = self.parameters.top_k if isinstance(self.parameters, SampleLogits) else 0
+        if not 0 < top_k < len(drawable):
+            return np.empty(0, np.int64)
+        return np.flatnonzero(p == p[drawable[top_k - 1]])
 
     def mistempered(self, factor: float) -> Law:
         """Give the law at ``factor`` times the temperature.

@@ -20,6 +20,7 @@ from sampler_parity.statistics.checks import (
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.sources import Source
+from sampler_parity.statistics.support import OMITTED
 
 LAGS = (1, 2, 5)
 
@@ -81,10 +82,12 @@ class Plan:
     def sentence(self) -> str:
         """Say the budget in words, with what it does not cover."""
         stray = sum(check.planned.stray for check in self.checks)
+        omitted = sum(check.planned.omitted for check in self.checks)
         return (
             f"{self.budget.sentence()} Besides, torch itself draws a token outside the mask where "
             f"its uniform is exactly 0, here with probability at most {stray:.0e}; the support "
-            "check would say so."
+            "check would say so. A token that is left out, though the draws do so with probability "
+            f"{OMITTED:g} at most, rejects as well: all such tokens together with {omitted:.0e}."
         )
 
 

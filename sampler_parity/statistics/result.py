@@ -4,7 +4,8 @@ from typing import Literal
 
 import msgspec
 
-Decision = Literal["passes", "rejects", "unfinished"]
+Decision = Literal["passes", "tie_order", "rejects", "unfinished"]
+"""``tie_order`` is a pass in which the sampler keeps other ones of equal tokens, and as many."""
 Status = Literal["holds", "diverges", "unjudged"]
 
 
@@ -69,6 +70,7 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
         granularity: the total-variation distance that f32 can make between law and reference.
         blur: the noncentrality that it can make in the second look, of which some tens are needed.
         stray: probability that the reference itself draws an impossible token, in both looks.
+        omitted: probability that a right sampler leaves out a token that must be drawn.
     """
 
     name: str
@@ -94,6 +96,27 @@ class Planned(msgspec.Struct, frozen=True, kw_only=True):
     granularity: float = 0.0
     blur: float = 0.0
     stray: float = 0.0
+    omitted: float = 0.0
+
+
+class Tied(msgspec.Struct, frozen=True, kw_only=True):
+    """What was drawn of tokens that are tied at a cutoff.
+
+    Attributes:
+        tokens: how many are tied.
+        room: how many of them are kept; ``None`` where no rule says it.
+        share: their probability together.
+        n: draws, of any token.
+        drawn: those of them that were drawn, with how often.
+        others: those drawn that the reference does not keep.
+    """
+
+    tokens: int
+    room: int | None
+    share: float
+    n: int
+    drawn: dict[str, int]
+    others: tuple[str, ...]
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
@@ -111,6 +134,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
             outside the mask made it needless, or where the draws were not finished.
         outside: tokens drawn that cannot be, with how often.
         reference: the counts of the reference, where its draws were needed.
+        missing: tokens that should have been drawn and were not, with the draws expected.
+        tied: what was drawn of tokens that are tied at a cutoff.
     """
 
     n: int
@@ -122,6 +147,8 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     p: float | None
     outside: dict[str, int] = {}
     reference: tuple[int, ...] = ()
+    missing: dict[str, float] = {}
+    tied: tuple[Tied, ...] = ()
 
 
 class Checked(msgspec.Struct, frozen=True, kw_only=True):
@@ -191,7 +218,8 @@ class Uniforms(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         edges: how many.
-        missteps: where it drew another token than the one that owns the uniform, in words.
+        missteps: where it drew another token than the one that owns the uniform, in words; what
+            happened at several edges alike is one of them.
     """
 
     edges: int
@@ -215,6 +243,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
         controls: every control.
         ecdf: the p-values of many cases.
         uniforms: constructed uniforms; ``None`` where the candidate does not take its uniform.
+        untried: that they were not tried, why, and what that leaves open; empty where they were.
         draws: draws of the candidate.
         seconds: how long it took.
         finished: whether it came to its end.
@@ -236,3 +265,4 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     draws: int
     seconds: float
     finished: bool
+    untried: str = ""

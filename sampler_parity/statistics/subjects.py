@@ -9,7 +9,7 @@ from sampler_parity.cases.families import PRESETS
 from sampler_parity.cases.fixtures import real_logits
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics.alternatives import declared
-from sampler_parity.statistics.cells import choose
+from sampler_parity.statistics.cells import blurred, choose
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.law import Subject, subject
@@ -32,6 +32,8 @@ def preset_row(preset: str, draws: int, rule: Rule) -> Subject:
             cells = choose(each.law, draws, declared(each), rule).cells
         except StatisticsError:
             continue
+        if blurred(each.law, cells, draws):
+            continue
         error = smallest_temperature(each, cells.cell_of, cells.probabilities, draws, rule)
         if error is not None and (best is None or error < best[0]):
             best = (error, each)
@@ -53,10 +55,24 @@ def preset_rows(preset: str) -> tuple[Subject, ...]:
 
 @cache
 def rounded(preset: str) -> Subject:
-    """Round the row of the highest entropy to bf16, as models give logits: ties everywhere."""
-    flattest = preset_rows(preset)[-1]
-    name = f"{flattest.name}, in bf16"
-    return subject(name, round_bf16(flattest.logits.copy()), flattest.parameters)
+    """Round a row to bf16, as models give logits: ties everywhere.
+
+    Of all rows the one on which exactly k, where the reference keeps every token tied with the
+    k-th, differs by the most mass.
+    """
+    rows = [
+        subject(f"{each.name}, in bf16", round_bf16(each.logits.copy()), each.parameters)
+        for each in preset_rows(preset)
+    ]
+    return max(rows, key=_beyond_k)
+
+
+def _beyond_k(one: Subject) -> float:
+    level = one.tied_at_top_k
+    if not len(level):
+        return 0.0
+    surplus = len(one.law.drawable) - getattr(one.parameters, "top_k", 0)
+    return surplus * float(one.law.probabilities[level[0]])
 
 
 @cache

@@ -23,6 +23,7 @@ from sampler_parity.statistics.goodness import (
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import Look
 from sampler_parity.statistics.sources import Seeds, Source, Tokens
+from sampler_parity.statistics.support import draws_of_ties, left_out
 
 
 class Tally(Protocol):
@@ -58,7 +59,13 @@ class FrequencyTally:
         if finished and not stray:
             found = goodness(observed, self.cells.probabilities)
         expected = self.cells.probabilities * observed.sum()
-        return _look(int(self.counts.sum()), observed, expected, found, stray)
+        look = _look(int(self.counts.sum()), observed, expected, found, stray)
+        missing = left_out(self.subject.law, self.counts)
+        return msgspec.structs.replace(
+            look,
+            missing={str(token): round(n, 1) for token, n in missing.items()},
+            tied=draws_of_ties(self.subject.law, self.counts),
+        )
 
 
 @dataclass
@@ -88,7 +95,11 @@ class HomogeneityTally:
         total = max(1, int(one.sum() + other.sum()))
         expected = np.asarray((one + other) * (int(one.sum()) / total), dtype=np.float64)
         look = _look(int(self.one.sum()), one, expected, found, stray)
-        return msgspec.structs.replace(look, reference=tuple(other.tolist()))
+        return msgspec.structs.replace(
+            look,
+            reference=tuple(other.tolist()),
+            tied=draws_of_ties(self.subject.law, self.one, self.other),
+        )
 
 
 @dataclass
@@ -103,11 +114,14 @@ class PairTally:
     cells: tuple[Cells, Cells]
     pairs: "Pairs"
     table: Counts = field(init=False)
+    counts: tuple[Counts, Counts] = field(init=False)
     stray: dict[int, int] = field(default_factory=dict)
     n: int = 0
 
     def __post_init__(self) -> None:
         self.table = np.zeros(len(self.cells[0]) * len(self.cells[1]), np.int64)
+        one, other = (np.zeros(len(each.logits), np.int64) for each in self.subjects)
+        self.counts = one, other
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
         """Draw ``n`` pairs."""
@@ -119,6 +133,7 @@ class PairTally:
             counts = count(pairs[:, column], len(subject.logits))
             for token, times in outside(counts, subject.law.possible).items():
                 self.stray[token] = self.stray.get(token, 0) + times
+            self.counts[column][:] += counts
             places.append(cells.cell_of[pairs[:, column]])
         inside = (places[0] >= 0) & (places[1] >= 0)
         width = len(self.cells[1])
@@ -129,7 +144,12 @@ class PairTally:
         """Hold the pairs against the product of their laws."""
         probabilities = product(*self.cells)
         found = goodness(self.table, probabilities) if finished and not self.stray else None
-        return _look(self.n, self.table, probabilities * self.table.sum(), found, self.stray)
+        look = _look(self.n, self.table, probabilities * self.table.sum(), found, self.stray)
+        tied = [
+            draws_of_ties(subject.law, counts)
+            for subject, counts in zip(self.subjects, self.counts, strict=True)
+        ]
+        return msgspec.structs.replace(look, tied=tied[0] + tied[1])
 
 
 class Pairs(Protocol):
@@ -202,12 +222,23 @@ class UniformityTally:
     draws: int
     p_values: list[float] = field(default_factory=list)
     stray: dict[int, int] = field(default_factory=dict)
+    counts: dict[int, Counts] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.counts = {
+            place: np.zeros(len(subject.logits), np.int64)
+            for place, (subject, _) in enumerate(self.cases)
+            if subject.law.tied
+        }
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
         """Draw ``n`` cases."""
         for _ in range(n):
-            subject, cells = self.cases[len(self.p_values) % len(self.cases)]
+            place = len(self.p_values) % len(self.cases)
+            subject, cells = self.cases[place]
             counts = drawn(source, subject, seeds.take(), self.draws)
+            if place in self.counts:
+                self.counts[place] += counts
             self.stray.update(outside(counts, subject.law.possible))
             observed = cells.counts(counts)
             # With a token outside the mask the p-value is not used any more.
@@ -220,18 +251,17 @@ class UniformityTally:
         observed, _ = np.histogram(self.p_values, bins=10, range=(0, 1))
         expected = np.full(10, n / 10)
         look = _look(n, observed.astype(np.int64), expected, None, self.stray)
+        tied = [
+            each
+            for place, counts in self.counts.items()
+            for each in draws_of_ties(self.cases[place][0].law, counts)
+        ]
+        look = msgspec.structs.replace(look, tied=tuple(tied))
         if not finished or self.stray:
             return look
         found = stats.kstest(self.p_values, "uniform")
-        return Look(
-            n=n,
-            observed=look.observed,
-            expected=look.expected,
-            residuals=look.residuals,
-            statistics={"ks": float(found.statistic)},
-            df=0,
-            p=float(found.pvalue),
-        )
+        statistics = {"ks": float(found.statistic)}
+        return msgspec.structs.replace(look, statistics=statistics, p=float(found.pvalue))
 
 
 def drawn(source: Source, subject: Subject, seed: int, n: int) -> Counts:

@@ -7,6 +7,8 @@ right answer. A walk with ``<=`` for ``<`` draws an impossible first token at u 
 falls off the end at the largest uniform below 1.
 """
 
+from collections import Counter
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.statistics.errors import StatisticsError
+from sampler_parity.statistics.result import Uniforms
 
 SEED = 20_260_402
 STEP = 2.0**-10
@@ -62,6 +65,11 @@ class Misstep:
             f"uniform {edge.uniform!r}, {edge.words}: token {edge.expected} owns it, {self.found} "
             "was drawn"
         )
+
+    @property
+    def kind(self) -> tuple[int, str]:
+        """What is alike in several: the probabilities, and the place without its tokens."""
+        return len(self.edge.probabilities), self.edge.words.split(" of tokens ")[0]
 
 
 def edges(dtype: npt.DTypeLike) -> list[Edge]:
@@ -115,3 +123,42 @@ def missteps(walk: Walk) -> list[Misstep]:
         if token != edge.expected:
             found.append(Misstep(edge, str(token)))
     return found
+
+
+@dataclass(frozen=True)
+class Inclusive:
+    """A walk with ``<=`` planted for ``<``: it is given one ulp less at each boundary.
+
+    By that the walk does there what one does that takes a boundary for the token below it.
+    """
+
+    walk: Walk
+
+    @property
+    def dtype(self) -> npt.DTypeLike:
+        """As the walk's is."""
+        return self.walk.dtype
+
+    def token(self, probabilities: npt.NDArray[np.float32], uniform: float) -> int:
+        """Draw with the mistake."""
+        boundary = uniform in np.cumsum(probabilities.astype(np.float64))
+        lower = float(np.nextafter(np.array(uniform, self.dtype), np.array(0, self.dtype)))
+        return self.walk.token(probabilities, lower if boundary and uniform > 0 else uniform)
+
+
+def walked(walk: Walk) -> Uniforms:
+    """Put a walk before every edge."""
+    found = [(misstep.kind, misstep.words()) for misstep in missteps(walk)]
+    return Uniforms(edges=len(edges(walk.dtype)), missteps=once(found))
+
+
+def once(found: Sequence[tuple[Hashable, str]]) -> tuple[str, ...]:
+    """Say each kind of (kind, words) once, in the words of its first, with how often it is."""
+    times = Counter(kind for kind, _ in found)
+    first = dict(reversed(found))
+    said = []
+    for kind in dict.fromkeys(kind for kind, _ in found):
+        others = times[kind] - 1
+        more = f"; the like at {others} other edge{'s' if others > 1 else ''}" if others else ""
+        said.append(first[kind] + more)
+    return tuple(said)

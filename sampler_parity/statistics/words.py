@@ -1,16 +1,19 @@
 """A result in a few lines, for a terminal."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from sampler_parity.statistics.result import Checked, Control, StatisticsResult
 
 SHOWN = 3
 """Rejected tests that are named."""
 
+PASSED = ("passes", "tie_order")
+"""Decisions that reject nothing."""
+
 
 def summary(result: StatisticsResult) -> Iterator[str]:
     """Say what was drawn, what it would have caught, and what was rejected."""
-    passed = sum(test.decision == "passes" for test in result.tests)
+    passed = sum(test.decision in PASSED for test in result.tests)
     held = sum(control.holds for control in result.controls)
     yield (
         f"frequencies of {result.candidate}: {result.draws:,} draws, {passed} of "
@@ -25,16 +28,46 @@ def summary(result: StatisticsResult) -> Iterator[str]:
     if smallest:
         error, name = min(smallest)
         yield f"  caught with power 0.99: a temperature off by {error:.2%} ({name})"
-    rejected = [test for test in result.tests if test.decision == "rejects"]
-    for test in rejected[:SHOWN]:
-        yield f"  rejected: {test.planned.name}: {test.reason}"
+    rejected = grouped([test for test in result.tests if test.decision == "rejects"])
+    for words in rejected[:SHOWN]:
+        yield f"  rejected: {words}"
     if len(rejected) > SHOWN:
         yield f"  rejected: {len(rejected) - SHOWN} more"
+    for words in grouped([test for test in result.tests if test.decision == "tie_order"]):
+        yield f"  not rejected: {words}"
     if result.status == "unjudged":
         for reason in result.reasons:
             yield f"  not judged: {reason}"
+    yield from _uniforms(result)
     for reason in result.waived:
         yield f"  waived: {reason}"
+
+
+def _uniforms(result: StatisticsResult) -> Iterator[str]:
+    if result.uniforms is not None:
+        missteps = result.uniforms.missteps
+        yield (
+            f"  {result.uniforms.edges:,} constructed uniforms: "
+            f"{len(missteps) or 'no'} kind{'' if len(missteps) == 1 else 's'} of misstep"
+        )
+        for misstep in missteps[:SHOWN]:
+            yield f"  misstep: {misstep}"
+    if result.untried:
+        yield f"  {result.untried}"
+
+
+def grouped(tests: Sequence[Checked]) -> tuple[str, ...]:
+    """Say why each test was decided as it was; what several tests say alike is said once."""
+    names: dict[str, list[str]] = {}
+    for test in tests:
+        names.setdefault(test.reason, []).append(test.planned.name)
+    found = []
+    for reason, (first, *others) in names.items():
+        more = ""
+        if others:
+            more = f" and {len(others)} other test{'s' if len(others) > 1 else ''}"
+        found.append(f"{first}{more}: {reason}")
+    return tuple(found)
 
 
 def tested(test: Checked, result: StatisticsResult) -> str:
@@ -45,7 +78,11 @@ def tested(test: Checked, result: StatisticsResult) -> str:
         statistics = ", ".join(f"{name} {value:.4g}" for name, value in look.statistics.items())
         impossible = ", ".join(f"{token} ({n:,} times)" for token, n in look.outside.items())
         words += [statistics] if statistics else []
+        left_out = ", ".join(
+            f"{token} ({n:,.0f} draws expected)" for token, n in look.missing.items()
+        )
         words += [f"drawn, and impossible: {impossible}"] if impossible else []
+        words += [f"never drawn, and kept by the reference: {left_out}"] if left_out else []
     words.append(
         f"level {test.planned.alpha:.3g} by itself, of an error budget of {result.alpha:g} for all "
         "tests"
