@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.model.implementation import About, Effect, Stream, View
+from sampler_parity.model.implementation import LONGEST_ROW, About, Effect, Stream, View
 from sampler_parity.model.outcome import Failure, Outcome
 
 Logits = npt.NDArray[np.float32]
@@ -89,6 +89,7 @@ def plug_in(
     state: Callable[[Any], bytes] | None = None,
     batched: bool = False,
     accepts: Callable[[Case], str] = lambda _: "",
+    longest_row: int | None = LONGEST_ROW,
 ) -> Callable[[Call], PlugIn]:
     """Decorate a function that makes one call of a sampler.
 
@@ -108,10 +109,17 @@ def plug_in(
         state: gives a generator's state in torch's form; it is then compared as well.
         batched: whether the function takes all rows at once.
         accepts: says of a case why it is not taken; the case is then waived, in these words.
+        longest_row: tokens of the longest row that it takes; ``None`` for any.
     """
     effects: tuple[Effect, ...] = ("input", "generator") if state is not None else ("input",)
     about = About(
-        name=name, version=version, view=view, stream=stream, effects=effects, samplers=samplers
+        name=name,
+        version=version,
+        view=view,
+        stream=stream,
+        effects=effects,
+        samplers=samplers,
+        longest_row=longest_row,
     )
 
     def decorate(call: Call) -> PlugIn:

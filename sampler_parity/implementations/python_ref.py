@@ -94,7 +94,7 @@ def _sample_logits_stage(
 class PythonRef:
     """``python_ref`` on this process' torch."""
 
-    about = About(name="python_ref", version=str(torch.__version__))
+    about = About(name="python_ref", version=str(torch.__version__), longest_row=None)
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case; this process' torch must be at ``capability``."""

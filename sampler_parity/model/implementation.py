@@ -12,6 +12,11 @@ Stream = Literal["torch", "own"]
 Effect = Literal["input", "generator"]
 
 
+LONGEST_ROW = 1 << 21
+"""Tokens of the longest row that an implementation takes if it does not say: 8 MB of logits, of
+which a trace has several times as much."""
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What an implementation is, and how much of itself it shows.
 
@@ -24,6 +29,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
             it has another generator, whose tokens only have to be possible ones.
         effects: what it shows of what a call leaves behind.
         samplers: which of the two it has.
+        longest_row: tokens of the longest row that it takes; ``None`` for any. The gate does not
+            compare longer ones, and says how many those were.
     """
 
     name: str
@@ -32,6 +39,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     stream: Stream = "torch"
     effects: tuple[Effect, ...] = ("input", "generator")
     samplers: tuple[str, ...] = (SampleLogits.sampler, SimpleBatch.sampler)
+    longest_row: int | None = LONGEST_ROW
+
+    def too_long(self, case: Case) -> str:
+        """Say why ``case`` has longer rows than this implementation takes; nothing if not."""
+        length = case.logits.shape[-1]
+        if self.longest_row is None or length <= self.longest_row:
+            return ""
+        return f"the rows are longer than the {self.longest_row:,} tokens that {self.name} takes"
 
     def stages(self, case: Case) -> tuple[str, ...]:
         """Name the stages that it shows of ``case``, in order."""

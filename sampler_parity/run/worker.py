@@ -99,7 +99,8 @@ def _live(order: Order, candidate: Isolated, tally: Tally) -> Shard:
         return reference.run(case, here), candidate.answer()
 
     for case in plan(profile, order.seed, order.families):
-        expected, outcome = run(case)
+        declined = candidate.about.too_long(case)
+        expected, outcome = (Outcome(), Outcome(declined=declined)) if declined else run(case)
         tally.add(case, expected, outcome, run)
         if order.noise:
             floor.add(case, expected)
