@@ -69,6 +69,9 @@ def make_shard(
                 compared=compared,
                 differing=divergent if (family, stage) == ("gaussian", "probs") else 0,
                 first=divergent if (family, stage) == ("gaussian", "probs") else 0,
+                verdicts={"semantic": divergent}
+                if divergent and (family, stage) == ("gaussian", "probs")
+                else {},
             )
             for family in families
             for stage in STAGES
@@ -96,7 +99,7 @@ def make_divergence(index: int, verdict: Verdict = Verdict.SEMANTIC) -> FoundDiv
             also=("token",),
             causes=(Cause(stage="probs", verdict=verdict, words="for a test"),),
         ),
-        evidence=None,
+        evidence=f"evidence/gaussian-{index}.safetensors",
         replay=f"sampler-parity explain gaussian-{index}@0",
     )
 

@@ -25,16 +25,17 @@ class Tally:
     Attributes:
         compared: cases compared; 0 shows as not compared.
         differing: cases that differ.
-        first: cases of which it is the first divergent stage.
-        verdict: the gravest kind of a cause at this stage, of those that the run keeps; empty where
-            none is a cause.
+        decided: cases whose verdict this stage decides, being their gravest cause: the gravest
+            verdict first, each with its number of cases.
+        verdict: the gravest kind of a lesser cause at this stage, of those that the run keeps;
+            empty where the stage decides or is no cause.
         waived: every divergence kept here is covered by a waiver.
         anchor: what to link to; empty for nothing.
     """
 
     compared: int
     differing: int
-    first: int
+    decided: tuple[tuple[str, int], ...] = ()
     verdict: str = ""
     waived: bool = False
     anchor: str = ""
@@ -48,9 +49,10 @@ class Tally:
             return "equal"
         if self.waived:
             return "waived"
-        if self.verdict and Verdict(self.verdict) in HARMLESS:
-            return "harmless"
-        return "first" if self.first or self.verdict else "later"
+        gravest = self.decided[0][0] if self.decided else self.verdict
+        if not gravest:
+            return "later"
+        return "harmless" if Verdict(gravest) in HARMLESS else "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,15 +255,23 @@ def _tallies(
     made = []
     for stage, found in cells.items():
         known = seen.get((family or "", stage), Seen())
-        gravest = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
+        lesser = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
+        decided = _decided(found)
         made.append(
             Tally(
                 compared=sum(cell.compared for cell in found),
                 differing=sum(cell.differing for cell in found),
-                first=sum(cell.first for cell in found),
-                verdict=gravest.value if gravest else "",
+                decided=decided,
+                verdict=lesser.value if lesser and not decided else "",
                 waived=0 < known.listed == known.waived,
                 anchor=links.get((family or "", stage), ""),
             )
         )
     return tuple(made)
+
+
+def _decided(cells: Sequence[Cell]) -> tuple[tuple[str, int], ...]:
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        counts.update(cell.verdicts)
+    return tuple(sorted(counts.items(), key=lambda item: -SEVERITY[Verdict(item[0])]))

@@ -41,6 +41,7 @@ from sampler_parity.report.words import (
     moment,
 )
 from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.words import at
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
 
@@ -181,18 +182,23 @@ def build(run: Run, folder: Path | None = None) -> Report:
 
 
 def _numbers(shards: Sequence[Shard]) -> Numbers:
-    waivers: list[Sentence] = []
+    notes: dict[tuple[str, int, str], list[str]] = {}
     rows = []
     for shard in shards:
+        note = 0
         if shard.waived:
-            waivers.append(
-                (
-                    Piece(shard.implementation, code=True),
-                    Piece(f" at {shard.capability}, {cases(shard.waived)} waived: "),
-                    *marked(shard.waiver.strip() or "no reason is given."),
-                )
-            )
-        rows.append(_row(shard, note=len(waivers) if shard.waived else 0))
+            key = (shard.implementation, shard.waived, shard.waiver.strip())
+            notes.setdefault(key, []).append(shard.capability)
+            note = 1 + list(notes).index(key)
+        rows.append(_row(shard, note=note))
+    waivers = tuple(
+        (
+            Piece(name, code=True),
+            Piece(f" {at(capabilities, each=True)}, {cases(count)} not compared: "),
+            *marked(reason or "no reason is given."),
+        )
+        for (name, count, reason), capabilities in notes.items()
+    )
     threads: Counter[str] = Counter()
     for shard in shards:
         threads.update(shard.threads)
@@ -212,7 +218,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
         accepted=sum(row.accepted for row in rows),
         threads=_threads(threads),
     )
-    return Numbers(tuple(rows), totals, tuple(waivers))
+    return Numbers(tuple(rows), totals, waivers)
 
 
 def _row(shard: Shard, *, note: int) -> Row:

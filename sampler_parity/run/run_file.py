@@ -31,6 +31,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         compared: cases in which it was compared.
         differing: cases in which it differs.
         first: cases of which it is the first divergent stage.
+        verdicts: cases whose verdict this stage decides, being their gravest cause, by verdict.
     """
 
     family: str
@@ -38,6 +39,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     compared: int
     differing: int
     first: int
+    verdicts: dict[str, int] = {}
 
 
 class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
