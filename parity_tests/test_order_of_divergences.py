@@ -178,13 +178,17 @@ def test_the_values_shown_are_those_that_have_evidence() -> None:
 def test_reasons_are_merged_where_the_counts_are_equal() -> None:
     shards = at_all(found("real-tts-1@0")).shards
     assert differences(shards) == (
-        "mine differs from the reference in 1 of 100 cases at each of the three capabilities "
-        "(live torch): 1 semantic",
+        (
+            "mine differs from the reference in 1 of 100 cases at each of the three capabilities "
+            "(live torch): 1 semantic"
+        ),
     )
     other = shard(found("real-tts-1@0"), more=4, capability="avx512")
     assert differences((*shards[:2], other)) == (
-        "mine differs from the reference in 1 of 100 cases at each of default and avx2 "
-        "(live torch): 1 semantic",
+        (
+            "mine differs from the reference in 1 of 100 cases at each of default and avx2 "
+            "(live torch): 1 semantic"
+        ),
         "mine differs from the reference in 5 of 100 cases at avx512 (live torch): 5 semantic",
     )
 
@@ -273,6 +277,6 @@ def test_the_evidence_of_real_logits_is_kept_whatever_else_differs(tmp_path: Pat
     assert all(one.evidence and (tmp_path / one.evidence).exists() for one in real)
     assert sum(one.shrunken is not None for one in real) == 1
     made = [one for one in kept if one.family != "real-tts"]
-    assert OF_A_FAMILY < len(made)
+    assert len(made) > OF_A_FAMILY
     assert sum(one.shrunken is not None for one in made) == SMALL_OF_A_KIND
     assert {one.family for one in made} == {one.family for one in made if one.evidence}
