@@ -5,10 +5,12 @@ from io import StringIO
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from rich.console import Console
 
 from parity_tests.runs import make_run
+from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import FAMILIES, importance
 from sampler_parity.cases.plan import case_of
 from sampler_parity.commands.diff import compare_runs
@@ -18,9 +20,11 @@ from sampler_parity.commands.summary import summarise
 from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.case import CAPABILITIES, Case
+from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 from sampler_parity.report import render
+from sampler_parity.report.divergences import CALLS_SHOWN, Article
 from sampler_parity.report.order import in_order
 from sampler_parity.report.view import build, contradictions
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
@@ -280,3 +284,52 @@ def test_the_evidence_of_real_logits_is_kept_whatever_else_differs(tmp_path: Pat
     assert len(made) > OF_A_FAMILY
     assert sum(one.shrunken is not None for one in made) == SMALL_OF_A_KIND
     assert {one.family for one in made} == {one.family for one in made if one.evidence}
+
+
+def drawn(first: int, calls: int, folder: Path, stream: str = "torch") -> Article:
+    """Make the article of a case whose calls differ from the ``first`` one on."""
+    case = case_of("long-streams-2@0")
+    tokens = [np.array([call % 7]) for call in range(calls)]
+    other = [token + (call >= first - 1) for call, token in enumerate(tokens)]
+    sides = [
+        Outcome(tokens=given, input=case.logits, generator=bytes(8)) for given in (tokens, other)
+    ]
+    one = found("long-streams-2@0", Verdict.GENERATOR, "token")
+    save_case(folder / (one.evidence or ""), case, "avx2", *sides)
+    about = About(name="mine", stream="own" if stream == "own" else "torch")
+    run = make_run(msgspec.structs.replace(shard(one), about=about))
+    [article] = build(run, folder).divergences.articles
+    return article
+
+
+def test_of_a_long_stream_the_calls_about_the_first_difference_are_shown(tmp_path: Path) -> None:
+    draws = drawn(300, 500, tmp_path).draws
+    assert draws is not None
+    shown = range(draws.start, draws.start + len(draws.pairs))
+    assert (draws.first, draws.calls, draws.equal, draws.total) == (300, 500, 299, 500)
+    assert len(shown) == CALLS_SHOWN
+    differing = [number for number, pair in zip(shown, draws.pairs, strict=True) if pair.candidate]
+    assert differing == list(range(300, shown[-1] + 1))
+    few = drawn(2, 3, tmp_path).draws
+    assert few is not None
+    assert (few.start, len(few.pairs), few.first) == (1, 3, 2)
+
+
+def test_other_tokens_of_a_generator_of_its_own_are_not_shown_as_different(tmp_path: Path) -> None:
+    assert drawn(2, 3, tmp_path, "own").draws is None
+
+
+def test_equal_rows_of_a_matrix_are_one() -> None:
+    run = at_all(found("real-tts-1@0"))
+    names = [row.name for row in build(run).overview.rows]
+    assert names == ["mine", "at each of the three capabilities, torch, live"]
+    [matrices] = build(run).matrices
+    assert len(matrices.breakdown) == 1
+    assert [row.name for row in matrices.overall.rows] == ["real-tts"]
+    assert matrices.overall.rows[0].tallies[0].compared == 300
+    other = msgspec.structs.replace(shard(found("real-tts-1@0"), more=1), capability="avx512")
+    rows = build(make_run(*run.shards[:2], other)).overview.rows
+    assert [row.name for row in rows[1:]] == [
+        "at each of default and avx2, torch, live",
+        "at avx512, torch, live",
+    ]

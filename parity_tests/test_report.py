@@ -411,7 +411,7 @@ def test_text_from_a_run_is_only_text() -> None:
     assert {tag for tag, _ in page.tags}.isdisjoint({"iframe", "img", "object", "link"})
     allowed = re.compile(r"aria-[a-z]+|class|id|href|lang|role|tabindex|scope|colspan|datetime"
                          r"|charset|name|content|http-equiv|data-(f\d|case|stage|verdict)|hidden"
-                         r"|type|value|checked|autocomplete|min|max")  # fmt: skip
+                         r"|type|value|checked|autocomplete|min|max|start")  # fmt: skip
     drawn = {"svg", "g", "path", "line", "text", "rect"}
     used = {name for tag, attributes in page.tags if tag not in drawn for name in attributes}
     assert [name for name in used if not allowed.fullmatch(name)] == []

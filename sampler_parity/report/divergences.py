@@ -4,6 +4,7 @@ import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -35,6 +36,9 @@ COUNTABLE = 1 << 24
 
 RETURNS = "returns"
 """How a side is said to end that raises nothing."""
+
+CALLS_SHOWN = 40
+"""The tokens of so many calls are shown."""
 
 TOKENS_SHOWN = 12
 """The longest row of a shrunken case that is shown token by token."""
@@ -83,14 +87,18 @@ class Draws:
 
     Attributes:
         row: which row of the batch.
-        pairs: one a call.
-        first: the first call whose tokens differ.
-        equal: how many calls agree, over all rows.
-        total: calls of all rows.
+        start: the number of the first call that is shown, from 1.
+        pairs: one a call, of :data:`CALLS_SHOWN` at most.
+        calls: how many calls there are.
+        first: the number of the first call whose tokens differ, from 1.
+        equal: how many tokens agree, over all rows.
+        total: tokens of all rows.
     """
 
     row: int
+    start: int
     pairs: tuple[Pair, ...]
+    calls: int
     first: int
     equal: int
     total: int
@@ -321,7 +329,8 @@ def _article(
         parameters=tuple((name, cut(value)) for name, value in found.parameters.items()),
         pictures=shown,
         unseen=_unseen(divergence, path, evidence, shown),
-        draws=_draws(evidence) if evidence is not None else None,
+        # Whoever has a generator of its own draws other tokens, as it must.
+        draws=_draws(evidence) if evidence and shard.about.stream == "torch" else None,
         small=_small(found.shrunken, found.family, shard.implementation, folder, home),
         evidence=path,
         link=relative_link(path),
@@ -436,9 +445,13 @@ def _draws(evidence: Evidence) -> Draws | None:
         return None
     first = int(calls[0])
     row = int(np.flatnonzero(torch[:, first] != other[:, first])[0])
+    start = 0 if first < CALLS_SHOWN else first - CALLS_SHOWN // 4
+    shown = zip(torch[row, start:], other[row, start:], strict=True)
     return Draws(
         row=row,
-        pairs=tuple(_pair(str(a), str(b)) for a, b in zip(torch[row], other[row], strict=True)),
+        start=start + 1,
+        pairs=tuple(_pair(str(a), str(b)) for a, b in islice(shown, CALLS_SHOWN)),
+        calls=torch.shape[1],
         first=first + 1,
         equal=int((torch == other).sum()),
         total=torch.size,
@@ -475,6 +488,8 @@ def _tables(evidence: Evidence) -> tuple[StageTable, ...]:
         if values.shape == evidence.logits.shape and stage not in {"input", "token"}
     )
     stages = tuple(sorted(stages, key=place))
+    if not stages:
+        return ()
     found = []
     for row in range(min(len(logits), 2)):
         columns = [evidence.rows(stage, row) for stage in stages]

@@ -8,6 +8,7 @@ from typing import Literal
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.report.words import implementations, place
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
+from sampler_parity.run.words import at
 
 Kind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
 Key = tuple[str, str, str]
@@ -27,8 +28,8 @@ class Tally:
         differing: cases that differ.
         decided: cases whose verdict this stage decides, being their gravest cause: the gravest
             verdict first, each with its number of cases.
-        verdict: the gravest kind of a lesser cause at this stage, of those that the run keeps;
-            empty where the stage decides or is no cause.
+        verdict: the gravest kind of a cause at this stage which is not the case's gravest or
+            first, of those that the run keeps; empty where the stage decides or is no cause.
         waived: every divergence kept here is covered by a waiver.
         anchor: what to link to; empty for nothing.
     """
@@ -120,11 +121,11 @@ def implementations_by_stage(run: Run, stages: tuple[str, ...]) -> Matrix:
     if len(names) == 1 and len(run.shards) > 1:
         rows += [
             MatrixRow(
-                f"at {shard.capability}, {AGAINST[shard.source]}",
-                _tallies([shard], stages, _seen(run, [shard]), {}),
+                f"{_at(group)}, {AGAINST[group[0].source]}",
+                _tallies(group[:1], stages, _seen(run, group[:1]), {}),
                 anchor=f"matrix-1-{number}",
             )
-            for number, shard in enumerate(run.shards, 1)
+            for number, group in enumerate(_alike(run.shards), 1)
         ]
     return Matrix(
         "matrix-all",
@@ -162,15 +163,32 @@ def matrices(
             _matrix(
                 run,
                 f"matrix-{number}-{place_}",
-                f"{name} at {shard.capability}, against {AGAINST[shard.source]}",
-                [shard],
+                f"{name} {_at(group)}, against {AGAINST[group[0].source]}",
+                group[:1],
                 stages,
                 {},
             )
-            for place_, shard in enumerate(mine if len(mine) > 1 else (), 1)
+            for place_, group in enumerate(_alike(mine) if len(mine) > 1 else (), 1)
         )
         found.append(ImplementationMatrices(name, overall, breakdown))
     return tuple(found)
+
+
+def _alike(shards: Sequence[Shard]) -> tuple[tuple[Shard, ...], ...]:
+    """Put shards together that were compared with the same and have the same cells."""
+    groups: list[list[Shard]] = []
+    for shard in shards:
+        for group in groups:
+            if (group[0].source, group[0].cells) == (shard.source, shard.cells):
+                group.append(shard)
+                break
+        else:
+            groups.append([shard])
+    return tuple(tuple(group) for group in groups)
+
+
+def _at(group: Sequence[Shard]) -> str:
+    return at((shard.capability for shard in group), each=True)
 
 
 def used_stages(run: Run, known: Iterable[str]) -> tuple[str, ...]:
