@@ -322,7 +322,7 @@ def test_other_tokens_of_a_generator_of_its_own_are_not_shown_as_different(tmp_p
 def test_equal_rows_of_a_matrix_are_one() -> None:
     run = at_all(found("real-tts-1@0"))
     names = [row.name for row in build(run).overview.rows]
-    assert names == ["mine", "at each of the three capabilities, torch, live"]
+    assert names == ["mine", "at each of the three capabilities, live torch"]
     [matrices] = build(run).matrices
     assert len(matrices.breakdown) == 1
     assert [row.name for row in matrices.overall.rows] == ["real-tts"]
@@ -330,6 +330,6 @@ def test_equal_rows_of_a_matrix_are_one() -> None:
     other = msgspec.structs.replace(shard(found("real-tts-1@0"), more=1), capability="avx512")
     rows = build(make_run(*run.shards[:2], other)).overview.rows
     assert [row.name for row in rows[1:]] == [
-        "at each of default and avx2, torch, live",
-        "at avx512, torch, live",
+        "at each of default and avx2, live torch",
+        "at avx512, live torch",
     ]

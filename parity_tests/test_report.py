@@ -237,7 +237,10 @@ def test_planned_is_compared_plus_waived_and_the_waiver_is_given() -> None:
     run = make_run(make_shard(), make_shard("avx512", waived=12, waiver="No such `CPU` here."))
     page = parse(render(run))
     assert page.classes_of_verdict == "holds"
-    assert "rust_ext at avx512, 12 cases not compared: No such CPU here." in page.text
+    assert (
+        "rust_ext at avx512, 12 cases not compared with recorded torch: No such CPU here."
+        in page.text
+    )
     totals = build(run).numbers.totals
     assert (totals.planned, totals.compared, totals.waived) == (2_480, 2_468, 12)
 

@@ -8,15 +8,11 @@ from typing import Literal
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.report.words import implementations, place
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
-from sampler_parity.run.words import at
+from sampler_parity.run.words import AGAINST, at
 
 Kind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
 Key = tuple[str, str, str]
 """Implementation, family and stage."""
-
-
-AGAINST = {"torch": "torch, live", "recorded": "torch, recorded"}
-"""What a shard was compared with, in words."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from sampler_parity.report.checks import (
 from sampler_parity.report.divergences import DETAILED, Divergences, divergences
 from sampler_parity.report.headline import Headline, contradictions, headline
 from sampler_parity.report.matrices import (
-    AGAINST,
     ImplementationMatrices,
     Matrix,
     implementations_by_stage,
@@ -41,7 +40,7 @@ from sampler_parity.report.words import (
     moment,
 )
 from sampler_parity.run.run_file import Run, Shard
-from sampler_parity.run.words import at
+from sampler_parity.run.words import AGAINST, at
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
 
@@ -182,22 +181,25 @@ def build(run: Run, folder: Path | None = None) -> Report:
 
 
 def _numbers(shards: Sequence[Shard]) -> Numbers:
-    notes: dict[tuple[str, int, str], list[str]] = {}
+    notes: dict[tuple[str, str, int, str], list[str]] = {}
     rows = []
     for shard in shards:
         note = 0
         if shard.waived:
-            key = (shard.implementation, shard.waived, shard.waiver.strip())
+            key = (shard.implementation, shard.source, shard.waived, shard.waiver.strip())
             notes.setdefault(key, []).append(shard.capability)
             note = 1 + list(notes).index(key)
         rows.append(_row(shard, note=note))
     waivers = tuple(
         (
             Piece(name, code=True),
-            Piece(f" {at(capabilities, each=True)}, {cases(count)} not compared: "),
+            Piece(
+                f" {at(capabilities, each=True)}, {cases(count)} not compared with "
+                f"{AGAINST[source]}: "
+            ),
             *marked(reason or "no reason is given."),
         )
-        for (name, count, reason), capabilities in notes.items()
+        for (name, source, count, reason), capabilities in notes.items()
     )
     threads: Counter[str] = Counter()
     for shard in shards:

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Sequence
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.run_file import Shard
 
+AGAINST = {"torch": "live torch", "recorded": "recorded torch"}
+"""What a shard was compared with, in words."""
+
 
 def at(capabilities: Iterable[str], *, each: bool = False) -> str:
     """Say where: ``at avx2``, ``at default and avx2``, ``at all three capabilities``.
@@ -36,7 +39,7 @@ def _differs(group: Sequence[Shard]) -> str:
     return (
         f"{shard.implementation} differs from the reference in {shard.divergent:,} of "
         f"{shard.compared:,} cases {at((one.capability for one in group), each=True)} "
-        f"({'live torch' if shard.source == 'torch' else 'recorded torch'}): {verdicts}"
+        f"({AGAINST[shard.source]}): {verdicts}"
         + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
     )
 
@@ -50,6 +53,6 @@ def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:
             alike.setdefault(key, []).append(shard.capability)
     return tuple(
         f"{name} {at(capabilities, each=True)}, {count:,} {'case' if count == 1 else 'cases'} not "
-        f"compared: {reason or 'no reason is given'}"
-        for (name, _, count, reason), capabilities in alike.items()
+        f"compared with {AGAINST[source]}: {reason or 'no reason is given'}"
+        for (name, source, count, reason), capabilities in alike.items()
     )
