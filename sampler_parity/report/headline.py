@@ -252,7 +252,9 @@ def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
     if len(differing) == 1:
         if all(shard.divergent <= shard.accepted for shard in run.shards):
             meaning = "Every divergence is covered by a waiver, but a waiver fails: see why."
-        return (*summaries[differing[0]], Piece(".")), f"{meaning} {_kinds(run.shards)}".strip()
+        # Where there are several implementations, each has its own sentence with its kinds.
+        kinds = _kinds(run.shards) if len(summaries) == 1 else ""
+        return (*summaries[differing[0]], Piece(".")), f"{meaning} {kinds}".strip()
     if differing:
         sentence = (
             f"{len(differing):,} of {len(summaries):,} implementations differ from torch, in "
