@@ -77,7 +77,7 @@ def shard(*divergences: FoundDivergence, capability: str = "avx2", more: int = 0
         verdicts[verdict] = verdicts.get(verdict, 0) + count
     return Shard(
         implementation="mine", capability=capability, source="torch", planned=100, compared=100,
-        waived=0, waiver="", stages=9, elements=9, tokens=9, divergent=sum(verdicts.values()),
+        not_compared=0, reason="", stages=9, elements=9, tokens=9, divergent=sum(verdicts.values()),
         threads={"1": 100}, cells=tuple(cells.values()), divergences=divergences,
         verdicts=verdicts,
     )  # fmt: skip

@@ -103,17 +103,17 @@ def cells(family: str, compared: int, stages: tuple[str, ...] = ALL) -> tuple[Ce
 
 
 def make_shard(
-    capability: str = "avx2", *, compared: int = 1_234, waived: int = 0, waiver: str = ""
+    capability: str = "avx2", *, compared: int = 1_234, not_compared: int = 0, reason: str = ""
 ) -> Shard:
     made = cells("normal", compared) if compared else ()
     return Shard(
         implementation="rust_ext",
         capability=capability,
         source="recorded" if capability == "avx512" else "torch",
-        planned=compared + waived,
+        planned=compared + not_compared,
         compared=compared,
-        waived=waived,
-        waiver=waiver,
+        not_compared=not_compared,
+        reason=reason,
         stages=compared * len(made),
         elements=compared * 40_960,
         tokens=compared * 3,
@@ -233,8 +233,10 @@ def test_an_equal_run_says_so_with_its_counts() -> None:
     assert "3 min 12 s" in page.text
 
 
-def test_planned_is_compared_plus_waived_and_the_waiver_is_given() -> None:
-    run = make_run(make_shard(), make_shard("avx512", waived=12, waiver="No such `CPU` here."))
+def test_planned_is_compared_plus_not_compared_and_the_reason_is_given() -> None:
+    run = make_run(
+        make_shard(), make_shard("avx512", not_compared=12, reason="No such `CPU` here.")
+    )
     page = parse(render(run))
     assert page.classes_of_verdict == "holds"
     assert (
@@ -242,7 +244,7 @@ def test_planned_is_compared_plus_waived_and_the_waiver_is_given() -> None:
         in page.text
     )
     totals = build(run).numbers.totals
-    assert (totals.planned, totals.compared, totals.waived) == (2_480, 2_468, 12)
+    assert (totals.planned, totals.compared, totals.not_compared) == (2_480, 2_468, 12)
 
 
 def test_a_diverging_run_names_the_first_stage_both_values_and_the_replay() -> None:
@@ -326,7 +328,7 @@ def test_an_unjudged_run_never_claims_success() -> None:
 
 BROKEN = {
     "lost cases": {"planned": 5_000},
-    "no waiver": {"planned": 1_240, "waived": 6},
+    "no reason": {"planned": 1_240, "not_compared": 6},
     "hidden divergence": {
         "cells": (Cell(family="a", stage="probs", compared=1, differing=1, first=1),)
     },
@@ -400,8 +402,8 @@ def test_text_from_a_run_is_only_text() -> None:
                 implementation=hostile,
                 capability=hostile,
                 planned=shard.planned + 1,
-                waived=1,
-                waiver=hostile,
+                not_compared=1,
+                reason=hostile,
                 threads={hostile: 1},
             )
             for shard in run.shards

@@ -70,9 +70,9 @@ def _suite(root: ET.Element, shard: Shard, ordered: Sequence[DivergentCase]) -> 
                 and shard.capability in case.capabilities
             ]
             _problem(test, "failure", message, "\n\n".join(known) or message)
-    if shard.waived:
-        test = _test(suite, name, f"{shard.waived:,} cases not compared")
-        ET.SubElement(test, "skipped", message=_printable(shard.waiver))
+    if shard.not_compared:
+        test = _test(suite, name, f"{shard.not_compared:,} cases not compared")
+        ET.SubElement(test, "skipped", message=_printable(shard.reason))
 
 
 def _frequencies(root: ET.Element, result: StatisticsResult) -> None:

@@ -108,7 +108,7 @@ def plug_in(
         advance: steps a generator by so many 32-bit outputs.
         state: gives a generator's state in torch's form; it is then compared as well.
         batched: whether the function takes all rows at once.
-        accepts: says of a case why it is not taken; the case is then waived, in these words.
+        accepts: says of a case why it is not taken; the case is then not compared, in these words.
         longest_row: tokens of the longest row that it takes; ``None`` for any.
     """
     effects: tuple[Effect, ...] = ("input", "generator") if state is not None else ("input",)

@@ -92,7 +92,7 @@ def headline(run: Run) -> Headline:
         facts=(
             Fact(compared, "cases compared"),
             Fact(divergent, "cases differ"),
-            Fact(sum(shard.waived for shard in shards), "cases waived"),
+            Fact(sum(shard.not_compared for shard in shards), "cases not compared"),
             Fact(sum(shard.stages for shard in shards), "stage comparisons"),
             Fact(sum(shard.elements for shard in shards), "numbers compared"),
             Fact(sum(shard.tokens for shard in shards), "tokens compared"),
@@ -168,13 +168,13 @@ def contradictions(run: Run) -> tuple[str, ...]:
 
 def _unplanned(shard: Shard) -> Iterator[str]:
     where = f"{shard.implementation} at {shard.capability}"
-    if shard.planned != shard.compared + shard.waived:
+    if shard.planned != shard.compared + shard.not_compared:
         yield (
             f"{where}: {shard.planned:,} cases were planned, but {shard.compared:,} were "
-            f"compared and {shard.waived:,} waived."
+            f"compared and {shard.not_compared:,} not compared."
         )
-    if shard.waived and not shard.waiver.strip():
-        yield (f"{where}: {cases(shard.waived)} waived without a reason.")
+    if shard.not_compared and not shard.reason.strip():
+        yield (f"{where}: {cases(shard.not_compared)} not compared without a reason.")
 
 
 def _miscounted(shard: Shard) -> Iterator[str]:

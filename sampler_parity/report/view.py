@@ -55,8 +55,8 @@ class Row:
         source: where the reference's side came from.
         planned: cases planned.
         compared: cases compared.
-        waived: cases not compared.
-        balanced: whether planned = compared + waived.
+        not_compared: cases planned and not compared.
+        balanced: whether planned = compared + not compared.
         note: number of the footnote that says why; 0 for none.
         stages: stage comparisons.
         elements: numbers compared.
@@ -71,7 +71,7 @@ class Row:
     source: str
     planned: int
     compared: int
-    waived: int
+    not_compared: int
     balanced: bool
     note: int
     stages: int
@@ -89,12 +89,12 @@ class Numbers:
     Attributes:
         rows: one a shard.
         totals: their sum.
-        waivers: footnotes, numbered from 1.
+        notes: why cases were not compared, numbered from 1.
     """
 
     rows: tuple[Row, ...]
     totals: Row
-    waivers: tuple[Sentence, ...]
+    notes: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +185,12 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
     rows = []
     for shard in shards:
         note = 0
-        if shard.waived:
-            key = (shard.implementation, shard.source, shard.waived, shard.waiver.strip())
+        if shard.not_compared:
+            key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())
             notes.setdefault(key, []).append(shard.capability)
             note = 1 + list(notes).index(key)
         rows.append(_row(shard, note=note))
-    waivers = tuple(
+    sentences = tuple(
         (
             Piece(name, code=True),
             Piece(
@@ -210,7 +210,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
         source="",
         planned=sum(row.planned for row in rows),
         compared=sum(row.compared for row in rows),
-        waived=sum(row.waived for row in rows),
+        not_compared=sum(row.not_compared for row in rows),
         balanced=all(row.balanced for row in rows),
         note=0,
         stages=sum(row.stages for row in rows),
@@ -220,7 +220,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
         accepted=sum(row.accepted for row in rows),
         threads=_threads(threads),
     )
-    return Numbers(tuple(rows), totals, waivers)
+    return Numbers(tuple(rows), totals, sentences)
 
 
 def _row(shard: Shard, *, note: int) -> Row:
@@ -230,8 +230,8 @@ def _row(shard: Shard, *, note: int) -> Row:
         source=AGAINST[shard.source],
         planned=shard.planned,
         compared=shard.compared,
-        waived=shard.waived,
-        balanced=shard.planned == shard.compared + shard.waived,
+        not_compared=shard.not_compared,
+        balanced=shard.planned == shard.compared + shard.not_compared,
         note=note,
         stages=shard.stages,
         elements=shard.elements,

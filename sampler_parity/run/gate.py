@@ -201,10 +201,10 @@ def _deselected(request: Request) -> Iterable[str]:
 
 def _missing(shards: tuple[Shard, ...]) -> Iterable[str]:
     for shard in shards:
-        if shard.compared + shard.waived != shard.planned:
+        if shard.compared + shard.not_compared != shard.planned:
             yield (
                 f"{shard.implementation} at capability {shard.capability}: {shard.planned:,} cases "
-                f"planned, {shard.compared:,} compared and {shard.waived:,} waived"
+                f"planned, {shard.compared:,} compared and {shard.not_compared:,} not compared"
             )
         if shard.source == "recorded" and not shard.compared:
             yield f"no recorded trace was compared at capability {shard.capability}"

@@ -159,24 +159,24 @@ class Tally:
         self,
         planned: int,
         source: Literal["torch", "recorded"],
-        waiver: str = "",
+        reason: str = "",
         noise: tuple[Noise, ...] = (),
     ) -> Shard:
-        """Give the counts; ``waiver`` says why cases were neither compared nor declined."""
+        """Give the counts; ``reason`` says why cases were neither compared nor declined."""
         names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
         decided: dict[tuple[str, str], dict[str, int]] = {}
         for (family, stage, verdict), count in self._decided.items():
             decided.setdefault((family, stage), {})[verdict] = count
         reasons = [f"{count:,} declined: {why}" for why, count in self._declines.most_common()]
-        reasons += [waiver] if waiver else []
+        reasons += [reason] if reason else []
         return Shard(
             implementation=self._about.name,
             capability=self._capability,
             source=source,
             planned=planned,
             compared=self.compared,
-            waived=planned - self.compared if reasons else 0,
-            waiver="; ".join(reasons),
+            not_compared=planned - self.compared if reasons else 0,
+            reason="; ".join(reasons),
             stages=self._stages,
             elements=self._elements,
             tokens=self._tokens,

@@ -48,8 +48,8 @@ def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:
     """Say of how many cases each of ``shards`` has no comparison, and why; equal ones once."""
     alike: dict[tuple[str, str, int, str], list[str]] = {}
     for shard in shards:
-        if shard.waived:
-            key = (shard.implementation, shard.source, shard.waived, shard.waiver.strip())
+        if shard.not_compared:
+            key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())
             alike.setdefault(key, []).append(shard.capability)
     return tuple(
         f"{name} {at(capabilities, each=True)}, {count:,} {'case' if count == 1 else 'cases'} not "
