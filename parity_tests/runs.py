@@ -55,8 +55,8 @@ def make_shard(
         source="torch",
         planned=compared * len(families),
         compared=compared * len(families),
-        waived=0,
-        waiver="",
+        not_compared=0,
+        reason="",
         stages=5 * compared,
         elements=compared * 4_096,
         tokens=compared,
@@ -69,6 +69,9 @@ def make_shard(
                 compared=compared,
                 differing=divergent if (family, stage) == ("gaussian", "probs") else 0,
                 first=divergent if (family, stage) == ("gaussian", "probs") else 0,
+                verdicts={"semantic": divergent}
+                if divergent and (family, stage) == ("gaussian", "probs")
+                else {},
             )
             for family in families
             for stage in STAGES
@@ -96,7 +99,7 @@ def make_divergence(index: int, verdict: Verdict = Verdict.SEMANTIC) -> FoundDiv
             also=("token",),
             causes=(Cause(stage="probs", verdict=verdict, words="for a test"),),
         ),
-        evidence=None,
+        evidence=f"evidence/gaussian-{index}.safetensors",
         replay=f"sampler-parity explain gaussian-{index}@0",
     )
 

@@ -125,7 +125,7 @@ def _storable(run: Run) -> object:
 
 
 @pytest.mark.parametrize(
-    "content", [b"", b"{", b'{"schema": 999}', b"[]", b'{"schema": 2, "status": "<script>"}']
+    "content", [b"", b"{", b'{"schema": 999}', b"[]", b'{"schema": 3, "status": "<script>"}']
 )
 def test_a_run_file_that_is_none_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "run.json").write_bytes(content)

@@ -34,9 +34,9 @@ def test_no_bit_differs(gate_run: Run, capability: str) -> None:
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_everything_planned_was_compared(gate_run: Run, capability: str) -> None:
     shard = live(gate_run, capability)
-    assert shard.planned == shard.compared + shard.waived
+    assert shard.planned == shard.compared + shard.not_compared
     assert shard.planned >= 20_000
-    if not shard.waived:
+    if not shard.not_compared:
         stages = {*chain(*(p.names for p in PIPELINES.values())), *EFFECTS, "error"}
         assert {cell.family for cell in shard.cells} == set(FAMILIES)
         assert {cell.stage for cell in shard.cells if cell.compared} == stages

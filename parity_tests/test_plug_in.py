@@ -39,7 +39,7 @@ def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
         )
     )
     [found] = [shard for shard in run.shards if shard.source == "torch"]
-    assert found.planned == found.compared + found.waived
+    assert found.planned == found.compared + found.not_compared
     assert found.compared > 1000
     return found
 
@@ -57,7 +57,7 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         effects=("input",),
         samplers=("sample_logits",),
     )
-    assert "declined: my_sampler has no simple_batch_sampler" in found.waiver
+    assert "declined: my_sampler has no simple_batch_sampler" in found.reason
     grave = {verdict for verdict in found.verdicts if verdict not in HARMLESS}
     assert grave <= {"error"}
     assert found.verdicts["rounding"] > 100

@@ -6,6 +6,7 @@ from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
+
 from sampler_parity.build.installation import REPOSITORY
 
 SOURCES = REPOSITORY / "rust_ext" / "sampler" / "src"

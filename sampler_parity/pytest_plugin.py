@@ -135,15 +135,9 @@ def _folder(config: pytest.Config, implementation: str) -> Path:
 
 
 def _words(config: pytest.Config, implementation: str, run: "Run") -> str:
-    from sampler_parity.commands.summary import conclusion
+    from sampler_parity.commands.summary import SHOWN, conclusion, in_words
+    from sampler_parity.report.order import in_order
 
     lines = [conclusion(run), *(f"  {reason}" for reason in run.reasons)]
-    for shard in run.shards:
-        for found in shard.divergences[:1]:
-            first = found.divergence
-            lines.append(
-                f"  {found.case} at {shard.capability}: {first.verdict} at {first.stage}: "
-                f"torch {first.reference}, {shard.implementation} {first.candidate}\n"
-                f"    {found.replay}"
-            )
+    lines += [f"  {in_words(case)}\n    {case.found.replay}" for case in in_order(run)[:SHOWN]]
     return "\n".join([*lines, f"  report: {_folder(config, implementation) / 'index.html'}"])

@@ -174,8 +174,8 @@ def shard(**changes: object) -> Shard:
         source="torch",
         planned=10,
         compared=10,
-        waived=0,
-        waiver="",
+        not_compared=0,
+        reason="",
         stages=80,
         elements=800,
         tokens=10,
@@ -241,8 +241,8 @@ def test_the_judge_can_say_yes() -> None:
 
 
 def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
-    waived = shard(capability="avx512", compared=0, waived=10, waiver="no AVX-512")
-    assert judge(Request(), found((*shards()[:-1], waived)))[0] == "holds"
+    absent = shard(capability="avx512", compared=0, not_compared=10, reason="no AVX-512")
+    assert judge(Request(), found((*shards()[:-1], absent)))[0] == "holds"
 
 
 @pytest.mark.parametrize(
@@ -250,12 +250,12 @@ def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
     [
         (Request(), (), "nothing was compared"),
         (Request(), shards(planned=0, compared=0), "nothing was compared with torch"),
-        (Request(), shards(planned=11), "11 cases planned, 10 compared and 0 waived"),
+        (Request(), shards(planned=11), "11 cases planned, 10 compared and 0 not compared"),
         (Request(families=("flat",)), shards(), "family deselected"),
         (Request(capabilities=("avx2",)), shards(), "capability deselected"),
         (
             Request(),
-            shards(compared=0, waived=10, waiver="nothing works"),
+            shards(compared=0, not_compared=10, reason="nothing works"),
             "no recorded trace was compared",
         ),
     ],
@@ -321,8 +321,8 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
     assert last.result is not None
     recorded, live = last.result.shards
     assert recorded.compared == recorded.planned > 90
-    assert (live.compared, live.waived) == (0, live.planned)
-    assert "torch reaches capability default on this processor, not avx2" in live.waiver
+    assert (live.compared, live.not_compared) == (0, live.planned)
+    assert "torch reaches capability default on this processor, not avx2" in live.reason
 
 
 def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -185,7 +185,7 @@ def gate(name: str, folder: Path, seconds: float = 60) -> Run:
 def counted(run: Run) -> Shard:
     [shard] = run.shards
     assert run.status == "diverges"
-    assert shard.planned == CASES == shard.compared + shard.waived
+    assert shard.planned == CASES == shard.compared + shard.not_compared
     assert processes(candidate("")) == []
     return shard
 
@@ -193,7 +193,7 @@ def counted(run: Run) -> Shard:
 def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     shard = counted(gate("Segfaults", tmp_path))
     assert shard.verdicts["crashed"] == -(-CASES // 7)
-    assert shard.waived == 0
+    assert shard.not_compared == 0
     found = [f for f in shard.divergences if f.divergence.verdict is Verdict.CRASHED]
     assert {f.divergence.first for f in found} == {"error"}
     assert "SIGSEGV" in found[0].divergence.candidate
@@ -206,8 +206,8 @@ def test_a_run_gives_up_a_candidate_that_never_answers(
 ) -> None:
     shard = counted(gate(name, tmp_path, seconds=0.3 if name == "Sleeps" else 60))
     assert shard.verdicts == {verdict: IN_A_ROW}
-    assert shard.waived == CASES - IN_A_ROW
-    assert f"given up after {IN_A_ROW} cases without an answer" in shard.waiver
+    assert shard.not_compared == CASES - IN_A_ROW
+    assert f"given up after {IN_A_ROW} cases without an answer" in shard.reason
 
 
 def test_frequencies_of_what_does_not_answer_are_given_up_at_once() -> None:

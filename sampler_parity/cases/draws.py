@@ -20,10 +20,17 @@ TOP_KS = (0, 1, 2, 5, 20, 50, 80)
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """What a family makes: a case without its name, seed and number of draws."""
+    """What a family makes: a case without its name and seed.
+
+    Attributes:
+        logits: f32 [B, V] or [V].
+        parameters: which sampler, and its parameters.
+        calls: how many calls; 0 leaves that to the plan.
+    """
 
     logits: Logits
     parameters: Parameters
+    calls: int = 0
 
 
 def pick(rng: np.random.Generator, values: tuple[float, ...] | tuple[int, ...]) -> float:

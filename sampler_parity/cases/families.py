@@ -10,6 +10,7 @@ from sampler_parity.cases.draws import (
     TOP_KS,
     Draft,
     Logits,
+    Parameters,
     either,
     gaussian,
     pick,
@@ -210,6 +211,46 @@ def long_rows(rng: np.random.Generator, index: int) -> Draft:
     return Draft(values, either(rng, vocab))
 
 
+VAST = (
+    (1 << 18, SampleLogits),
+    ((1 << 18) + 300, SampleLogits),
+    ((1 << 18) + 300, SimpleBatch),
+    ((1 << 20) - 1, SampleLogits),
+    ((1 << 20) + 300, SampleLogits),
+    ((1 << 20) + 300, SimpleBatch),
+    (1 << 24, SampleLogits),
+    ((1 << 24) + 1, SampleLogits),
+    ((1 << 24) + 300, SimpleBatch),
+)
+"""V and sampler of vast rows. ``torch.multinomial`` draws from 2^24 categories, and from no more
+(``aten/src/ATen/native/Distributions.cpp``): beyond that ``sample_logits`` raises. The simple
+sampler takes any V; beyond 2^24 an index is no longer exact in f32."""
+
+LIKELY = 256
+"""Of so many last tokens of a vast row, every other one is likely. Where V is even, those have odd
+indices, which f32 does not hold beyond 2^24."""
+
+
+def vast_rows(rng: np.random.Generator, index: int) -> Draft:
+    """Vocabularies about 2^18, 2^20 and 2^24; the likeliest tokens need every bit of an index."""
+    turn, kind = divmod(index, len(VAST))
+    vocab, sampler = VAST[kind]
+    # What is repeated is a tie: a stretch of random numbers, then the same ones again.
+    values = np.resize(rng.standard_normal(min(vocab, 1 << 20), np.float32), (1, vocab))
+    # 128 times e^24 outweigh 2^24 others, whose mean e^x is below 2, a hundred thousandfold.
+    values[:, 1 - LIKELY :: 2] += np.float32(24 - turn % 3 * 4)
+    if kind % 3 == 1 and vocab < 1 << 24:
+        values = round_bf16(values)
+    if sampler is SimpleBatch:
+        parameters: Parameters = SimpleBatch(pick(rng, (1.0, 0.0)), pick(rng, (1.0, 0.7)))
+    elif vocab >= 1 << 24:
+        # To sort so many for top-p takes the reference ten seconds.
+        parameters = SampleLogits(top_p=0.0, top_k=int(pick(rng, (0, 20))))
+    else:
+        parameters = sample_logits(rng, vocab)
+    return Draft(values, parameters, calls=1 if vocab >= 1 << 24 else 2)
+
+
 def _real(rng: np.random.Generator, vocab: int, rows: int) -> Logits:
     recorded = real_logits()
     chosen = rng.choice(len(recorded), size=rows, replace=False)
@@ -263,27 +304,45 @@ def real_whole(rng: np.random.Generator, index: int) -> Draft:
     return Draft(values, either(rng, 49_152))
 
 
-FAMILIES: dict[str, Family] = {
-    "gaussian": gaussian_logits,
-    "zipf": zipf_logits,
-    "flat": flat_logits,
-    "bf16": bf16_logits,
-    "f16": f16_logits,
-    "top-k-tie": top_k_tie_logits,
-    "top-p-tie": top_p_tie_logits,
-    "sorted": sorted_logits,
-    "masked": masked_logits,
-    "huge": huge_logits,
-    "denormal": denormal_logits,
-    "boundary": boundary_logits,
-    "crossing": crossing_logits,
-    "odd-parameters": odd_parameters,
-    "odd-logits": odd_logits,
-    "one-dimension": one_dimension,
-    "long-rows": long_rows,
+REAL: dict[str, Family] = {
     "real-tts": real_tts,
     "real-whole": real_whole,
     "long-streams": long_streams,
-    "many-calls": many_calls,
 }
-"""Every family by name."""
+"""A language model's logits, and parameters that are really used."""
+
+MADE: dict[str, Family] = {
+    "many-calls": many_calls,
+    "gaussian": gaussian_logits,
+    "zipf": zipf_logits,
+    "bf16": bf16_logits,
+    "f16": f16_logits,
+    "masked": masked_logits,
+    "top-k-tie": top_k_tie_logits,
+    "top-p-tie": top_p_tie_logits,
+    "flat": flat_logits,
+    "sorted": sorted_logits,
+    "boundary": boundary_logits,
+    "crossing": crossing_logits,
+    "long-rows": long_rows,
+    "vast-rows": vast_rows,
+}
+"""Made-up logits and parameters of sense."""
+
+ODD: dict[str, Family] = {
+    "huge": huge_logits,
+    "denormal": denormal_logits,
+    "one-dimension": one_dimension,
+    "odd-parameters": odd_parameters,
+    "odd-logits": odd_logits,
+}
+"""What few will ever give to a sampler: the edges of what the reference accepts, and beyond."""
+
+FAMILIES: dict[str, Family] = {**REAL, **MADE, **ODD}
+"""Every family by name, what matters most to a user first: a run compares them in this order, and
+keeps the evidence of the first divergences of a kind."""
+
+
+def importance(family: str) -> int:
+    """Rank a family by what matters to a user: 0 for real logits, 2 for what is odd."""
+    return 0 if family in REAL else 2 if family in ODD else 1

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.families import FAMILIES, VAST
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 
@@ -35,11 +35,25 @@ class Profile:
 PROFILES = {
     "quick": Profile(
         1300,
-        {"long-rows": 40, "real-whole": 30, "real-tts": 200, STREAMS: 9, "many-calls": 100},
+        {
+            "long-rows": 40,
+            "vast-rows": len(VAST),
+            "real-whole": 30,
+            "real-tts": 200,
+            STREAMS: 9,
+            "many-calls": 100,
+        },
     ),
     "full": Profile(
         6000,
-        {"long-rows": 400, "real-whole": 200, "real-tts": 2000, STREAMS: 30, "many-calls": 1000},
+        {
+            "long-rows": 400,
+            "vast-rows": 4 * len(VAST),
+            "real-whole": 200,
+            "real-tts": 2000,
+            STREAMS: 30,
+            "many-calls": 1000,
+        },
     ),
 }
 
@@ -89,7 +103,7 @@ def _generate(family: str, index: int, seed: int) -> Case:
         logits=draft.logits,
         parameters=draft.parameters,
         seed=int(rng.integers(0, 2**64, dtype=np.uint64)),
-        draws=CALLS.get(family) or int(rng.integers(1, 6)),
+        draws=draft.calls or CALLS.get(family) or int(rng.integers(1, 6)),
         advance=int(rng.integers(0, 1300)) if rng.random() < 0.5 else 0,
         threads=1 + index % 2,
     )

@@ -2,15 +2,17 @@
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from sampler_parity.commands.summary import conclusion
+from sampler_parity.report.order import in_order
 from sampler_parity.report.words import implementations, place
 from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.words import at
 
 LISTED = 20
 """Cases of a kind that are listed; the others are counted."""
@@ -105,27 +107,37 @@ def _verdict(before: Run, after: Run) -> tuple[Change, ...]:
     return (Change("the gate", conclusion(before), conclusion(after), better),)
 
 
-def _name(shard: Shard) -> str:
-    source = "" if shard.source == "torch" else ", recorded"
-    return f"{shard.implementation} at {shard.capability}{source}"
+def _together(found: Iterable[tuple[str, str, str, Change]]) -> tuple[Change, ...]:
+    """Say once what changed alike at several capabilities.
+
+    Each is what stands before the capability, the capability, what stands after it, and the change.
+    """
+    alike: dict[tuple[str, str, Change], list[str]] = {}
+    for head, capability, tail, change in found:
+        alike.setdefault((head, tail, change), []).append(capability)
+    return tuple(
+        replace(change, what=f"{head} {at(capabilities, each=True)}{tail}")
+        for (head, tail, change), capabilities in alike.items()
+    )
 
 
 def _counts(before: Run, after: Run) -> tuple[Change, ...]:
-    def count(shard: Shard) -> str:
-        return f"{shard.divergent:,} of {shard.compared:,}"
+    def shards(run: Run) -> dict[tuple[str, str, str], Shard]:
+        return {(one.implementation, one.capability, one.source): one for one in run.shards}
 
-    left = {_name(shard): shard for shard in before.shards}
-    right = {_name(shard): shard for shard in after.shards}
+    def count(shard: Shard | None) -> str:
+        return f"{shard.divergent:,} of {shard.compared:,}" if shard else "not run"
+
+    left, right = shards(before), shards(after)
     found = []
-    for name in dict.fromkeys((*left, *right)):
-        old, new = left.get(name), right.get(name)
-        if old is None or new is None:
-            absent = "not run"
-            found.append(Change(name, count(old) if old else absent, count(new) if new else absent))
-        elif count(old) != count(new):
-            better = _fewer(old.divergent, new.divergent)
-            found.append(Change(name, count(old), count(new), better))
-    return tuple(found)
+    for key in dict.fromkeys((*left, *right)):
+        old, new = left.get(key), right.get(key)
+        if count(old) != count(new):
+            better = _fewer(old.divergent, new.divergent) if old and new else None
+            name, capability, source = key
+            tail = "" if source == "torch" else ", recorded"
+            found.append((name, capability, tail, Change("", count(old), count(new), better)))
+    return _together(found)
 
 
 def _fewer(before: int, after: int) -> bool | None:
@@ -181,22 +193,24 @@ def _kinds(before: Run, after: Run) -> tuple[Change, ...]:
 
 
 def _cases(before: Run, after: Run) -> tuple[Change, ...]:
-    def kept(run: Run) -> dict[str, str]:
+    def kept(run: Run) -> dict[tuple[str, str, str], str]:
         return {
-            f"{_name(shard)}: {found.case}": f"{found.divergence.verdict} at "
-            f"{found.divergence.stage}"
-            for shard in run.shards
-            for found in shard.divergences
+            (name, capability, case.found.case): f"{verdict} at {stage}"
+            for case in in_order(run)
+            for name, stage, verdict in [case.kind]
+            for capability in case.capabilities
         }
 
     left, right = kept(before), kept(after)
-    found = [
-        Change(name, left.get(name, "not kept"), right.get(name, "not kept"))
-        for name in dict.fromkeys((*left, *right))
-        if left.get(name) != right.get(name)
-    ]
+    found = _together(
+        (name, capability, f": {case}", Change("", *sides))
+        for name, capability, case in dict.fromkeys((*right, *left))
+        for key in [(name, capability, case)]
+        for sides in [(left.get(key, "not kept"), right.get(key, "not kept"))]
+        if sides[0] != sides[1]
+    )
     if len(found) <= LISTED:
-        return tuple(found)
+        return found
     rest = f"{len(found) - LISTED:,} more"
     return (*found[:LISTED], Change(rest, "", ""))
 

@@ -2,10 +2,13 @@
 
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
+from collections.abc import Sequence
 
-from sampler_parity.commands.summary import conclusion
+from sampler_parity.commands.summary import conclusion, in_words
 from sampler_parity.faults.found import Correct, Planted
-from sampler_parity.run.run_file import FoundDivergence, Run, Shard
+from sampler_parity.report.order import DivergentCase, in_order
+from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import PASSED, controlled, tested
 
@@ -32,8 +35,9 @@ def junit(run: Run) -> bytes:
         test = _test(gate, "correct", sampler.name)
         if not sampler.passed:
             _problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
+    ordered = in_order(run)
     for shard in run.shards:
-        _suite(root, shard)
+        _suite(root, shard, ordered)
     for result in run.statistics:
         _frequencies(root, result)
     for suite in root:
@@ -46,19 +50,29 @@ def junit(run: Run) -> bytes:
     return content
 
 
-def _suite(root: ET.Element, shard: Shard) -> None:
+def _suite(root: ET.Element, shard: Shard, ordered: Sequence[DivergentCase]) -> None:
     name = f"{shard.implementation}.{shard.capability}.{shard.source}"
     suite = ET.SubElement(root, "testsuite", name=_printable(name))
     for family in dict.fromkeys(cell.family for cell in shard.cells):
         test = _test(suite, name, family)
         first = sum(cell.first for cell in shard.cells if cell.family == family)
-        known = [found for found in shard.divergences if found.family == family]
         if first and shard.divergent > shard.accepted:
-            message = f"{first:,} cases differ"
-            _problem(test, "failure", message, "\n\n".join(map(in_words, known)) or message)
-    if shard.waived:
-        test = _test(suite, name, f"{shard.waived:,} cases not compared")
-        ET.SubElement(test, "skipped", message=_printable(shard.waiver))
+            verdicts: Counter[str] = Counter()
+            for cell in shard.cells:
+                verdicts.update(cell.verdicts if cell.family == family else {})
+            kinds = ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items())
+            message = f"{first:,} {'case differs' if first == 1 else 'cases differ'}: {kinds}"
+            known = [
+                f"{in_words(case)}\n{case.found.replay}"
+                for case in ordered
+                if case.found.family == family
+                and case.shard.implementation == shard.implementation
+                and shard.capability in case.capabilities
+            ]
+            _problem(test, "failure", message, "\n\n".join(known) or message)
+    if shard.not_compared:
+        test = _test(suite, name, f"{shard.not_compared:,} cases not compared")
+        ET.SubElement(test, "skipped", message=_printable(shard.reason))
 
 
 def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
@@ -110,13 +124,3 @@ def _problem(test: ET.Element, kind: str, message: str, text: str) -> None:
 def _printable(text: str) -> str:
     """Replace what XML has no form for."""
     return _UNPRINTABLE.sub("\ufffd", text)
-
-
-def in_words(found: FoundDivergence) -> str:
-    """Say where a case diverges, with both values and the command that replays it."""
-    divergence = found.divergence
-    return (
-        f"{found.case}: {divergence.verdict} at {divergence.stage}, "
-        f"first divergent stage {divergence.first}, index {list(divergence.index)}: "
-        f"reference {divergence.reference}, candidate {divergence.candidate}\n{found.replay}"
-    )

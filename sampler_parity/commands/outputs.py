@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampler_parity.commands.junit import in_words, junit, misjudged, missed
-from sampler_parity.commands.summary import conclusion
+from sampler_parity.commands.junit import junit, misjudged, missed
+from sampler_parity.commands.summary import conclusion, in_words
 from sampler_parity.model.files import write_atomically
-from sampler_parity.run.run_file import FoundDivergence, Run, Shard
+from sampler_parity.report.order import DivergentCase, in_order
+from sampler_parity.run.run_file import Run
+from sampler_parity.run.words import not_compared
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import controlled, summary, tested
 
@@ -34,6 +36,8 @@ def markdown(run: Run) -> str:
         f"| {shard.compared:,} of {shard.planned:,} | {shard.tokens:,} | {shard.divergent:,} |"
         for shard in run.shards
     ]
+    skipped = [f"- {_inline(words)}" for words in not_compared(run.shards)]
+    lines += ["", *skipped] if skipped else []
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)
         lines += ["", f"{killed} of {len(run.planted)} planted faults caught."]
@@ -44,24 +48,28 @@ def markdown(run: Run) -> str:
     problems = [f"- {title}: {_inline(words)}" for title, words in _beside(run)]
     if problems:
         lines += ["", "Beside the cases:", "", *problems]
-    found = list(_divergences(run))[:LISTED]
+    found = in_order(run)[:LISTED]
     if found:
-        lines += ["", "| case | capability | verdict | stage | torch | candidate |"]
-        lines += ["| --- | --- | --- | --- | --- | --- |"]
-        lines += [
-            f"| {_inline(one.case)} | {_inline(shard.capability)} | {one.divergence.verdict} "
-            f"| {_inline(one.divergence.stage)} | {_inline(one.divergence.reference)} "
-            f"| {_inline(one.divergence.candidate)} |"
-            for shard, one in found
-        ]
+        several = len({shard.implementation for shard in run.shards}) > 1
+        names = ["case", *(["implementation"] if several else []), "where"]
+        names += ["verdict", "stage", "torch", "candidate"]
+        lines += ["", f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
+        lines += [f"| {' | '.join(map(_inline, _row(one, several=several)))} |" for one in found]
     lines += ["", f"`{run.command}`, {run.seconds:.0f} s", ""]
     return "\n".join(lines)
 
 
-def _divergences(run: Run) -> Iterator[tuple[Shard, FoundDivergence]]:
-    for shard in run.shards:
-        for found in shard.divergences:
-            yield shard, found
+def _row(case: DivergentCase, *, several: bool) -> tuple[str, ...]:
+    divergence = case.found.divergence
+    return (
+        case.found.case,
+        *([case.shard.implementation] if several else []),
+        case.where,
+        divergence.verdict.value,
+        divergence.stage,
+        divergence.reference,
+        divergence.candidate,
+    )
 
 
 def _beside(run: Run) -> Iterator[tuple[str, str]]:
@@ -102,10 +110,11 @@ def annotations(run: Run) -> tuple[str, ...]:
         return tuple(_annotation("sampler-parity", reason) for reason in run.reasons[:ANNOTATED])
     found = [
         _annotation(
-            f"{shard.implementation} at {shard.capability}: {found.case}, {found.divergence.stage}",
-            in_words(found),
+            f"{case.shard.implementation} {case.where}: {case.found.case}, "
+            f"{case.found.divergence.stage}",
+            f"{in_words(case)}\n{case.found.replay}",
         )
-        for shard, found in _divergences(run)
+        for case in in_order(run)
     ]
     beside = [_annotation(title, words) for title, words in _beside(run)]
     free = max(KEPT_FREE, ANNOTATED - len(found))

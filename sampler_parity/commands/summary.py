@@ -1,14 +1,18 @@
 """A run in the terminal."""
 
+from collections import Counter
+
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.report.order import DivergentCase, in_order
+from sampler_parity.run.run_file import Run
+from sampler_parity.run.words import not_compared
 from sampler_parity.statistics.words import summary as summary_of_frequencies
 
-SHOWN = 3
-"""Divergences of a shard that are shown, the gravest; the report has the others."""
+SHOWN = 5
+"""Divergences of an implementation that are shown, what matters first; the report has others."""
 
 SENTENCES = {
     "holds": "the gate holds: no bit, token, error or effect differs",
@@ -43,8 +47,9 @@ def summarise(run: Run, out: Console) -> None:
             style="red" if shard.divergent > shard.accepted else None,
         )
     out.print(table)
-    for shard in run.shards:
-        _details(shard, out)
+    for words in not_compared(run.shards):
+        out.print(escape(words), soft_wrap=True)
+    _divergences(run, out)
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)
         out.print(f"{killed} of {len(run.planted)} planted faults caught")
@@ -62,19 +67,29 @@ def conclude(run: Run, out: Console) -> None:
         out.print(f"  {escape(reason)}", soft_wrap=True)
 
 
-def _details(shard: Shard, out: Console) -> None:
-    if shard.waiver:
-        out.print(f"waived: {escape(shard.waiver)}", soft_wrap=True)
-    for found in shard.divergences[:SHOWN]:
-        first = found.divergence
-        out.print(
-            escape(
-                f"{found.case} at {shard.capability}: {first.verdict} at {first.stage}, "
-                f"first divergent stage {first.first}, index {list(first.index)}: "
-                f"reference {first.reference}, candidate {first.candidate}\n  {found.replay}"
-            ),
-            soft_wrap=True,
-        )
+def _divergences(run: Run, out: Console) -> None:
+    """Print what matters first of each implementation, at every capability where it is so."""
+    printed: Counter[str] = Counter()
+    for case in in_order(run):
+        name, found = case.shard.implementation, case.found
+        printed[name] += 1
+        if printed[name] > SHOWN:
+            continue
+        out.print(escape(f"{name}: {in_words(case)}\n  {found.replay}"), soft_wrap=True)
         if found.shrunken is not None:
             shape, replay = found.shrunken.parameters["shape"], found.shrunken.replay
             out.print(escape(f"  made small, {shape}: {replay}"), soft_wrap=True)
+
+
+def in_words(case: DivergentCase) -> str:
+    """Say where a case diverges, with both values."""
+    divergence = case.found.divergence
+    opening = f"{case.found.case} {case.where}: {divergence.verdict}"
+    if divergence.stage == "error":
+        return f"{opening}: torch {divergence.reference}, the candidate {divergence.candidate}"
+    opening += f" at {divergence.stage}"
+    if divergence.first != divergence.stage:
+        opening += f", first divergent stage {divergence.first}"
+    if divergence.index:
+        opening += f", index {list(divergence.index)}"
+    return f"{opening}: torch has {divergence.reference}, the candidate {divergence.candidate}"

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 from sampler_parity.cases.plan import case_of
 from sampler_parity.faults.found import Correct, Planted
-from sampler_parity.faults.mistakes import CORRECT, MISTAKES
+from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.port import planted, port_faults
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.specimens import SPECIMENS
@@ -66,6 +66,13 @@ def kill_cases(profile: str, capability: str) -> Pairs:
     return pairs
 
 
+def _cases_of(mistake: Mistake, capability: str) -> Pairs:
+    """Give the cases that a mistake names, with the reference's outcomes."""
+    reference = PythonRef()
+    shown = [replace(case_of(name), threads=1, advance=0, draws=1) for name in mistake.cases]
+    return [(case, reference.run(case, capability)) for case in shown]
+
+
 def judged(candidate: Implementation, cases: Pairs, capability: str) -> tuple[int, Found]:
     """Count the cases that ``candidate`` takes, and its gravest causes."""
     taken, found = 0, Found()
@@ -85,7 +92,8 @@ def judged(candidate: Implementation, cases: Pairs, capability: str) -> tuple[in
 def plant_in_plain(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
     """Plant every mistake in a plain sampler, whose arithmetic is another than the reference's."""
     for mistake in MISTAKES:
-        taken, found = judged(mistake.sampler, cases, capability)
+        shown = _cases_of(mistake, capability) if mistake.cases else cases
+        taken, found = judged(mistake.sampler, shown, capability)
         declared = (mistake.stage, mistake.verdict)
         others = {
             cause

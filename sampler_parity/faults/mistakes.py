@@ -26,6 +26,7 @@ class Mistake:
         stage: where the gate must find its gravest cause.
         verdict: of which kind.
         spreads: whether later stages may depart of their own accord as well.
+        cases: ids of the cases that it is tried on; none for those that all others are tried on.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Mistake:
     stage: str
     verdict: Verdict
     spreads: bool = False
+    cases: tuple[str, ...] = ()
 
 
 def _f16_logits(x: Array, p: SampleLogits) -> Array:
@@ -187,6 +189,13 @@ def _survivors_only(probs: Array, generator: torch.Generator) -> Array:
     return np.array(tokens, np.int64)
 
 
+def _in_bits(bits: int) -> Callable[[Array, torch.Generator], Array]:
+    def draw(probs: Array, generator: torch.Generator) -> Array:
+        return plain.draw(probs, generator) & ((1 << bits) - 1)
+
+    return draw
+
+
 def _swapped(p: SampleLogits) -> SampleLogits:
     return structs.replace(p, temperature=p.top_p or 1.0, top_p=p.temperature)
 
@@ -286,6 +295,9 @@ MISTAKES = (
     Mistake("generator advanced twice", Plain(draw=_twice), "token", _G),
     Mistake("generator not advanced", Plain(draw=_not_advanced), "token", _G),
     Mistake("log for log1p", Plain(draw=_log_for_log1p), "token", _G),
+    Mistake("token in 16 bits", Plain(draw=_in_bits(16)), "token", _G, cases=("vast-rows-0@5",)),
+    Mistake("token in 18 bits", Plain(draw=_in_bits(18)), "token", _G, cases=("vast-rows-1@5",)),
+    Mistake("token in 20 bits", Plain(draw=_in_bits(20)), "token", _G, cases=("vast-rows-4@5",)),
     Mistake(
         "temperature and top_p swapped", Plain(parameters=_swapped), "scaled_logits", _S,
         spreads=True,

@@ -8,7 +8,14 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import About, Effect, Stream, Uniform, View
+from sampler_parity.model.implementation import (
+    LONGEST_ROW,
+    About,
+    Effect,
+    Stream,
+    Uniform,
+    View,
+)
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.pipeline import Parameters
 from sampler_parity.pipelines import SampleLogits
@@ -100,6 +107,7 @@ def plug_in(
     accepts: Callable[[Case], str] = lambda _: "",
     uniform: Callable[[float], Any] | None = None,
     precision: Literal["float32", "float64"] = "float64",
+    longest_row: int | None = LONGEST_ROW,
 ) -> Callable[[Call], PlugIn]:
     """Decorate a function that makes one call of a sampler.
 
@@ -118,10 +126,11 @@ def plug_in(
         advance: steps a generator by so many 32-bit outputs.
         state: gives a generator's state in torch's form; it is then compared as well.
         batched: whether the function takes all rows at once.
-        accepts: says of a case why it is not taken; the case is then waived, in these words.
+        accepts: says of a case why it is not taken; the case is then not compared, in these words.
         uniform: makes a generator whose next uniform is the given number of [0, 1). With it the
             harness draws at the very edges between tokens, which chance does not meet.
         precision: the type of the uniforms that the function draws with.
+        longest_row: tokens of the longest row that it takes; ``None`` for any.
     """
     takes: Uniform = "" if uniform is None else precision
     effects: tuple[Effect, ...] = ("input", "generator") if state is not None else ("input",)
@@ -133,6 +142,7 @@ def plug_in(
         effects=effects,
         samplers=samplers,
         uniform=takes,
+        longest_row=longest_row,
     )
 
     def decorate(call: Call) -> PlugIn:

@@ -51,7 +51,7 @@ def reference_stage(
 class PythonRef:
     """``python_ref`` on this process' torch."""
 
-    about = About(name="python_ref", version=str(torch.__version__))
+    about = About(name="python_ref", version=str(torch.__version__), longest_row=None)
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case; this process' torch must be at ``capability``."""

@@ -19,7 +19,8 @@ class RustExt:
     def __init__(self, extension: ModuleType | None = None, name: str = "rust_ext") -> None:
         """Use ``extension``, or the installed one after checking that it is fresh."""
         self._extension: Any = load_extension() if extension is None else extension
-        self.about = About(name=name, version=self._extension.build_info()["version"])
+        version = self._extension.build_info()["version"]
+        self.about = About(name=name, version=version, longest_row=None)
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""

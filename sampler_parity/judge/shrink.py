@@ -12,6 +12,10 @@ from sampler_parity.model.case import Case
 BUDGET = 400
 """How many cases are tried to shrink one."""
 
+WORK = 1 << 25
+"""How many logits the cases that are tried have together: with so many, torch, a candidate and the
+judge are busy for a minute. Short rows do not come to it."""
+
 FEW_TOKENS = 24
 """From how many tokens on each logit is made simpler by itself."""
 
@@ -24,16 +28,19 @@ class _Search:
     def __init__(self, case: Case, still: Callable[[Case], bool], budget: int) -> None:
         self.case = case
         self.tried = 0
+        self._work = 0
         self._still = still
         self._budget = budget
         self._seen = {_key(case)}
 
     def take(self, case: Case) -> bool:
         """Go on from ``case`` if it still diverges alike."""
+        # To see that a case was tried before takes its time as well.
+        self._work += case.logits.size
         key = _key(case)
-        if key in self._seen:
+        if key in self._seen and self._work <= WORK:
             return False
-        if self.tried >= self._budget:
+        if self.tried >= self._budget or self._work > WORK:
             raise _SpentError
         self._seen.add(key)
         self.tried += 1

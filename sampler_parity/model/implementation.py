@@ -13,6 +13,11 @@ Effect = Literal["input", "generator"]
 Uniform = Literal["", "float32", "float64"]
 
 
+LONGEST_ROW = 1 << 21
+"""Tokens of the longest row that an implementation takes if it does not say: 8 MB of logits, of
+which a trace has several times as much."""
+
+
 class About(msgspec.Struct, frozen=True, kw_only=True):
     """What an implementation is, and how much of itself it shows.
 
@@ -28,6 +33,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         uniform: the type of the number of [0, 1) that ``sample_logits`` draws a token with, where
             the implementation takes one that is given, :attr:`Case.uniform`; empty where it takes
             none.
+        longest_row: tokens of the longest row that it takes; ``None`` for any. The gate does not
+            compare longer ones, and says how many those were.
     """
 
     name: str
@@ -37,6 +44,14 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     effects: tuple[Effect, ...] = ("input", "generator")
     samplers: tuple[str, ...] = ("sample_logits", "simple_batch_sampler")
     uniform: Uniform = ""
+    longest_row: int | None = LONGEST_ROW
+
+    def too_long(self, case: Case) -> str:
+        """Say why ``case`` has longer rows than this implementation takes; nothing if not."""
+        length = case.logits.shape[-1]
+        if self.longest_row is None or length <= self.longest_row:
+            return ""
+        return f"the rows are longer than the {self.longest_row:,} tokens that {self.name} takes"
 
     def stages(self, case: Case) -> tuple[str, ...]:
         """Name the stages that it shows of ``case``, in order."""

@@ -1,16 +1,18 @@
-"""The divergent cases, worst first, each with what shows it and how it is run again."""
+"""The divergent cases in the order in which they matter, with what shows each, and its replay."""
 
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
-from sampler_parity.model.verdict import SEVERITY, Divergence
+from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.report.evidence import Evidence, Values, load_evidence
 from sampler_parity.report.matrices import Key, waived
+from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.report.pictures import Picture, pictures
 from sampler_parity.report.words import (
     VERDICTS,
@@ -23,13 +25,20 @@ from sampler_parity.report.words import (
     place,
     relative_link,
 )
-from sampler_parity.run.run_file import FoundDivergence, Run, Shard, Shrunken
+from sampler_parity.run.run_file import Run, Shard, Shrunken
+from sampler_parity.run.words import at
 
 DETAILED = 50
 """How many divergences are shown one by one."""
 
 COUNTABLE = 1 << 24
 """Ulps beyond which a distance says nothing: the one value is at least four times the other."""
+
+RETURNS = "returns"
+"""How a side is said to end that raises nothing."""
+
+CALLS_SHOWN = 40
+"""The tokens of so many calls are shown."""
 
 TOKENS_SHOWN = 12
 """The longest row of a shrunken case that is shown token by token."""
@@ -78,14 +87,18 @@ class Draws:
 
     Attributes:
         row: which row of the batch.
-        pairs: one a call.
-        first: the first call whose tokens differ.
-        equal: how many calls agree, over all rows.
-        total: calls of all rows.
+        start: the number of the first call that is shown, from 1.
+        pairs: one a call, of :data:`CALLS_SHOWN` at most.
+        calls: how many calls there are.
+        first: the number of the first call whose tokens differ, from 1.
+        equal: how many tokens agree, over all rows.
+        total: tokens of all rows.
     """
 
     row: int
+    start: int
     pairs: tuple[Pair, ...]
+    calls: int
     first: int
     equal: int
     total: int
@@ -120,7 +133,8 @@ class Article:
         anchor: its id, the same for the same case in every report.
         case: the case's id.
         implementation: which candidate differs.
-        capability: at which dispatch level.
+        where: at which of torch's dispatch levels, in words.
+        values_of: the one whose values are shown, where they are several; empty otherwise.
         family: the kind of logits.
         stage: the stage of the gravest cause.
         first: the first stage at which any bit differs.
@@ -146,7 +160,8 @@ class Article:
     anchor: str
     case: str
     implementation: str
-    capability: str
+    where: str
+    values_of: str
     family: str
     stage: str
     first: str
@@ -175,16 +190,17 @@ class RestRow:
 
     Attributes:
         implementation: which candidate differs.
-        stage: the stage: the gravest cause's, or the first one that differs where the run keeps
-            the count only.
-        verdict: its kind; empty where the run keeps the count only.
-        cases: how many.
+        stage: the gravest cause's.
+        verdict: its kind.
+        cases: how many; a case counts once at each capability at which it differs.
+        where: at which capabilities, in words.
     """
 
     implementation: str
     stage: str
     verdict: str
     cases: int
+    where: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,14 +221,16 @@ class Divergences:
     """The divergent cases.
 
     Attributes:
-        total: how many there are.
-        articles: the worst, worst first.
+        total: how many there are; a case counts once at each capability at which it differs.
+        told: how many of them the articles tell of.
+        articles: those that are shown in full, in the order in which they matter.
         filters: what to choose them by; only what has more than one choice.
         rest: all others, counted.
         home: the folder that commands take the run to be in.
     """
 
     total: int
+    told: int
     articles: tuple[Article, ...]
     filters: tuple[Filter, ...]
     rest: tuple[RestRow, ...]
@@ -231,64 +249,37 @@ def divergences(run: Run, folder: Path | None) -> tuple[Divergences, dict[Key, s
         run: the run.
         folder: where its evidence is; ``None`` for a run without any.
     """
-    stored = _worst_first([(shard, found) for shard in run.shards for found in shard.divergences])
+    cases = _detailed(in_order(run))
     articles: list[Article] = []
     anchors: dict[Key, str] = {}
     taken: set[str] = set()
     home = _home(run)
-    for shard, found in stored[:DETAILED]:
-        article = _article(run, shard, found, folder, home, taken)
+    for case in cases:
+        article = _article(run, case, folder, home, taken)
         articles.append(article)
-        for stage in dict.fromkeys((found.divergence.stage, found.divergence.first)):
-            for family in (found.family, ""):
-                anchors.setdefault((shard.implementation, family, stage), article.anchor)
+        for stage in dict.fromkeys((case.found.divergence.stage, case.found.divergence.first)):
+            for family in (case.found.family, ""):
+                anchors.setdefault((case.shard.implementation, family, stage), article.anchor)
     filters = _filters(articles)
     return Divergences(
         total=sum(shard.divergent for shard in run.shards),
+        told=sum(len(case.capabilities) for case in cases),
         articles=tuple(replace(article, facets=_facets(article, filters)) for article in articles),
         filters=filters,
-        rest=_rest(run.shards, stored[DETAILED:]),
+        rest=_rest(run.shards, cases),
         home=home,
     ), anchors
 
 
-def _worst_first(
-    stored: list[tuple[Shard, FoundDivergence]],
-) -> list[tuple[Shard, FoundDivergence]]:
-    """Gravest first, one of each kind before a second one of any."""
-    ordered = sorted(stored, key=lambda pair: _badness(*pair))
-    again: Counter[tuple[object, ...]] = Counter()
-    turns = []
-    for shard, found in ordered:
-        kind = (
-            shard.implementation,
-            found.family,
-            found.divergence.stage,
-            found.divergence.verdict,
-        )
-        turns.append(again[kind])
-        again[kind] += 1
-    # Sorting is stable: within a turn the order stays.
-    return [pair for _, pair in sorted(zip(turns, ordered, strict=True), key=lambda item: item[0])]
-
-
-def _badness(shard: Shard, found: FoundDivergence) -> tuple[object, ...]:
-    """Gravest first, then earliest; what can be shown before what cannot; then the largest.
-
-    What has no size in ulps is larger than all that has.
-    """
-    divergence = found.divergence
-    return (
-        -SEVERITY[divergence.verdict],
-        place(divergence.stage),
-        found.evidence is None,
-        divergence.ulps is not None,
-        -(divergence.ulps or 0),
-        -divergence.differing / max(divergence.total, 1),
-        shard.implementation,
-        shard.capability,
-        found.case,
-    )
+def _detailed(cases: Sequence[DivergentCase]) -> tuple[DivergentCase, ...]:
+    """Choose what is shown in full: what has evidence, and one of a kind that has none at all."""
+    known = {case.kind for case in cases if case.shown}
+    chosen = []
+    for case in cases:
+        if case.shown or case.kind not in known:
+            known.add(case.kind)
+            chosen.append(case)
+    return tuple(chosen[:DETAILED])
 
 
 def _home(run: Run) -> str:
@@ -303,13 +294,9 @@ def _home(run: Run) -> str:
 
 
 def _article(
-    run: Run,
-    shard: Shard,
-    found: FoundDivergence,
-    folder: Path | None,
-    home: str,
-    taken: set[str],
+    run: Run, case: DivergentCase, folder: Path | None, home: str, taken: set[str]
 ) -> Article:
+    shard, found = case.shard, case.found
     divergence = found.divergence
     path = found.evidence or ""
     evidence = load_evidence(folder, path)
@@ -318,10 +305,11 @@ def _article(
         shown = pictures(evidence, divergence, found.parameters, shard.implementation)
     causes = {cause.stage for cause in divergence.causes}
     return Article(
-        anchor=anchor((shard.implementation, shard.capability, found.case), taken),
+        anchor=anchor((shard.implementation, found.case), taken),
         case=cut(found.case),
         implementation=shard.implementation,
-        capability=shard.capability,
+        where=case.where,
+        values_of=shard.capability if len(case.capabilities) > 1 else "",
         family=found.family,
         stage=divergence.stage,
         first=divergence.first,
@@ -333,15 +321,16 @@ def _article(
         causes=tuple(
             CauseView(cause.stage, cause.verdict.value, cut(cause.words))
             for cause in divergence.causes
-            # How a candidate was lost is said once.
-            if cause.words != divergence.candidate
+            # How a call ended, or a candidate was lost, is said once.
+            if cause.stage != "error"
         ),
         said=cut(divergence.candidate.partition("\n")[2]) if divergence.stage == "error" else "",
         consequences=listed(stage for stage in divergence.also if stage not in causes),
         parameters=tuple((name, cut(value)) for name, value in found.parameters.items()),
         pictures=shown,
         unseen=_unseen(divergence, path, evidence, shown),
-        draws=_draws(evidence) if evidence is not None else None,
+        # Whoever has a generator of its own draws other tokens, as it must.
+        draws=_draws(evidence) if evidence and shard.about.stream == "torch" else None,
         small=_small(found.shrunken, found.family, shard.implementation, folder, home),
         evidence=path,
         link=relative_link(path),
@@ -355,7 +344,7 @@ def _unseen(
     if shown:
         return ""
     if not path:
-        return "No picture: the run kept the stages of its first divergences only."
+        return "No picture: the case is one of those whose stages the run did not keep."
     if evidence is None:
         return f"No picture: {path} is not beside this page, or cannot be read."
     if divergence.stage in {"error", "token", "generator", "input"}:
@@ -401,8 +390,7 @@ def _difference(name: str, divergence: Divergence) -> Sentence:
     reference, value = cut(divergence.reference), cut(divergence.candidate)
     stage = Piece(divergence.stage, code=True)
     if divergence.stage == "error":
-        first = value.partition("\n")[0].rstrip(".:")
-        return Piece(f"torch {reference}; "), candidate, Piece(f" {first}.")
+        return _endings(candidate, divergence)
     where: Sentence
     if not divergence.index:
         where = (Piece("In "), stage)
@@ -433,6 +421,21 @@ def _difference(name: str, divergence: Divergence) -> Sentence:
     )
 
 
+def _endings(candidate: Piece, divergence: Divergence) -> Sentence:
+    """Say how the calls ended on either side."""
+    sides = [
+        cut(side.partition("\n")[0].rstrip(".:"))
+        for side in (divergence.reference, divergence.candidate)
+    ]
+    torch, other = ("gives a token" if side == RETURNS else side for side in sides)
+    if divergence.verdict is not Verdict.ERROR:
+        return Piece(f"Torch {torch}; "), candidate, Piece(f": {other}.")
+    sentence = (Piece(f"Torch {torch}; "), candidate, Piece(f" {other}."))
+    if RETURNS in sides:
+        return sentence
+    return (*sentence, Piece(" Both raise, and not the same class of exception at the same call."))
+
+
 def _draws(evidence: Evidence) -> Draws | None:
     torch, other = evidence.reference.get("token"), evidence.candidate.get("token")
     if torch is None or other is None or torch.shape != other.shape or torch.ndim != 2:  # noqa: PLR2004
@@ -442,9 +445,13 @@ def _draws(evidence: Evidence) -> Draws | None:
         return None
     first = int(calls[0])
     row = int(np.flatnonzero(torch[:, first] != other[:, first])[0])
+    start = 0 if first < CALLS_SHOWN else first - CALLS_SHOWN // 4
+    shown = zip(torch[row, start:], other[row, start:], strict=True)
     return Draws(
         row=row,
-        pairs=tuple(_pair(str(a), str(b)) for a, b in zip(torch[row], other[row], strict=True)),
+        start=start + 1,
+        pairs=tuple(_pair(str(a), str(b)) for a, b in islice(shown, CALLS_SHOWN)),
+        calls=torch.shape[1],
         first=first + 1,
         equal=int((torch == other).sum()),
         total=torch.size,
@@ -481,6 +488,8 @@ def _tables(evidence: Evidence) -> tuple[StageTable, ...]:
         if values.shape == evidence.logits.shape and stage not in {"input", "token"}
     )
     stages = tuple(sorted(stages, key=place))
+    if not stages:
+        return ()
     found = []
     for row in range(min(len(logits), 2)):
         columns = [evidence.rows(stage, row) for stage in stages]
@@ -517,7 +526,7 @@ def _number(value: np.generic) -> str:
 
 def _filters(articles: Sequence[Article]) -> tuple[Filter, ...]:
     found = []
-    for name in ("implementation", "verdict", "stage", "family", "capability"):
+    for name in ("implementation", "verdict", "stage", "family", "where"):
         counts: Counter[str] = Counter(getattr(article, name) for article in articles)
         found.append(Filter(name, tuple(counts.items())))
     return tuple(filter_ for filter_ in found if len(filter_.choices) > 1)
@@ -530,21 +539,24 @@ def _facets(article: Article, filters: Iterable[Filter]) -> tuple[int, ...]:
     )
 
 
-def _rest(
-    shards: Sequence[Shard], stored: Sequence[tuple[Shard, FoundDivergence]]
-) -> tuple[RestRow, ...]:
-    rest: Counter[tuple[str, str, str]] = Counter(
-        (shard.implementation, found.divergence.stage, found.divergence.verdict.value)
-        for shard, found in stored
-    )
+def _rest(shards: Sequence[Shard], told: Sequence[DivergentCase]) -> tuple[RestRow, ...]:
+    """Count what is not told: of each kind what the run counts, less what is shown in full."""
+    shown: Counter[tuple[str, str, str, str]] = Counter()
+    for case in told:
+        name, stage, decided = case.kind
+        shown.update((name, capability, stage, decided.value) for capability in case.capabilities)
+    counts: Counter[tuple[str, str, str, str]] = Counter()
     for shard in shards:
-        unstored = Counter({cell.stage: 0 for cell in shard.cells})
         for cell in shard.cells:
-            unstored[cell.stage] += cell.first
-        unstored.subtract(found.divergence.first for found in shard.divergences)
-        for stage, cases in unstored.items():
-            if cases > 0:
-                rest[shard.implementation, stage, ""] += cases
+            for verdict, cases in cell.verdicts.items():
+                counts[shard.implementation, shard.capability, cell.stage, verdict] += cases
+    rest: dict[tuple[str, str, str], dict[str, int]] = {}
+    # Counters keep what is above zero.
+    for (name, capability, stage, kind), cases in (counts - shown).items():
+        rest.setdefault((name, stage, kind), {})[capability] = cases
     order = {name: rank for rank, name in enumerate(implementations(shards))}
     rows = sorted(rest.items(), key=lambda item: (order[item[0][0]], place(item[0][1]), item[0]))
-    return tuple(RestRow(*key, cases=cases) for key, cases in rows)
+    return tuple(
+        RestRow(*key, cases=sum(by_capability.values()), where=at(by_capability))
+        for key, by_capability in rows
+    )

@@ -5,7 +5,7 @@ not add up, is shown as one that could not be judged.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sampler_parity.model.implementation import About
@@ -92,7 +92,7 @@ def headline(run: Run) -> Headline:
         facts=(
             Fact(compared, "cases compared"),
             Fact(divergent, "cases differ"),
-            Fact(sum(shard.waived for shard in shards), "cases waived"),
+            Fact(sum(shard.not_compared for shard in shards), "cases not compared"),
             Fact(sum(shard.stages for shard in shards), "stage comparisons"),
             Fact(sum(shard.elements for shard in shards), "numbers compared"),
             Fact(sum(shard.tokens for shard in shards), "tokens compared"),
@@ -158,39 +158,59 @@ def _holds(run: Run, summaries: dict[str, Sentence]) -> tuple[str, Sentence, str
 
 def contradictions(run: Run) -> tuple[str, ...]:
     """Where a run's own numbers do not support what it concludes, one sentence each."""
-    found = []
-    for shard in run.shards:
-        where = f"{shard.implementation} at {shard.capability}"
-        if shard.planned != shard.compared + shard.waived:
-            found.append(
-                f"{where}: {shard.planned:,} cases were planned, but {shard.compared:,} were "
-                f"compared and {shard.waived:,} waived."
-            )
-        if shard.waived and not shard.waiver.strip():
-            found.append(f"{where}: {cases(shard.waived)} waived without a reason.")
-        first = sum(cell.first for cell in shard.cells)
-        if first != shard.divergent:
-            found.append(
-                f"{where}: {shard.divergent:,} cases are said to differ, but the stages show "
-                f"{first:,} first differences."
-            )
-        if len(shard.divergences) > shard.divergent:
-            found.append(
-                f"{where}: {shard.divergent:,} cases are said to differ, but "
-                f"{len(shard.divergences):,} divergences are listed."
-            )
-        if not shard.divergent and any(cell.differing for cell in shard.cells):
-            found.append(f"{where}: no case is said to differ, but the stages show differences.")
-        if not shard.divergent and any(first for part in shard.streams for first in part.first):
-            found.append(f"{where}: no case is said to differ, but long streams of calls do.")
-        if shard.accepted > shard.divergent:
-            found.append(
-                f"{where}: waivers are said to cover {shard.accepted:,} divergent cases of "
-                f"{shard.divergent:,}."
-            )
+    found = [
+        sentence for shard in run.shards for sentence in (*_unplanned(shard), *_miscounted(shard))
+    ]
     if run.status == "holds":
         found += _unsupported(run)
     return tuple(found)
+
+
+def _unplanned(shard: Shard) -> Iterator[str]:
+    where = f"{shard.implementation} at {shard.capability}"
+    if shard.planned != shard.compared + shard.not_compared:
+        yield (
+            f"{where}: {shard.planned:,} cases were planned, but {shard.compared:,} were "
+            f"compared and {shard.not_compared:,} not compared."
+        )
+    if shard.not_compared and not shard.reason.strip():
+        yield (f"{where}: {cases(shard.not_compared)} not compared without a reason.")
+
+
+def _miscounted(shard: Shard) -> Iterator[str]:
+    where = f"{shard.implementation} at {shard.capability}"
+    first = sum(cell.first for cell in shard.cells)
+    if first != shard.divergent:
+        yield (
+            f"{where}: {shard.divergent:,} cases are said to differ, but the stages show "
+            f"{first:,} first differences."
+        )
+    decided: Counter[str] = Counter()
+    for cell in shard.cells:
+        decided.update(cell.verdicts)
+    if decided != Counter(shard.verdicts):
+        yield (
+            f"{where}: the stages decide {_counts(decided)}, and the run counts "
+            f"{_counts(shard.verdicts)}."
+        )
+    if len(shard.divergences) > shard.divergent:
+        yield (
+            f"{where}: {shard.divergent:,} cases are said to differ, but "
+            f"{len(shard.divergences):,} divergences are listed."
+        )
+    if not shard.divergent and any(cell.differing for cell in shard.cells):
+        yield (f"{where}: no case is said to differ, but the stages show differences.")
+    if not shard.divergent and any(first for part in shard.streams for first in part.first):
+        yield (f"{where}: no case is said to differ, but long streams of calls do.")
+    if shard.accepted > shard.divergent:
+        yield (
+            f"{where}: waivers are said to cover {shard.accepted:,} divergent cases of "
+            f"{shard.divergent:,}."
+        )
+
+
+def _counts(verdicts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count:,} {verdict}" for verdict, count in verdicts.items()) or "no verdict"
 
 
 def _unsupported(run: Run) -> list[str]:
@@ -232,7 +252,9 @@ def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
     if len(differing) == 1:
         if all(shard.divergent <= shard.accepted for shard in run.shards):
             meaning = "Every divergence is covered by a waiver, but a waiver fails: see why."
-        return (*summaries[differing[0]], Piece(".")), f"{meaning} {_kinds(run.shards)}".strip()
+        # Where there are several implementations, each has its own sentence with its kinds.
+        kinds = _kinds(run.shards) if len(summaries) == 1 else ""
+        return (*summaries[differing[0]], Piece(".")), f"{meaning} {kinds}".strip()
     if differing:
         sentence = (
             f"{len(differing):,} of {len(summaries):,} implementations differ from torch, in "
@@ -271,7 +293,10 @@ def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
         covered = f", {every} of them covered by waivers"
     opening = (
         Piece(name, code=True),
-        Piece(f" differs from torch in {divergent:,} of {cases(compared)}{covered}"),
+        Piece(
+            f" differs from torch in {divergent:,} of {cases(compared)} at {capabilities(mine)}"
+            f"{covered}"
+        ),
     )
     if not firsts.total():
         return opening
@@ -281,7 +306,7 @@ def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
 
 
 def _kinds(shards: Sequence[Shard]) -> str:
-    """Count the verdicts, the gravest first: ``In 12 cases it is semantic, in 3 rounding.``."""
+    """Count the verdicts, the gravest first: ``Cases by verdict: 12 semantic, 3 rounding.``."""
     verdicts: Counter[str] = Counter()
     for shard in shards:
         verdicts.update(shard.verdicts)
@@ -290,8 +315,8 @@ def _kinds(shards: Sequence[Shard]) -> str:
     )
     if not ordered:
         return ""
-    kinds = ", ".join(f"{verdict.replace('_', ' ')} {count:,}" for verdict, count in ordered)
-    return f"By verdict: {kinds}."
+    kinds = ", ".join(f"{count:,} {verdict.replace('_', ' ')}" for verdict, count in ordered)
+    return f"Cases by verdict: {kinds}."
 
 
 def _equal(about: About) -> str:

@@ -8,14 +8,11 @@ from typing import Literal
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.report.words import implementations, place
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
+from sampler_parity.run.words import AGAINST, at
 
 Kind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
 Key = tuple[str, str, str]
 """Implementation, family and stage."""
-
-
-AGAINST = {"torch": "torch, live", "recorded": "torch, recorded"}
-"""What a shard was compared with, in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,16 +22,17 @@ class Tally:
     Attributes:
         compared: cases compared; 0 shows as not compared.
         differing: cases that differ.
-        first: cases of which it is the first divergent stage.
-        verdict: the gravest kind of a cause at this stage, of those that the run keeps; empty where
-            none is a cause.
+        decided: cases whose verdict this stage decides, being their gravest cause: the gravest
+            verdict first, each with its number of cases.
+        verdict: the gravest kind of a cause at this stage which is not the case's gravest or
+            first, of those that the run keeps; empty where the stage decides or is no cause.
         waived: every divergence kept here is covered by a waiver.
         anchor: what to link to; empty for nothing.
     """
 
     compared: int
     differing: int
-    first: int
+    decided: tuple[tuple[str, int], ...] = ()
     verdict: str = ""
     waived: bool = False
     anchor: str = ""
@@ -48,9 +46,10 @@ class Tally:
             return "equal"
         if self.waived:
             return "waived"
-        if self.verdict and Verdict(self.verdict) in HARMLESS:
-            return "harmless"
-        return "first" if self.first or self.verdict else "later"
+        gravest = self.decided[0][0] if self.decided else self.verdict
+        if not gravest:
+            return "later"
+        return "harmless" if Verdict(gravest) in HARMLESS else "first"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +117,11 @@ def implementations_by_stage(run: Run, stages: tuple[str, ...]) -> Matrix:
     if len(names) == 1 and len(run.shards) > 1:
         rows += [
             MatrixRow(
-                f"at {shard.capability}, {AGAINST[shard.source]}",
-                _tallies([shard], stages, _seen(run, [shard]), {}),
+                f"{_at(group)}, {AGAINST[group[0].source]}",
+                _tallies(group[:1], stages, _seen(run, group[:1]), {}),
                 anchor=f"matrix-1-{number}",
             )
-            for number, shard in enumerate(run.shards, 1)
+            for number, group in enumerate(_alike(run.shards), 1)
         ]
     return Matrix(
         "matrix-all",
@@ -160,15 +159,32 @@ def matrices(
             _matrix(
                 run,
                 f"matrix-{number}-{place_}",
-                f"{name} at {shard.capability}, against {AGAINST[shard.source]}",
-                [shard],
+                f"{name} {_at(group)}, against {AGAINST[group[0].source]}",
+                group[:1],
                 stages,
                 {},
             )
-            for place_, shard in enumerate(mine if len(mine) > 1 else (), 1)
+            for place_, group in enumerate(_alike(mine) if len(mine) > 1 else (), 1)
         )
         found.append(ImplementationMatrices(name, overall, breakdown))
     return tuple(found)
+
+
+def _alike(shards: Sequence[Shard]) -> tuple[tuple[Shard, ...], ...]:
+    """Put shards together that were compared with the same and have the same cells."""
+    groups: list[list[Shard]] = []
+    for shard in shards:
+        for group in groups:
+            if (group[0].source, group[0].cells) == (shard.source, shard.cells):
+                group.append(shard)
+                break
+        else:
+            groups.append([shard])
+    return tuple(tuple(group) for group in groups)
+
+
+def _at(group: Sequence[Shard]) -> str:
+    return at((shard.capability for shard in group), each=True)
 
 
 def used_stages(run: Run, known: Iterable[str]) -> tuple[str, ...]:
@@ -253,15 +269,23 @@ def _tallies(
     made = []
     for stage, found in cells.items():
         known = seen.get((family or "", stage), Seen())
-        gravest = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
+        lesser = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
+        decided = _decided(found)
         made.append(
             Tally(
                 compared=sum(cell.compared for cell in found),
                 differing=sum(cell.differing for cell in found),
-                first=sum(cell.first for cell in found),
-                verdict=gravest.value if gravest else "",
+                decided=decided,
+                verdict=lesser.value if lesser and not decided else "",
                 waived=0 < known.listed == known.waived,
                 anchor=links.get((family or "", stage), ""),
             )
         )
     return tuple(made)
+
+
+def _decided(cells: Sequence[Cell]) -> tuple[tuple[str, int], ...]:
+    counts: Counter[str] = Counter()
+    for cell in cells:
+        counts.update(cell.verdicts)
+    return tuple(sorted(counts.items(), key=lambda item: -SEVERITY[Verdict(item[0])]))

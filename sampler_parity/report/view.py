@@ -20,7 +20,6 @@ from sampler_parity.report.checks import (
 from sampler_parity.report.divergences import DETAILED, Divergences, divergences
 from sampler_parity.report.headline import Headline, contradictions, headline
 from sampler_parity.report.matrices import (
-    AGAINST,
     ImplementationMatrices,
     Matrix,
     implementations_by_stage,
@@ -41,6 +40,7 @@ from sampler_parity.report.words import (
     moment,
 )
 from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.words import AGAINST, at
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
 
@@ -55,8 +55,8 @@ class Row:
         source: where the reference's side came from.
         planned: cases planned.
         compared: cases compared.
-        waived: cases not compared.
-        balanced: whether planned = compared + waived.
+        not_compared: cases planned and not compared.
+        balanced: whether planned = compared + not compared.
         note: number of the footnote that says why; 0 for none.
         stages: stage comparisons.
         elements: numbers compared.
@@ -71,7 +71,7 @@ class Row:
     source: str
     planned: int
     compared: int
-    waived: int
+    not_compared: int
     balanced: bool
     note: int
     stages: int
@@ -89,12 +89,12 @@ class Numbers:
     Attributes:
         rows: one a shard.
         totals: their sum.
-        waivers: footnotes, numbered from 1.
+        notes: why cases were not compared, numbered from 1.
     """
 
     rows: tuple[Row, ...]
     totals: Row
-    waivers: tuple[Sentence, ...]
+    notes: tuple[Sentence, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,18 +181,26 @@ def build(run: Run, folder: Path | None = None) -> Report:
 
 
 def _numbers(shards: Sequence[Shard]) -> Numbers:
-    waivers: list[Sentence] = []
+    notes: dict[tuple[str, str, int, str], list[str]] = {}
     rows = []
     for shard in shards:
-        if shard.waived:
-            waivers.append(
-                (
-                    Piece(shard.implementation, code=True),
-                    Piece(f" at {shard.capability}, {cases(shard.waived)} waived: "),
-                    *marked(shard.waiver.strip() or "no reason is given."),
-                )
-            )
-        rows.append(_row(shard, note=len(waivers) if shard.waived else 0))
+        note = 0
+        if shard.not_compared:
+            key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())
+            notes.setdefault(key, []).append(shard.capability)
+            note = 1 + list(notes).index(key)
+        rows.append(_row(shard, note=note))
+    sentences = tuple(
+        (
+            Piece(name, code=True),
+            Piece(
+                f" {at(capabilities, each=True)}, {cases(count)} not compared with "
+                f"{AGAINST[source]}: "
+            ),
+            *marked(reason or "no reason is given."),
+        )
+        for (name, source, count, reason), capabilities in notes.items()
+    )
     threads: Counter[str] = Counter()
     for shard in shards:
         threads.update(shard.threads)
@@ -202,7 +210,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
         source="",
         planned=sum(row.planned for row in rows),
         compared=sum(row.compared for row in rows),
-        waived=sum(row.waived for row in rows),
+        not_compared=sum(row.not_compared for row in rows),
         balanced=all(row.balanced for row in rows),
         note=0,
         stages=sum(row.stages for row in rows),
@@ -212,7 +220,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
         accepted=sum(row.accepted for row in rows),
         threads=_threads(threads),
     )
-    return Numbers(tuple(rows), totals, tuple(waivers))
+    return Numbers(tuple(rows), totals, sentences)
 
 
 def _row(shard: Shard, *, note: int) -> Row:
@@ -222,8 +230,8 @@ def _row(shard: Shard, *, note: int) -> Row:
         source=AGAINST[shard.source],
         planned=shard.planned,
         compared=shard.compared,
-        waived=shard.waived,
-        balanced=shard.planned == shard.compared + shard.waived,
+        not_compared=shard.not_compared,
+        balanced=shard.planned == shard.compared + shard.not_compared,
         note=note,
         stages=shard.stages,
         elements=shard.elements,

@@ -33,6 +33,7 @@ from sampler_parity.run.orders import Message, Order, Result
 from sampler_parity.run.provenance import provenance
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
 from sampler_parity.run.waivers import AppliedWaiver, Waiver, expired, problems
+from sampler_parity.run.words import differences
 from sampler_parity.sandbox.isolated import GIB, Limits, command_of
 from sampler_parity.statistics.result import StatisticsResult
 
@@ -162,13 +163,7 @@ def _replace(old: Path, new: Path) -> None:
 def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
     """Conclude: a divergence outweighs everything, and nothing missing passes."""
     divergences = [
-        f"{shard.implementation} differs from the reference in "
-        f"{shard.divergent:,} of {shard.compared:,} cases at capability {shard.capability} "
-        f"({'live torch' if shard.source == 'torch' else 'recorded torch'}): "
-        + ", ".join(f"{count:,} {verdict}" for verdict, count in shard.verdicts.items())
-        + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
-        for shard in found.shards
-        if shard.divergent > shard.accepted
+        *differences([shard for shard in found.shards if shard.divergent > shard.accepted])
     ]
     divergences += [
         _frequencies_differ(result) for result in found.statistics if result.status == "diverges"
@@ -206,10 +201,10 @@ def _deselected(request: Request) -> Iterable[str]:
 
 def _missing(shards: tuple[Shard, ...]) -> Iterable[str]:
     for shard in shards:
-        if shard.compared + shard.waived != shard.planned:
+        if shard.compared + shard.not_compared != shard.planned:
             yield (
                 f"{shard.implementation} at capability {shard.capability}: {shard.planned:,} cases "
-                f"planned, {shard.compared:,} compared and {shard.waived:,} waived"
+                f"planned, {shard.compared:,} compared and {shard.not_compared:,} not compared"
             )
         if shard.source == "recorded" and not shard.compared:
             yield f"no recorded trace was compared at capability {shard.capability}"

@@ -14,7 +14,7 @@ from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.waivers import AppliedWaiver
 from sampler_parity.statistics.result import StatisticsResult
 
-SCHEMA = 2
+SCHEMA = 3
 RUN_NAME = "run.json"
 EVIDENCE = "evidence"
 
@@ -31,6 +31,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
         compared: cases in which it was compared.
         differing: cases in which it differs.
         first: cases of which it is the first divergent stage.
+        verdicts: cases whose verdict this stage decides, being their gravest cause, by verdict.
     """
 
     family: str
@@ -38,6 +39,7 @@ class Cell(msgspec.Struct, frozen=True, kw_only=True):
     compared: int
     differing: int
     first: int
+    verdicts: dict[str, int] = {}
 
 
 class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
@@ -126,8 +128,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
             were compared.
         planned: cases planned.
         compared: cases compared.
-        waived: cases not compared, for ``waiver``.
-        waiver: why, in one sentence; empty if none was waived.
+        not_compared: cases planned and not compared, for ``reason``.
+        reason: why they were not, in one sentence; empty if all were.
         stages: stage comparisons made, errors and effects included.
         elements: numbers compared.
         tokens: tokens compared.
@@ -147,8 +149,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     source: Literal["torch", "recorded"]
     planned: int
     compared: int
-    waived: int
-    waiver: str
+    not_compared: int
+    reason: str
     stages: int
     elements: int
     tokens: int

@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 
 from sampler_parity.cases.case_file import save_case
+from sampler_parity.cases.families import importance
 from sampler_parity.cases.plan import STREAMS
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
@@ -24,12 +25,13 @@ from sampler_parity.run.waivers import Waiver
 OF_A_FAMILY = 4
 """Divergences of one family at one stage with one verdict that are kept one by one; the others are
 counted."""
-FILES_OF_A_KIND = 12
-"""Divergences at one stage with one verdict whose stages are kept."""
-SMALL_OF_A_KIND = 3
-"""Divergences at one stage with one verdict that are made small."""
+SMALL_OF_A_KIND = 2
+"""Families of one importance of which a divergence at one stage with one verdict is made small."""
 BUDGET_OF_CRASHES = 40
 """Cases that are tried to make one small in which the candidate crashes: each costs a process."""
+LARGEST = 1 << 21
+"""Logits of the largest case whose stages are kept and that is made small: a file of it has up to
+80 MB."""
 READABLE = 64
 """Logits of a shrunken case that are shown in words."""
 
@@ -69,7 +71,8 @@ class Tally:
         self._verdicts: Counter[str] = Counter()
         self._cells: Counter[tuple[str, str, str]] = Counter()
         self._kept: Counter[tuple[str, str, Verdict]] = Counter()
-        self._files: Counter[tuple[str, Verdict]] = Counter()
+        self._small: Counter[tuple[int, str, Verdict]] = Counter()
+        self._decided: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
         self._streams: dict[str, StreamTally] = {}
 
@@ -115,6 +118,7 @@ class Tally:
         self.divergent += 1
         self._verdicts[divergence.verdict.value] += 1
         self._cells[case.family, divergence.first, "first"] += 1
+        self._decided[case.family, divergence.stage, divergence.verdict.value] += 1
         for index, waiver in enumerate(self._waivers):
             if waiver.covers(case.family, divergence):
                 self.covered[index] += 1
@@ -124,10 +128,7 @@ class Tally:
         self._kept[case.family, *kind] += 1
         if self._kept[case.family, *kind] > OF_A_FAMILY:
             return
-        self._files[kind] += 1
-        keep = self._files[kind] <= FILES_OF_A_KIND
-        most = 1 if divergence.verdict is Verdict.CRASHED else SMALL_OF_A_KIND
-        small = self._files[kind] <= most
+        keep, small = self._evidence(case, divergence)
         self._divergences.append(
             FoundDivergence(
                 case=case.id,
@@ -140,25 +141,42 @@ class Tally:
             )
         )
 
+    def _evidence(self, case: Case, divergence: Divergence) -> tuple[bool, bool]:
+        """Whether to store the stages of a divergence that is kept, and whether to make it small.
+
+        Stored are all that are kept on real logits, and the first of every other family.
+        """
+        if case.logits.size > LARGEST:
+            return False, False
+        matters, verdict = importance(case.family), divergence.verdict
+        first = self._kept[case.family, divergence.stage, verdict] == 1
+        most = 1 if verdict is Verdict.CRASHED else SMALL_OF_A_KIND
+        small = first and self._small[matters, divergence.stage, verdict] < most
+        self._small[matters, divergence.stage, verdict] += small
+        return first or not matters, small
+
     def shard(
         self,
         planned: int,
         source: Literal["torch", "recorded"],
-        waiver: str = "",
+        reason: str = "",
         noise: tuple[Noise, ...] = (),
     ) -> Shard:
-        """Give the counts; ``waiver`` says why cases were neither compared nor declined."""
-        names = dict.fromkeys((family, stage) for family, stage, _ in self._cells)
+        """Give the counts; ``reason`` says why cases were neither compared nor declined."""
+        names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
+        decided: dict[tuple[str, str], dict[str, int]] = {}
+        for (family, stage, verdict), count in self._decided.items():
+            decided.setdefault((family, stage), {})[verdict] = count
         reasons = [f"{count:,} declined: {why}" for why, count in self._declines.most_common()]
-        reasons += [waiver] if waiver else []
+        reasons += [reason] if reason else []
         return Shard(
             implementation=self._about.name,
             capability=self._capability,
             source=source,
             planned=planned,
             compared=self.compared,
-            waived=planned - self.compared if reasons else 0,
-            waiver="; ".join(reasons),
+            not_compared=planned - self.compared if reasons else 0,
+            reason="; ".join(reasons),
             stages=self._stages,
             elements=self._elements,
             tokens=self._tokens,
@@ -171,6 +189,7 @@ class Tally:
                     compared=self._cells[family, stage, "compared"],
                     differing=self._cells[family, stage, "differing"],
                     first=self._cells[family, stage, "first"],
+                    verdicts=decided.get((family, stage), {}),
                 )
                 for family, stage in names
             ),

@@ -1,0 +1,58 @@
+"""Sentences about shards: what is the same at several capabilities is said once."""
+
+from collections.abc import Iterable, Sequence
+
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.run.run_file import Shard
+
+AGAINST = {"torch": "live torch", "recorded": "recorded torch"}
+"""What a shard was compared with, in words."""
+
+
+def at(capabilities: Iterable[str], *, each: bool = False) -> str:
+    """Say where: ``at avx2``, ``at default and avx2``, ``at all three capabilities``.
+
+    With ``each``, what stands before it counts at one of them: ``at each of default and avx2``.
+    """
+    names = list(dict.fromkeys(capabilities))
+    if len(names) > 1 and set(names) == set(CAPABILITIES):
+        return "at each of the three capabilities" if each else "at all three capabilities"
+    if len(names) < 2:  # noqa: PLR2004
+        return f"at {''.join(names)}"
+    listed = f"{', '.join(names[:-1])} and {names[-1]}"
+    return f"at each of {listed}" if each else f"at {listed}"
+
+
+def differences(shards: Sequence[Shard]) -> tuple[str, ...]:
+    """Say in how many cases each shard differs; those with equal counts share a sentence."""
+    alike: dict[tuple[object, ...], list[Shard]] = {}
+    for shard in shards:
+        verdicts = tuple(sorted(shard.verdicts.items()))
+        counts = (shard.compared, shard.divergent, shard.accepted, verdicts)
+        alike.setdefault((shard.implementation, shard.source, *counts), []).append(shard)
+    return tuple(_differs(group) for group in alike.values())
+
+
+def _differs(group: Sequence[Shard]) -> str:
+    shard = group[0]
+    verdicts = ", ".join(f"{count:,} {verdict}" for verdict, count in shard.verdicts.items())
+    return (
+        f"{shard.implementation} differs from the reference in {shard.divergent:,} of "
+        f"{shard.compared:,} cases {at((one.capability for one in group), each=True)} "
+        f"({AGAINST[shard.source]}): {verdicts}"
+        + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
+    )
+
+
+def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:
+    """Say of how many cases each of ``shards`` has no comparison, and why; equal ones once."""
+    alike: dict[tuple[str, str, int, str], list[str]] = {}
+    for shard in shards:
+        if shard.not_compared:
+            key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())
+            alike.setdefault(key, []).append(shard.capability)
+    return tuple(
+        f"{name} {at(capabilities, each=True)}, {count:,} {'case' if count == 1 else 'cases'} not "
+        f"compared with {AGAINST[source]}: {reason or 'no reason is given'}"
+        for (name, source, count, reason), capabilities in alike.items()
+    )
