@@ -1,5 +1,6 @@
 """Arrays bit for bit."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -54,12 +55,24 @@ def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Diff
 
 
 def ulps_between(a: Any, b: Any) -> int | None:
-    """Count the f32 values from ``a`` to ``b``; ``None`` for NaN, infinity or another type."""
+    """Count the f32 values from ``a`` to ``b``; ``None`` for NaN, infinity or another type.
+
+    ``None`` as well from zero to a normal number: what is there and what is not are not a number
+    of roundings apart.
+    """
     if not (isinstance(a, np.float32) and isinstance(b, np.float32)):
         return None
     if not (np.isfinite(a) and np.isfinite(b)):
         return None
+    if 0 in {a, b} and max(abs(a), abs(b)) >= np.finfo(np.float32).tiny:
+        return None
     return abs(_ordinal(a) - _ordinal(b))
+
+
+def rows_of(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Give the rows of arrays [..., V], side by side."""
+    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    return zip(*flat, strict=True)
 
 
 def _ordinal(x: np.float32) -> int:
