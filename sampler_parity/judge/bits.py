@@ -31,8 +31,14 @@ class Difference:
     total: int
 
 
-def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Difference | None:
-    """Compare bit patterns: a NaN equals the NaN with the same payload only, -0.0 is not 0.0."""
+def difference(
+    reference: npt.NDArray[Any], candidate: npt.NDArray[Any], *, support: bool = False
+) -> Difference | None:
+    """Compare bit patterns: a NaN equals the NaN with the same payload only, -0.0 is not 0.0.
+
+    With ``support``, the place that is given is the first where one side alone is positive, if
+    there is one: a token that is kept or dropped changes all other probabilities of its row.
+    """
     if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
         kinds = [f"{array.dtype} {list(array.shape)}" for array in (reference, candidate)]
         size = max(reference.size, 1)
@@ -42,7 +48,9 @@ def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Diff
     unequal = _patterns(reference) != _patterns(candidate)
     if not unequal.any():
         return None
-    at = np.unravel_index(int(np.argmax(unequal)), reference.shape)
+    telling = (reference > 0) != (candidate > 0) if support else unequal
+    first = int(np.argmax(telling if telling.any() else unequal))
+    at = np.unravel_index(first, reference.shape)
     index = tuple(int(i) for i in at)
     return Difference(
         index,

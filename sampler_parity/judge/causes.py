@@ -245,13 +245,14 @@ def _numbers(
     near: Array = np.zeros(values.shape, bool)
     if isinstance(truth, oracle.Truth):
         near = truth.may_overflow() & (np.sign(expected) == np.sign(values))
+    wrong = Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC
     if not (finite | same | near).all():
-        return Judgement(Verdict.SEMANTIC, "what is not finite in the reference differs")
+        return Judgement(wrong, "what is not finite in the reference differs")
     ours, theirs = truth.excess(expected)[finite], truth.excess(values)[finite]
     if not (np.isfinite(theirs).all() and (theirs <= 1).all()):
         worst = float(np.nanmax(np.where(np.isnan(theirs), np.inf, theirs)))
         return Judgement(
-            Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC,
+            wrong,
             f"the candidate is {worst:.3g} times as far from the exact value as rounding goes",
         )
     nearer = "the candidate" if theirs.sum() < ours.sum() else "the reference"

@@ -18,6 +18,7 @@ def draws_as_near(
     final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: torch.Generator
 ) -> bool:
     """Whether each row's token is within rounding of being the largest of ``final`` / q."""
+    final = np.atleast_2d(final)
     rows = np.arange(len(final))
     if not ((tokens >= 0) & (tokens < final.shape[-1])).all():
         return False
