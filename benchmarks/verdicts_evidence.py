@@ -112,6 +112,12 @@ def by_reciprocal(x: Array, p: SampleLogits) -> Array:
     return x * factor if np.isfinite(factor) else plain.scale(x, p)
 
 
+def by_quotient(x: Array, p: SimpleBatch) -> Array:
+    """Divide by the temperature, where its reciprocal is a number that f32 has."""
+    factor = F32(1 / p.temp)
+    return x / F32(p.temp) if 0 < factor < np.inf else plain.scale_simple(x, p)
+
+
 def by_powers_of_two(x: Array, _: SampleLogits) -> Array:
     """Take exponentials to base 2, and multiply by the reciprocal of their sum."""
     e = np.exp2((x - x.max(axis=-1, keepdims=True)) * x.dtype.type(np.log2(np.e)))
@@ -181,6 +187,7 @@ SAMPLERS: tuple[Plain | PlainSimple, ...] = (
     Plain("numpy f32, summed one by one", precision=np.float32, softmax=summed_one_by_one),
     Unrounded("numpy f64, not rounded in between"),
     PlainSimple("numpy f32"),
+    PlainSimple("numpy f32, temperature by quotient", scale=by_quotient),
 )
 """Samplers without a mistake whose bits are not the reference's."""
 

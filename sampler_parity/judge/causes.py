@@ -114,6 +114,10 @@ def _later_calls(case: Case, candidate: Outcome, comparison: Comparison) -> Iter
         words = "each call starts from the logits as they were given, not from those left behind"
         yield Cause(stage="input", verdict=Verdict.EFFECT, words=words)
         return
+    if may_draw(case, candidate):
+        words = "calls after the first may take either token, as they round"
+        yield Cause(stage="token", verdict=Verdict.ROUNDING, words=words)
+        return
     words = "calls after the first compute something else"
     yield Cause(stage="token", verdict=Verdict.SEMANTIC, words=words)
 

@@ -4,10 +4,10 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sampler_parity.implementations.python_ref import start_generator
+from sampler_parity.implementations.python_ref import reference_stage, start_generator
 from sampler_parity.judge import oracle
 from sampler_parity.judge.fates import fates
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.model.outcome import Outcome
 
 DRAW = oracle.gamma(6)
@@ -38,7 +38,7 @@ def may_draw(case: Case, candidate: Outcome) -> bool:
     """
     parameters = case.parameters
     if not isinstance(parameters, SampleLogits):
-        return parameters.noise == 0 and len(candidate.tokens) == 1
+        return _may_take(case, parameters, candidate)
     fate = fates(np.atleast_2d(case.logits), parameters)
     generator = start_generator(case)
     # A race is decided by ratios. A denormal probability is off by ``tiny``; its quotient by a
@@ -51,4 +51,29 @@ def may_draw(case: Case, candidate: Outcome) -> bool:
         q = torch.empty(low.shape).exponential_(generator=generator).numpy()
         if (high[rows, tokens] / q[rows, tokens] < (low / q).max(axis=-1)).any():
             return False
+    return True
+
+
+def _may_take(case: Case, parameters: SimpleBatch, candidate: Outcome) -> bool:
+    """Whether each of the simple sampler's tokens is the largest, as a correct one may round.
+
+    A call starts from what the one before has left, which is off by its roundings: they add up.
+    """
+    generator = start_generator(case)
+    value: oracle.Wide = np.atleast_2d(case.logits).astype(np.float64)
+    rows, zero = np.arange(len(value)), np.zeros(value.shape, np.float32)
+    temp, error = np.float64(parameters.temp), oracle.scale_error(parameters.temp)
+    bound: oracle.Wide = np.zeros_like(value)
+    with np.errstate(all="ignore"):
+        for tokens in candidate.tokens:
+            if parameters.forbid_token is not None:
+                value[:, parameters.forbid_token] = -np.inf
+            added = reference_stage("noised_logits", case, {"scaled_logits": zero}, generator)
+            value, bound = value / temp, bound / temp
+            bound = bound + error * (np.abs(value) + bound)
+            value = value + added
+            bound = bound + oracle.gamma(2) * (np.abs(value) + np.abs(added) + bound)
+            bound = np.where(np.isfinite(value), bound, 0) + 4 * oracle.TINY
+            if not ((value + bound)[rows, tokens] >= (value - bound).max(axis=-1)).all():
+                return False
     return True
