@@ -35,9 +35,9 @@ from sampler_parity.model.implementation import About, Implementation, Stream, V
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
 
-LONGEST = 60_000
+LONGEST = 10_000
 """The longest row that is judged here, but in one case of ``LONG_EVERY``."""
-LONG_EVERY = 8
+LONG_EVERY = 10
 SHOWN = 20
 """Divergences that are printed."""
 

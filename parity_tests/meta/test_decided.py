@@ -284,6 +284,14 @@ def test_near_maxima_of_the_simple_sampler_are_rounding() -> None:
     other = PlainSimple(add_noise=lambda x, _, __: x)
     found = divergence(other, replace(far, seed=5), "tokens")
     assert found is None or found.verdict is not Verdict.ROUNDING
+    right = PythonRef().run(far, HERE)
+    for token in (-1, 2):
+        wrong = replace(right, tokens=[*right.tokens[:2], np.array([token])])
+        for view in ("trace", "tokens"):
+            about = About(name="far", view=view, effects=())
+            judgement = judge(far, right, wrong, compare(far, right, wrong, about), about)
+            assert judgement is not None
+            assert judgement.verdict not in HARMLESS
 
 
 def test_a_logit_beyond_f32_may_be_an_infinity() -> None:

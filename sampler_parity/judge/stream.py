@@ -66,6 +66,8 @@ def _may_take(case: Case, parameters: SimpleBatch, candidate: Outcome) -> bool:
     bound: oracle.Wide = np.zeros_like(value)
     with np.errstate(all="ignore"):
         for tokens in candidate.tokens:
+            if not ((tokens >= 0) & (tokens < value.shape[-1])).all():
+                return False
             if parameters.forbid_token is not None:
                 value[:, parameters.forbid_token] = -np.inf
             added = reference_stage("noised_logits", case, {"scaled_logits": zero}, generator)
