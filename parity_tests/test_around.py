@@ -70,6 +70,20 @@ def test_what_is_not_shown_is_not_guessed() -> None:
     assert False in kept
 
 
+def test_tokens_of_zero_probability_are_dropped_alike() -> None:
+    """Masks keep what has no probability; who shows a distribution alone cannot, and is equal."""
+    logits = np.array([[0.0, -np.inf, 0.0, -200.0, -np.inf]], np.float32)
+    for top_k, top_p in ((0, 0.0), (0, 1.0), (4, 0.0), (2, 0.95)):
+        case = Case("zeros", "zeros", logits, SampleLogits(1.0, top_p, top_k), seed=0)
+        expected = PythonRef().run(case, HERE)
+        final = {"renormalized": expected.stages["renormalized"]}
+        shown = neighbours(case, expected, Outcome(stages=final), 0)
+        assert [token.token for token in shown if token.reference] == [0, 2]
+        assert all(token.reference == token.candidate for token in shown)
+        traced = neighbours(case, expected, expected, 0)
+        assert all(token.reference == token.candidate for token in traced)
+
+
 def test_there_is_no_cutoff_in_the_simple_sampler() -> None:
     case = replace(case_of("gaussian-0@2"), parameters=SimpleBatch())
     outcome = RustExt().run(case, HERE)

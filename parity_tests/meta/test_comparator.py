@@ -33,6 +33,8 @@ def floats(*bits: int) -> Any:
         pytest.param(0x00000000, 0x80000000, 0, id="0.0 and -0.0"),
         pytest.param(0x00000000, 0x00000001, 1, id="smallest denormal"),
         pytest.param(0x80000001, 0x00000001, 2, id="across zero"),
+        pytest.param(0x00000000, 0x007FFFFF, 0x7FFFFF, id="largest denormal"),
+        pytest.param(0x00000000, 0x3F000000, None, id="nothing and a half"),
         pytest.param(0x3F800000, 0x3F800001, 1, id="next to one"),
         pytest.param(0x3F800000, 0x40000000, 1 << 23, id="one and two"),
     ],
@@ -45,6 +47,17 @@ def test_one_number(a: int, b: int, ulps: int | None) -> None:
     assert f"0x{a:08x}" in found.reference
     assert f"0x{b:08x}" in found.candidate
     assert ulps_between(floats(a)[0], floats(b)[0]) == ulps
+
+
+def test_a_support_is_told_first() -> None:
+    ours, theirs = np.array([[0.25, 0.25, 0.5, 0.0]], F32), np.array([[0.3, 0.3, 0.0, 0.4]], F32)
+    found = difference(ours, theirs, support=True)
+    assert found is not None
+    assert (found.index, found.ulps, found.differing) == ((0, 2), None, 4)
+    for other in (theirs, np.array([[0.3, 0.2, 0.5, 0.0]], F32)):
+        found = difference(ours, other)
+        assert found is not None
+        assert found.index == (0, 0)
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from sampler_parity.pipelines import SampleLogits
 WIDTH = 3
 """Tokens that are shown on either side of the cutoff."""
 
+_MASKS = {"top_k_mask", "top_p_mask"}
+
 
 @dataclass(frozen=True, slots=True)
 class Neighbour:
@@ -29,7 +31,8 @@ class Neighbour:
         ulps: how far the candidate's is from it; ``None`` if that is not shown.
         before: sum of the probabilities before it that top-k kept, as f32, which the reference
             compares with ``top_p``: the token is dropped where it is greater.
-        reference: whether the reference keeps it.
+        reference: whether the reference keeps it, as far as the candidate shows: by its masks, or
+            with a probability that is not zero.
         candidate: whether the candidate does; ``None`` if that is not shown.
     """
 
@@ -48,13 +51,17 @@ def neighbours(
 ) -> tuple[Neighbour, ...]:
     """List the tokens around the reference's cutoff, and the first on which the sides disagree.
 
-    Empty for the simple sampler, and where the reference has no stages.
+    Masks keep tokens of zero probability as well, which no final distribution shows: a candidate
+    without masks is held against what the reference gives a probability to. Empty for the simple
+    sampler, and where the reference has no stages.
     """
     if not isinstance(case.parameters, SampleLogits) or not reference.stages:
         return ()
     logits, probs = (_row(a, row) for a in (case.logits, reference.stages["probs"]))
     by_k = _row(reference.stages["top_k_mask"], row)
     kept = by_k & _row(reference.stages["top_p_mask"], row)
+    if not candidate.stages.keys() >= _MASKS:
+        kept &= _row(reference.stages[FINAL], row) > 0
     theirs, their_probs = _kept(candidate, row, kept.shape), candidate.stages.get("probs")
     masked = np.where(by_k, probs, np.float32(0))
     # Of equal probabilities, those that the reference keeps come first.
@@ -93,8 +100,8 @@ def _places(
 def _kept(candidate: Outcome, row: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
     stages = candidate.stages
     found = None
-    if "top_k_mask" in stages and "top_p_mask" in stages:
-        masks = [_row(stages[name], row) for name in ("top_k_mask", "top_p_mask")]
+    if stages.keys() >= _MASKS:
+        masks = [_row(stages[name], row) for name in sorted(_MASKS)]
         if all(mask.shape == shape and mask.dtype == np.bool_ for mask in masks):
             found = masks[0] & masks[1]
     elif FINAL in stages:

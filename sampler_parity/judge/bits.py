@@ -1,5 +1,6 @@
 """Arrays bit for bit."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,8 +31,14 @@ class Difference:
     total: int
 
 
-def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Difference | None:
-    """Compare bit patterns: a NaN equals the NaN with the same payload only, -0.0 is not 0.0."""
+def difference(
+    reference: npt.NDArray[Any], candidate: npt.NDArray[Any], *, support: bool = False
+) -> Difference | None:
+    """Compare bit patterns: a NaN equals the NaN with the same payload only, -0.0 is not 0.0.
+
+    With ``support``, the place that is given is the first where one side alone is positive, if
+    there is one: a token that is kept or dropped changes all other probabilities of its row.
+    """
     if reference.shape != candidate.shape or reference.dtype != candidate.dtype:
         kinds = [f"{array.dtype} {list(array.shape)}" for array in (reference, candidate)]
         size = max(reference.size, 1)
@@ -41,7 +48,9 @@ def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Diff
     unequal = _patterns(reference) != _patterns(candidate)
     if not unequal.any():
         return None
-    at = np.unravel_index(int(np.argmax(unequal)), reference.shape)
+    telling = (reference > 0) != (candidate > 0) if support else unequal
+    first = int(np.argmax(telling if telling.any() else unequal))
+    at = np.unravel_index(first, reference.shape)
     index = tuple(int(i) for i in at)
     return Difference(
         index,
@@ -54,12 +63,24 @@ def difference(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> Diff
 
 
 def ulps_between(a: Any, b: Any) -> int | None:
-    """Count the f32 values from ``a`` to ``b``; ``None`` for NaN, infinity or another type."""
+    """Count the f32 values from ``a`` to ``b``; ``None`` for NaN, infinity or another type.
+
+    ``None`` as well from zero to a normal number: what is there and what is not are not a number
+    of roundings apart.
+    """
     if not (isinstance(a, np.float32) and isinstance(b, np.float32)):
         return None
     if not (np.isfinite(a) and np.isfinite(b)):
         return None
+    if 0 in {a, b} and max(abs(a), abs(b)) >= np.finfo(np.float32).tiny:
+        return None
     return abs(_ordinal(a) - _ordinal(b))
+
+
+def rows_of(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Give the rows of arrays [..., V], side by side."""
+    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    return zip(*flat, strict=True)
 
 
 def _ordinal(x: np.float32) -> int:

@@ -14,11 +14,17 @@ import torch
 
 from sampler_parity.implementations.python_ref import reference_stage, start_generator
 from sampler_parity.judge import oracle
-from sampler_parity.judge.bits import difference
-from sampler_parity.judge.final import Judgement, judge_final, rows_of, same_counts
+from sampler_parity.judge.bits import difference, rows_of
+from sampler_parity.judge.final import (
+    Judgement,
+    judge_final,
+    judge_one_hot,
+    same_counts,
+    supports,
+)
 from sampler_parity.judge.outcomes import WHOLE, Comparison, unfit_tokens
 from sampler_parity.judge.possible import impossible_token
-from sampler_parity.judge.stream import may_draw
+from sampler_parity.judge.stream import draws_as_near, may_draw
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import FINAL, About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
@@ -110,6 +116,10 @@ def _later_calls(case: Case, candidate: Outcome, comparison: Comparison) -> Iter
         words = "each call starts from the logits as they were given, not from those left behind"
         yield Cause(stage="input", verdict=Verdict.EFFECT, words=words)
         return
+    if may_draw(case, candidate):
+        words = "calls after the first may take either token, as they round"
+        yield Cause(stage="token", verdict=Verdict.ROUNDING, words=words)
+        return
     words = "calls after the first compute something else"
     yield Cause(stage="token", verdict=Verdict.SEMANTIC, words=words)
 
@@ -160,6 +170,13 @@ def _token_in_view(
         except SAMPLER_ERRORS as error:
             words = f"the reference refuses to draw from the candidate's distribution: {error}"
             return Judgement(Verdict.SEMANTIC, words)
+    return _from_stream(case, candidate)
+
+
+def _from_stream(case: Case, candidate: Outcome) -> Judgement:
+    """Judge possible tokens, which are not the reference's, by its stream."""
+    if _at_zero(case):
+        return _largest(case, candidate)
     if may_draw(case, candidate):
         words = "from the reference's stream a correct sampler draws either, as it rounds"
         return Judgement(Verdict.ROUNDING, words)
@@ -191,23 +208,32 @@ def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:
         )
     if stage == "top_k_mask":
         ties = same_counts(candidate.stages["probs"], expected, values)
-        return _mask(ties=ties, doubt=False)
+        return _mask(expected, values, ties=ties, doubt=False)
     if stage == "top_p_mask":
         kept = np.where(candidate.stages["top_k_mask"], candidate.stages["probs"], np.float32(0))
         ties = same_counts(kept, expected, values)
-        return _mask(ties=ties, doubt=not ties and _cutoffs_in_doubt(case, kept, expected, values))
+        doubt = not ties and _cutoffs_in_doubt(case, kept, expected, values)
+        return _mask(expected, values, ties=ties, doubt=doubt)
+    if _at_zero(case) and stage != "scaled_logits":
+        return judge_one_hot(case.logits, values)
     return _numbers(_truth(case, stage, candidate.stages), expected, values, stage)
 
 
-def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
+def _at_zero(case: Case) -> bool:
+    """Whether the reference takes the largest logit, and draws nothing."""
+    return isinstance(case.parameters, SampleLogits) and case.parameters.temperature == 0
+
+
+def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth | oracle.Shares:
     parameters: Any = case.parameters
     if isinstance(parameters, SampleLogits):
         if stage == "scaled_logits":
-            return oracle.quotient(case.logits, parameters.temperature)
+            return oracle.quotient(case.logits, parameters.temperature or 1.0)
         if stage == "probs":
             return oracle.softmax(stages["scaled_logits"])
         kept = stages["top_k_mask"] & stages["top_p_mask"]
-        return oracle.renormalized(np.where(kept, stages["probs"], np.float32(0)))
+        probs = np.where(kept, stages["probs"], np.float32(0))
+        return oracle.renormalized(probs, stages["scaled_logits"])
     if stage == "scaled_logits":
         masked = forbid(torch.from_numpy(case.logits.copy()), parameters)
         return oracle.quotient(masked.numpy(), parameters.temp)
@@ -216,33 +242,44 @@ def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
     return oracle.noised(stages["scaled_logits"], added)
 
 
-def _numbers(truth: oracle.Truth, expected: Array, values: Array, stage: str) -> Judgement:
-    finite = np.isfinite(expected)
-    if not np.array_equal(expected[~finite], values[~finite], equal_nan=True):
-        return Judgement(Verdict.SEMANTIC, "what is not finite in the reference differs")
+def _numbers(
+    truth: oracle.Truth | oracle.Shares, expected: Array, values: Array, stage: str
+) -> Judgement:
+    finite = np.isfinite(expected) & np.isfinite(values)
+    same = (expected == values) | (np.isnan(expected) & np.isnan(values))
+    # Where the exact value is nearly the largest of f32, one side may round it to an infinity.
+    near: Array = np.zeros(values.shape, bool)
+    if isinstance(truth, oracle.Truth):
+        near = truth.may_overflow() & (np.sign(expected) == np.sign(values))
+    wrong = Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC
+    if not (finite | same | near).all():
+        return Judgement(wrong, "what is not finite in the reference differs")
     ours, theirs = truth.excess(expected)[finite], truth.excess(values)[finite]
     if not (np.isfinite(theirs).all() and (theirs <= 1).all()):
         worst = float(np.nanmax(np.where(np.isnan(theirs), np.inf, theirs)))
         return Judgement(
-            Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC,
+            wrong,
             f"the candidate is {worst:.3g} times as far from the exact value as rounding goes",
         )
     nearer = "the candidate" if theirs.sum() < ours.sum() else "the reference"
     return Judgement(
         Verdict.ROUNDING,
-        f"both are within rounding of the exact value, the reference by {float(ours.max()):.2g} "
-        f"and the candidate by {float(theirs.max()):.2g} of the bound; {nearer} is nearer to it",
+        f"both are within rounding of the exact value, the reference by "
+        f"{float(ours.max(initial=0)):.2g} and the candidate by {float(theirs.max(initial=0)):.2g} "
+        f"of the bound; {nearer} is nearer to it",
     )
 
 
-def _mask(*, ties: bool, doubt: bool) -> Judgement:
+def _mask(expected: Array, values: Array, *, ties: bool, doubt: bool) -> Judgement:
+    differing = supports(expected, values)
     if ties:
         words = "the sides keep as many of each probability, and not the same of equal ones"
-        return Judgement(Verdict.TIE_ORDER, words)
+        return Judgement(Verdict.TIE_ORDER, f"{words}; {differing}")
     if doubt:
         words = "the sums at the tokens that differ are within rounding of top_p"
-        return Judgement(Verdict.ROUNDING, words)
-    return Judgement(Verdict.SEMANTIC, "tokens are kept that the rule drops, or the reverse")
+        return Judgement(Verdict.ROUNDING, f"{words}; {differing}")
+    words = "tokens are kept that the rule drops, or the reverse"
+    return Judgement(Verdict.SEMANTIC, f"{words}; {differing}")
 
 
 def _cutoffs_in_doubt(case: Case, kept: Array, expected: Array, values: Array) -> bool:
@@ -275,16 +312,32 @@ def _token(
 
 def _draws(case: Case, candidate: Outcome) -> Judgement | None:
     """Draw from the candidate's own distribution, with a generator that starts as the case's."""
+    if _at_zero(case):
+        return _largest(case, candidate)
     generator = start_generator(case)
+    near = False
     for call, tokens in enumerate(candidate.tokens):
-        if not np.array_equal(
-            reference_stage("token", case, candidate.stages, generator).reshape(-1), tokens
-        ):
+        before = generator.clone_state()
+        drawn = reference_stage("token", case, candidate.stages, generator).reshape(-1)
+        if np.array_equal(drawn, tokens):
+            continue
+        if not draws_as_near(candidate.stages[FINAL], tokens, before):
             return Judgement(
                 Verdict.GENERATOR,
                 f"from the candidate's own distribution the reference draws others at call {call}",
             )
-    return None
+        near = True
+    if not near:
+        return None
+    words = "from the candidate's own distribution two tokens are within rounding of each other"
+    return Judgement(Verdict.ROUNDING, words)
+
+
+def _largest(case: Case, candidate: Outcome) -> Judgement:
+    """Judge tokens at temperature 0 that are not the reference's."""
+    if impossible_token(case, candidate) is not None:
+        return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
+    return Judgement(Verdict.TIE_ORDER, "another of several largest logits is taken")
 
 
 def _argmax(case: Case, candidate: Outcome) -> Judgement | None:

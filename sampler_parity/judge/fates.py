@@ -6,15 +6,23 @@ so is every sum that it compares with ``top_p``. Where the bound leaves no doubt
 sealed; where it does, either is correct.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
-from sampler_parity.judge.oracle import F32, TINY, Exact, Truth, U, gamma, quotient
+from sampler_parity.judge.bits import rows_of
+from sampler_parity.judge.oracle import (
+    F32,
+    TINY,
+    UNSEEN,
+    Mask,
+    Shares,
+    Wide,
+    exponentials,
+    gamma,
+    scale_error,
+)
 from sampler_parity.pipelines import SampleLogits
-
-Mask = npt.NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,115 +33,205 @@ class Fates:
         kept: every correct sampler keeps it.
         dropped: none does, or its probability is zero.
         ranked: every correct sampler's top-k keeps it.
-        probs: the exact probabilities before truncation.
-        error: bound on their relative error in f32, [B, 1]; 4 * 2^-149 comes on top.
+        scaled: the exact scaled logits; equal where every correct sampler has equal probabilities.
+        shares: the exact probabilities before truncation, and how far rounding moves their ratios.
+        common: bound on the relative error that a row's probabilities share, [B, 1].
+        unrounded: whether nothing is rounded in a row, up to where its sums are 1, [B, 1].
     """
 
     kept: Mask
     dropped: Mask
     ranked: Mask
-    probs: Exact
-    error: Exact
+    scaled: Wide
+    shares: Shares
+    common: Wide
+    unrounded: Mask
+
+    @property
+    def visible(self) -> Mask:
+        """Mark the tokens whose probability is not zero, however it is rounded."""
+        found: Mask = self.shares.low * (1 - self.common) > 2 * self.shares.tiny
+        return found
+
+    @property
+    def error(self) -> Wide:
+        """Bound each probability's relative error, its own and what its row shares, [B, V]."""
+        with np.errstate(all="ignore"):
+            high = self.shares.high * (1 + self.common) + self.shares.tiny
+            found: Wide = high / self.shares.value - 1
+        return found
 
     def cut_right(self, kept: Mask, top_p: float) -> Mask:
         """Whether some order of equal tokens makes each row's nucleus ``kept``, bool [B].
 
         Without its least token, a nucleus has not exceeded ``top_p``; with it, it has, or there is
-        nothing left to add. That holds in any order, and says how many of equal tokens stay.
+        nothing left to add. That holds in any order, and says how many of equal tokens stay. Which
+        token is the least is in doubt by the errors of two.
         """
-        values = np.where(kept, self.probs, 0)
-        mass = values.sum(axis=-1, keepdims=True)
-        least = np.where(kept, self.probs, np.inf).min(axis=-1, keepdims=True, initial=np.inf)
-        bounds = (np.longdouble(top_p), np.longdouble(np.float32(top_p)))
-        slack = self.error + gamma(kept.sum(axis=-1, keepdims=True).astype(np.longdouble))
-        tiny = 4 * TINY * kept.sum(axis=-1, keepdims=True)
-        too_many = (mass - least) * (1 - slack) - tiny > max(bounds)
-        too_few = mass * (1 + slack) + tiny <= min(bounds)
-        more = (self.ranked & ~kept & (self.probs > 8 * TINY * mass)).any(axis=-1, keepdims=True)
-        alone = kept.sum(axis=-1, keepdims=True) <= 1
-        right: Mask = ~(too_many & ~alone | too_few & more)[..., 0]
+        with np.errstate(all="ignore"):
+            values = np.where(kept, self.shares.value, 0)
+            mass = values.sum(axis=-1, keepdims=True)
+            least = np.where(kept, values, np.inf).min(axis=-1, keepdims=True, initial=np.inf)
+            own = self.shares.high - self.shares.value + self.shares.tiny
+            own = np.where(kept & ~self.unrounded_tokens, own, 0)
+            count = kept.sum(axis=-1, keepdims=True).astype(np.float64)
+            summed = np.where(self.unrounded, 0, self.common + gamma(count))
+            slack = mass * summed + own.sum(axis=-1, keepdims=True)
+            slack += 2 * own.max(axis=-1, keepdims=True, initial=0)
+            lowest, highest = limits(top_p)
+            too_many = (mass - least) - slack > highest
+            too_few = mass + slack <= lowest
+        more = (self.ranked & ~kept & self.visible).any(axis=-1, keepdims=True)
+        right: Mask = ~(too_many & (count > 1) | too_few & more)[..., 0]
         return right
 
-    def renormalized(self, kept: Mask) -> Truth:
-        """Bound kept / sum(kept): both are off by ``error``, the sum by its roundings as well."""
-        values = np.where(kept, self.probs, 0)
+    @property
+    def unrounded_tokens(self) -> Mask:
+        """Mark the tokens that make up the sum of a row where nothing is rounded."""
+        found: Mask = self.unrounded & (self.scaled == self.scaled.max(axis=-1, keepdims=True))
+        return found
+
+    def renormalized(self, kept: Mask) -> Shares:
+        """Bound kept / sum(kept): two more roundings of each, and those of the sum."""
         with np.errstate(all="ignore"):
-            mass = values.sum(axis=-1, keepdims=True)
-            value = values / mass
-            roundings = kept.sum(axis=-1, keepdims=True) - 1 + 3
-            bound = (2 * self.error + gamma(roundings)) * value + 4 * TINY / mass + 2 * TINY
-        return Truth(value, np.where(kept, bound, 0))
+            value, low, high = (
+                np.where(kept, array, 0)
+                for array in (self.shares.value, self.shares.low, self.shares.high)
+            )
+            mass = value.sum(axis=-1, keepdims=True)
+            count = kept.sum(axis=-1, keepdims=True).astype(np.float64)
+            value, low, high = value / mass, low / mass, high / mass
+            tiny = 2 * self.shares.tiny / mass + 2 * TINY
+            spread = (high - value).sum(axis=-1, keepdims=True)
+            return Shares(
+                value=value,
+                low=low * (1 - gamma(2)),
+                high=high * (1 + gamma(2)),
+                tiny=tiny,
+                total=gamma(count + 4 + 4 * np.log(count)) + spread + count * tiny,
+            )
 
 
 def fates(logits: F32, parameters: SampleLogits) -> Fates:
-    """Work out every token's fate, for finite temperatures other than zero.
+    """Work out every token's fate, for temperatures other than zero.
 
-    A scaled logit is off by three roundings (:func:`~sampler_parity.judge.oracle.quotient`), which
-    moves its exponential by as much, relatively; so is the largest one, which is taken from it. The
-    rest is the bound of :func:`~sampler_parity.judge.oracle.softmax`. One bound holds for a row:
-    the largest among its tokens that have a probability at all.
+    A scaled logit is off by three roundings (:func:`~sampler_parity.judge.oracle.scale_error`),
+    which moves its exponential by as much, relatively; so is the largest one, which is taken from
+    it. The rest is the bound of :func:`~sampler_parity.judge.oracle.exponentials`.
+
+    Tokens whose exponential is 1 in any arithmetic of up to 64 bits are equal to the largest:
+    those with its logit, and all of them where a temperature makes the row flat. Where a row has
+    2^n such tokens and nothing beside them that a sum could show, its sum is 2^n, each of them has
+    the probability 2^-n, and every sum of those is exact: no arithmetic that computes exp(x - max)
+    and divides by the sum rounds anything, and no cutoff is in doubt.
     """
-    flat = np.atleast_2d(logits)
-    x = flat.astype(np.longdouble)
-    moved: Exact = np.zeros_like(x)
-    if parameters.temperature != 1.0:
-        truth = quotient(flat, parameters.temperature)
-        x, moved = truth.value, truth.bound
     with np.errstate(all="ignore"):
-        top = x.max(axis=-1, keepdims=True)
-        terms = np.exp(x - top)
-        alive = terms > 0
-        probs = terms / terms.sum(axis=-1, keepdims=True)
-        depth = np.where(alive, np.abs(x - top), 0)
-        moved = np.where(
-            alive, moved + moved.max(axis=-1, keepdims=True, where=alive, initial=0), 0
+        scaled = logits.astype(np.float64) / np.float64(parameters.temperature)
+        error = scale_error(parameters.temperature)
+        top = scaled.max(axis=-1, keepdims=True)
+        moved: Wide = np.zeros_like(scaled)
+        if error:
+            moved = error * (np.abs(scaled) + np.abs(top)) + 4 * TINY
+        ones = (scaled == top) | (top - scaled + moved < UNSEEN)
+        scaled = np.where(ones, top, scaled)
+        shares = exponentials(top - scaled, np.where(ones, 0, moved))
+        spread = (shares.high - shares.value).sum(axis=-1, keepdims=True)
+        added = (shares.high > TINY / 4).sum(axis=-1, keepdims=True)
+        summed = gamma(added + 2 - 4 * np.log(shares.value.max(axis=-1, keepdims=True)))
+        common = np.where(spread < 1, (1 + summed) / (1 - spread) - 1, np.inf)
+        count = ones.sum(axis=-1, keepdims=True)
+        beside = np.where(ones, 0, shares.high).sum(axis=-1, keepdims=True)
+        unrounded = (count & (count - 1) == 0) & (beside < UNSEEN)
+        found = Fates(
+            kept=ones,
+            dropped=ones,
+            ranked=ones,
+            scaled=scaled,
+            shares=shares,
+            common=common,
+            unrounded=unrounded,
         )
-        count = alive.sum(axis=-1, keepdims=True)
-        own = (depth + 4).max(axis=-1, keepdims=True) * U + moved.max(axis=-1, keepdims=True)
-        weighted = (probs * (depth * U + moved)).sum(axis=-1, keepdims=True)
-        error = own + weighted + gamma(count + 6)
-    rows = [_row(flat[row], probs[row], error[row, 0], parameters) for row in range(len(x))]
-    kept, dropped, ranked = (np.stack(masks) for masks in zip(*rows, strict=True))
-    return Fates(
-        kept=kept.reshape(logits.shape),
-        dropped=(dropped | ~alive).reshape(logits.shape),
-        ranked=ranked.reshape(logits.shape),
-        probs=probs.reshape(logits.shape),
-        error=error.reshape((*logits.shape[:-1], 1)),
+    return _sealed(found, parameters)
+
+
+def _sealed(fate: Fates, parameters: SampleLogits) -> Fates:
+    """Fill in the masks, row by row."""
+    shares, sure = fate.shares, fate.unrounded_tokens
+    with np.errstate(all="ignore"):
+        # The common factor does not change the order of two; it does change their sum.
+        own = shares.tiny * (2 + fate.common)
+        ends = (
+            shares.low - own,
+            shares.high + own,
+            np.maximum(shares.low * (1 - fate.common) - shares.tiny, 0),
+            np.where(shares.high > 0, shares.high * (1 + fate.common), 0) + shares.tiny,
+        )
+    ends_or_value = [np.where(sure, shares.value, end) for end in ends]
+    rows = [
+        _row(scaled, least, most, low, high, roundings=not unrounded.all(), parameters=parameters)
+        for scaled, least, most, low, high, unrounded in rows_of(
+            fate.scaled, *ends_or_value, fate.unrounded
+        )
+    ]
+    kept, dropped, ranked = (
+        np.stack(masks).reshape(sure.shape) for masks in zip(*rows, strict=True)
     )
+    return replace(fate, kept=kept, dropped=dropped | (shares.high == 0), ranked=ranked)
 
 
 def _row(
-    logits: F32, probs: Exact, error: np.longdouble, parameters: SampleLogits
+    scaled: Wide,
+    least: Wide,
+    most: Wide,
+    low: Wide,
+    high: Wide,
+    *,
+    roundings: bool,
+    parameters: SampleLogits,
 ) -> tuple[Mask, Mask, Mask]:
-    order = np.argsort(-logits, kind="stable")
-    descending = probs[order]
-    low = descending * (1 - error) - 4 * TINY
-    high = descending * (1 + error) + 4 * TINY
-    # Every array is descending: how many others are surely, and how many possibly, larger.
-    surely = np.searchsorted(-low, -high, side="left")
-    possibly = np.searchsorted(-high, -low, side="right")
-    kept, dropped = np.ones(len(probs), bool), np.zeros(len(probs), bool)
+    """Say which tokens of a row [V] are kept, dropped and ranked.
+
+    ``least`` and ``most`` bound a probability where it is compared with another one of the row,
+    ``low`` and ``high`` where it is added up and compared with ``top_p``. ``roundings`` says
+    whether adding up rounds.
+    """
+    order = np.argsort(-scaled, kind="stable")
+    # A bound that is not descending, where rounding leaves the order open, is made so: wider.
+    least = np.minimum.accumulate(least[order])
+    most = np.maximum.accumulate(most[order][::-1])[::-1]
+    # How many others are surely, and how many possibly, larger.
+    surely = np.searchsorted(-least, -most, side="left")
+    possibly = np.searchsorted(-most, -least, side="right")
+    kept, dropped = np.ones(len(order), bool), np.zeros(len(order), bool)
     if parameters.top_k > 0:
-        # Equal logits have equal probabilities: at the threshold, the rule keeps them all.
-        values = -logits[order]
+        # Equal scaled logits have equal probabilities: at the threshold, the rule keeps them all.
+        values = -scaled[order]
         equal = np.searchsorted(values, values, side="right")
         equal -= np.searchsorted(values, values, side="left")
         dropped = surely >= parameters.top_k
         kept = possibly - equal < parameters.top_k
     ranked = kept
     if parameters.top_p > 0:
-        mass = np.where(dropped, 0, descending)
-        sums = np.concatenate([np.zeros(1, np.longdouble), np.cumsum(mass)])
-        exact, rounded = (
-            np.longdouble(parameters.top_p),
-            np.longdouble(np.float32(parameters.top_p)),
-        )
-        counts = np.arange(len(probs) + 1).astype(np.longdouble)
-        least = sums * (1 - error - gamma(counts)) - 4 * TINY * counts
-        most = (sums[possibly] - mass) * (1 + error + gamma(counts[possibly])) + 4 * TINY * possibly
-        dropped = dropped | (least[surely] > max(exact, rounded))
-        kept = kept & ((most <= min(exact, rounded)) | (possibly <= 1))
+        lowest, highest = limits(parameters.top_p)
+        summed = gamma(np.arange(len(order) + 1.0) * roundings)
+        low, high = (np.where(dropped, 0, end[order]) for end in (low, high))
+        with np.errstate(invalid="ignore"):
+            before = (_sums(low) * (1 - summed))[surely]
+            others = (_sums(high)[possibly] - high) * (1 + summed[possibly])
+            dropped = dropped | (before > highest)
+            kept = kept & ((others <= lowest) | (possibly <= 1))
     back = np.empty_like(order)
     back[order] = np.arange(len(order))
     return kept[back], dropped[back], ranked[back]
+
+
+def _sums(values: Wide) -> Wide:
+    """Give the sum of the first n of [V], for every n from 0 to V."""
+    return np.concatenate([np.zeros(1, np.float64), np.cumsum(values)])
+
+
+def limits(top_p: float) -> tuple[np.float64, np.float64]:
+    """Give ``top_p`` as it is and rounded to f32, the smaller one first."""
+    with np.errstate(over="ignore"):
+        ends = sorted((np.float64(top_p), np.float64(np.float32(top_p))))
+    return ends[0], ends[1]

@@ -8,7 +8,7 @@ from sampler_parity.judge.bits import Difference, difference
 from sampler_parity.judge.possible import impossible_token
 from sampler_parity.judge.refusals import cause_of
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import About
+from sampler_parity.model.implementation import FINAL, About
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 
@@ -96,7 +96,7 @@ def compare(case: Case, reference: Outcome, candidate: Outcome, about: About = W
             missing = Difference((), f"{ours.dtype} {list(ours.shape)}", "nothing", None, 1, 1)
             comparison.add(stage, missing, ours.size)
         else:
-            comparison.add(stage, difference(ours, theirs), ours.size)
+            comparison.add(stage, difference(ours, theirs, support=stage == FINAL), ours.size)
     if "input" in about.effects:
         comparison.add("input", difference(reference.input, candidate.input), reference.input.size)
     if "generator" in about.effects:

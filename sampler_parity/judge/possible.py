@@ -30,13 +30,22 @@ def impossible(case: Case) -> npt.NDArray[np.bool_]:
     if parameters.forbid_token is not None:
         logits[:, parameters.forbid_token] = -np.inf
     scaled = oracle.quotient(logits, parameters.temp)
-    top = scaled.value.max(axis=-1, keepdims=True)
     noise = np.longdouble(parameters.noise)
-    # The sum with the noise is rounded as well: once for each side.
-    with np.errstate(invalid="ignore"):
-        slack = 2 * scaled.bound + 2 * oracle.gamma(2) * (np.abs(top) + noise)
-        found: npt.NDArray[np.bool_] = scaled.value + noise + slack < top
-    return found
+    with np.errstate(all="ignore"):
+        # What is beyond f32 is an infinity there, as large as any other.
+        value = np.clip(scaled.value, -oracle.LARGEST, oracle.LARGEST)
+        top = value.max(axis=-1, keepdims=True)
+        # The sum with the noise is rounded as well: once for each side.
+        slack = 2 * np.where(np.isfinite(scaled.bound), scaled.bound, 0)
+        slack += 2 * oracle.gamma(2) * (np.abs(top) + noise)
+        found: npt.NDArray[np.bool_] = value + noise + slack < top
+        # An infinity by a reciprocal of zero, or zero by one that is infinite, is NaN, which wins.
+        products = logits * np.float32(np.float64(1) / np.float64(parameters.temp))
+        undefined: npt.NDArray[np.bool_] = (np.isnan(products) | np.isnan(value)).any(
+            axis=-1, keepdims=True
+        )
+    possible: npt.NDArray[np.bool_] = ~found | undefined
+    return ~possible
 
 
 def impossible_token(case: Case, candidate: Outcome) -> Difference | None:

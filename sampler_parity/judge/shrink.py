@@ -109,9 +109,11 @@ def _rows(search: _Search) -> None:
 
 
 def _tokens(search: _Search) -> None:
-    """Keep the largest few, if that will do; then leave out chunks, ever smaller ones."""
+    """Keep the most probable few, if that will do; then leave out chunks, ever smaller ones."""
     vocab = search.case.logits.shape[-1]
-    order = np.argsort(-np.atleast_2d(search.case.logits)[0], kind="stable")
+    # A negative temperature turns the order of the logits round.
+    sign = -1 if getattr(search.case.parameters, "temperature", 1.0) < 0 else 1
+    order = np.argsort(-sign * np.atleast_2d(search.case.logits)[0], kind="stable")
     count = 1
     while count < vocab // 2:
         if search.take(_only(search.case, np.sort(order[:count]))):

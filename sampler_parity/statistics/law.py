@@ -172,9 +172,11 @@ def _with_ties(law: Law, logits: npt.NDArray[np.float32], parameters: SampleLogi
         if kept[free].all() or not kept[free].any():
             return law
         tied += (Tie(np.flatnonzero(free), int(kept[free].sum())),)
-        slack = law.slack + 2 * float(fate.error.max()) * np.where(free, law.probabilities, 0)
+        slack = law.slack + 2 * float(fate.error[0][free].max()) * np.where(
+            free, law.probabilities, 0
+        )
     else:
-        probs = fate.probs[0].astype(np.float64)
+        probs = fate.shares.value[0]
         moved = np.where(free, probs / probs[kept].sum(), 0)
         slack = law.slack + moved + law.probabilities * moved.sum()
     stray = int((~possible).sum()) * UNIFORM_STEP
