@@ -29,12 +29,12 @@ from sampler_parity.faults.plain import F32, Array, Plain, PlainSimple
 from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.judge.fates import fates
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation, Stream, View
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.fates import fates
 
 LONGEST = 10_000
 """The longest row that is judged here, but in one case of ``LONG_EVERY``."""

@@ -25,15 +25,16 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.faults.plain import Plain, PlainSimple, nucleus
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.judge import compare, oracle
+from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.judge.fates import fates
 from sampler_parity.judge.possible import impossible
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation, Stream, View
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import exact as oracle
+from sampler_parity.pipelines.fates import fates
 
 HERE = capability_here()
 F32 = np.float32
@@ -107,7 +108,7 @@ def test_a_temperature_that_flattens_makes_all_tokens_equal(temperature: float) 
     fate = fates(case.logits, case.parameters)  # type: ignore[arg-type]
     assert fate.ranked.all()
     assert fate.unrounded.all()
-    ends = {kept: fate.cut_right(np.arange(4) < kept, 0.5)[0] for kept in range(1, 5)}
+    ends = {kept: fate.cut_right(np.arange(4) < kept)[0] for kept in range(1, 5)}
     assert ends == {1: False, 2: False, 3: True, 4: False}
 
 
@@ -139,9 +140,9 @@ def test_other_equal_tokens_are_in_doubt(count: int) -> None:
     case = row(*[0.0] * count, top_p=1 / count)
     fate = fates(case.logits, case.parameters)  # type: ignore[arg-type]
     assert not fate.unrounded.any()
-    assert fate.cut_right(np.arange(count) < 1, 1 / count).all()
-    assert fate.cut_right(np.arange(count) < 2, 1 / count).all()
-    assert not fate.cut_right(np.arange(count) < 3, 1 / count).any()
+    assert fate.cut_right(np.arange(count) < 1).all()
+    assert fate.cut_right(np.arange(count) < 2).all()
+    assert not fate.cut_right(np.arange(count) < 3).any()
 
 
 @pytest.mark.parametrize("family", ["flat", "top-p-tie", "boundary"])

@@ -9,14 +9,11 @@ import numpy.typing as npt
 
 from sampler_parity.judge.bits import ulps_between
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import FINAL
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.pipelines import SampleLogits
+from sampler_parity.model.pipeline import Pipeline
 
 WIDTH = 3
 """Tokens that are shown on either side of the cutoff."""
-
-_MASKS = {"top_k_mask", "top_p_mask"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +49,20 @@ def neighbours(
     """List the tokens around the reference's cutoff, and the first on which the sides disagree.
 
     Masks keep tokens of zero probability as well, which no final distribution shows: a candidate
-    without masks is held against what the reference gives a probability to. Empty for the simple
-    sampler, and where the reference has no stages.
+    without masks is held against what the reference gives a probability to. Empty for a
+    sampler without masks, and where the reference has no stages.
     """
-    if not isinstance(case.parameters, SampleLogits) or not reference.stages:
+    pipeline = case.pipeline
+    if not pipeline.masks or not reference.stages:
         return ()
-    logits, probs = (_row(a, row) for a in (case.logits, reference.stages["probs"]))
-    by_k = _row(reference.stages["top_k_mask"], row)
-    kept = by_k & _row(reference.stages["top_p_mask"], row)
-    if not candidate.stages.keys() >= _MASKS:
-        kept &= _row(reference.stages[FINAL], row) > 0
-    theirs, their_probs = _kept(candidate, row, kept.shape), candidate.stages.get("probs")
-    masked = np.where(by_k, probs, np.float32(0))
+    numbers = pipeline.masks[-1].reads[0]
+    logits, probs = (_row(a, row) for a in (case.logits, reference.stages[numbers]))
+    kept = np.logical_and.reduce([_row(reference.stages[m.name], row) for m in pipeline.masks])
+    if pipeline.final and not _has_masks(pipeline, candidate):
+        kept &= _row(reference.stages[pipeline.final], row) > 0
+    theirs = _kept(pipeline, candidate, row, kept.shape)
+    their_probs = candidate.stages.get(numbers)
+    masked = _row(pipeline.mask_input(pipeline.masks[-1], reference.stages), row)
     # Of equal probabilities, those that the reference keeps come first.
     order = np.lexsort((~kept, -masked))
     sums = np.cumsum(masked[order].astype(np.float64))
@@ -97,15 +96,21 @@ def _places(
         yield from map(int, np.flatnonzero((kept != theirs)[order])[:WIDTH])
 
 
-def _kept(candidate: Outcome, row: int, shape: tuple[int, ...]) -> npt.NDArray[np.bool_] | None:
+def _has_masks(pipeline: Pipeline, candidate: Outcome) -> bool:
+    return candidate.stages.keys() >= {mask.name for mask in pipeline.masks}
+
+
+def _kept(
+    pipeline: Pipeline, candidate: Outcome, row: int, shape: tuple[int, ...]
+) -> npt.NDArray[np.bool_] | None:
     stages = candidate.stages
     found = None
-    if stages.keys() >= _MASKS:
-        masks = [_row(stages[name], row) for name in sorted(_MASKS)]
+    if _has_masks(pipeline, candidate):
+        masks = [_row(stages[mask.name], row) for mask in pipeline.masks]
         if all(mask.shape == shape and mask.dtype == np.bool_ for mask in masks):
-            found = masks[0] & masks[1]
-    elif FINAL in stages:
-        found = _row(stages[FINAL], row) > 0
+            found = np.logical_and.reduce(masks)
+    elif pipeline.final in stages:
+        found = _row(stages[pipeline.final], row) > 0
     return found if found is not None and found.shape == shape else None
 
 

@@ -1,6 +1,5 @@
 """Arrays bit for bit."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,12 +74,6 @@ def ulps_between(a: Any, b: Any) -> int | None:
     if 0 in {a, b} and max(abs(a), abs(b)) >= np.finfo(np.float32).tiny:
         return None
     return abs(_ordinal(a) - _ordinal(b))
-
-
-def rows_of(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
-    """Give the rows of arrays [..., V], side by side."""
-    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
-    return zip(*flat, strict=True)
 
 
 def _ordinal(x: np.float32) -> int:

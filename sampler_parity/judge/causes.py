@@ -10,12 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from sampler_parity.implementations.python_ref import reference_stage, start_generator
-from sampler_parity.judge import oracle
-from sampler_parity.judge.bits import difference, rows_of
+from sampler_parity.judge.bits import difference
 from sampler_parity.judge.final import (
+    NO_ORACLE,
     Judgement,
     judge_final,
     judge_one_hot,
@@ -26,11 +25,11 @@ from sampler_parity.judge.outcomes import WHOLE, Comparison, unfit_tokens
 from sampler_parity.judge.possible import impossible_token
 from sampler_parity.judge.stream import draws_as_near, may_draw
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import FINAL, About
+from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Doubt, Stage
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
-from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.pipelines.simple_batch import forbid
+from sampler_parity.pipelines.exact import Shares, Truth, rows_of
 
 Array = npt.NDArray[Any]
 
@@ -80,7 +79,7 @@ def _causes(
             yield Cause(stage=stage, verdict=Verdict.SEMANTIC, words=words)
             return
         try:
-            if stage == "token":
+            if case.pipeline.stage(stage).kind == "draw":
                 judgement = _token(case, candidate, comparison, about)
             else:
                 judgement = _stage(case, stage, candidate)
@@ -90,7 +89,7 @@ def _causes(
         if judgement is not None:
             departed = True
             yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
-    if isinstance(case.parameters, SimpleBatch) and not departed:
+    if case.pipeline.in_place and not departed:
         yield from _later_calls(case, candidate, comparison)
     yield from _effects(case, comparison)
 
@@ -109,7 +108,7 @@ def _unfit(stage: str, reference: Outcome, candidate: Outcome) -> str:
 
 
 def _later_calls(case: Case, candidate: Outcome, comparison: Comparison) -> Iterator[Cause]:
-    """Judge the simple sampler's calls after a first one that is right."""
+    """Judge an in-place sampler's calls after a first one that is right."""
     if "token" not in comparison.differences:
         return
     if _starts_anew(case, candidate):
@@ -130,7 +129,7 @@ def _starts_anew(case: Case, candidate: Outcome) -> bool:
     for tokens in candidate.tokens:
         for stage in case.parameters.stages:
             stages[stage] = reference_stage(stage, case, stages, generator)
-        if not np.array_equal(stages["token"].reshape(-1), tokens):
+        if not np.array_equal(stages[TOKEN].reshape(-1), tokens):
             return False
     return True
 
@@ -142,12 +141,13 @@ def _causes_in_view(
     if "error" in comparison.differences:
         yield _error(candidate)
         return
-    if FINAL in comparison.differences:
+    final = case.pipeline.final
+    if final in comparison.differences:
         words = "the candidate shows no distribution"
         judgement = Judgement(Verdict.SEMANTIC, words)
-        if FINAL in candidate.stages:
-            judgement = judge_final(case, reference.stages[FINAL], candidate.stages[FINAL])
-        yield Cause(stage=FINAL, verdict=judgement.verdict, words=judgement.words)
+        if final in candidate.stages:
+            judgement = judge_final(case, reference.stages[final], candidate.stages[final])
+        yield Cause(stage=final, verdict=judgement.verdict, words=judgement.words)
     if "token" in comparison.differences:
         drawn = _token_in_view(case, reference, candidate, about)
         if drawn is not None:
@@ -163,7 +163,7 @@ def _token_in_view(
         return Judgement(Verdict.SEMANTIC, words)
     if impossible_token(case, candidate) is not None:
         return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
-    final = candidate.stages.get(FINAL)
+    final = candidate.stages.get(case.pipeline.final)
     if about.view == "probs" and final is not None and final.shape == case.logits.shape:
         try:
             return _draws(case, candidate)
@@ -175,7 +175,7 @@ def _token_in_view(
 
 def _from_stream(case: Case, candidate: Outcome) -> Judgement:
     """Judge possible tokens, which are not the reference's, by its stream."""
-    if _at_zero(case):
+    if case.parameters.greedy:
         return _largest(case, candidate)
     if may_draw(case, candidate):
         words = "from the reference's stream a correct sampler draws either, as it rounds"
@@ -184,10 +184,8 @@ def _from_stream(case: Case, candidate: Outcome) -> Judgement:
 
 
 def _effects(case: Case, comparison: Comparison) -> Iterator[Cause]:
-    told = {"noised_logits", "scaled_logits", "token"} & comparison.differences.keys()
-    if "input" in comparison.differences and (
-        isinstance(case.parameters, SampleLogits) or not told
-    ):
+    told = case.pipeline.in_place and comparison.differences.keys() & set(case.pipeline.names)
+    if "input" in comparison.differences and not told:
         words = "the logits are not left as the reference leaves them"
         yield Cause(stage="input", verdict=Verdict.EFFECT, words=words)
     if "generator" in comparison.differences and "token" not in comparison.differences:
@@ -206,52 +204,36 @@ def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:
             Verdict.SEMANTIC,
             f"{values.dtype} {list(values.shape)}, not {expected.dtype} {list(expected.shape)}",
         )
-    if stage == "top_k_mask":
-        ties = same_counts(candidate.stages["probs"], expected, values)
-        return _mask(expected, values, ties=ties, doubt=False)
-    if stage == "top_p_mask":
-        kept = np.where(candidate.stages["top_k_mask"], candidate.stages["probs"], np.float32(0))
-        ties = same_counts(kept, expected, values)
-        doubt = not ties and _cutoffs_in_doubt(case, kept, expected, values)
-        return _mask(expected, values, ties=ties, doubt=doubt)
-    if _at_zero(case) and stage != "scaled_logits":
+    step = case.pipeline.stage(stage)
+    if step.kind == "mask":
+        return _cut(case, step, candidate, expected, values)
+    if case.parameters.greedy and step.reads != (LOGITS,):
         return judge_one_hot(case.logits, values)
-    return _numbers(_truth(case, stage, candidate.stages), expected, values, stage)
+    if step.truth is None:
+        return Judgement(Verdict.DIFFERS, NO_ORACLE)
+    known = {LOGITS: case.logits, **candidate.stages}
+    truth = step.truth(known, case.parameters, lambda other: reference_stage(stage, case, other))
+    wrong = Verdict.GENERATOR if step.random else Verdict.SEMANTIC
+    return _numbers(truth, expected, values, wrong)
 
 
-def _at_zero(case: Case) -> bool:
-    """Whether the reference takes the largest logit, and draws nothing."""
-    return isinstance(case.parameters, SampleLogits) and case.parameters.temperature == 0
+def _cut(case: Case, step: Stage, candidate: Outcome, expected: Array, values: Array) -> Judgement:
+    kept = case.pipeline.mask_input(step, candidate.stages)
+    if same_counts(kept, expected, values):
+        return _mask(expected, values, ties=True, doubt=False)
+    if step.doubt is None:
+        return Judgement(Verdict.DIFFERS, f"{NO_ORACLE}; {supports(expected, values)}")
+    doubt = _cutoffs_in_doubt(case, step.doubt, kept, expected, values)
+    return _mask(expected, values, ties=False, doubt=doubt)
 
 
-def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth | oracle.Shares:
-    parameters: Any = case.parameters
-    if isinstance(parameters, SampleLogits):
-        if stage == "scaled_logits":
-            return oracle.quotient(case.logits, parameters.temperature or 1.0)
-        if stage == "probs":
-            return oracle.softmax(stages["scaled_logits"])
-        kept = stages["top_k_mask"] & stages["top_p_mask"]
-        probs = np.where(kept, stages["probs"], np.float32(0))
-        return oracle.renormalized(probs, stages["scaled_logits"])
-    if stage == "scaled_logits":
-        masked = forbid(torch.from_numpy(case.logits.copy()), parameters)
-        return oracle.quotient(masked.numpy(), parameters.temp)
-    zero = np.zeros_like(stages["scaled_logits"])
-    added = reference_stage(stage, case, {"scaled_logits": zero})
-    return oracle.noised(stages["scaled_logits"], added)
-
-
-def _numbers(
-    truth: oracle.Truth | oracle.Shares, expected: Array, values: Array, stage: str
-) -> Judgement:
+def _numbers(truth: Truth | Shares, expected: Array, values: Array, wrong: Verdict) -> Judgement:
     finite = np.isfinite(expected) & np.isfinite(values)
     same = (expected == values) | (np.isnan(expected) & np.isnan(values))
     # Where the exact value is nearly the largest of f32, one side may round it to an infinity.
     near: Array = np.zeros(values.shape, bool)
-    if isinstance(truth, oracle.Truth):
+    if isinstance(truth, Truth):
         near = truth.may_overflow() & (np.sign(expected) == np.sign(values))
-    wrong = Verdict.GENERATOR if stage == "noised_logits" else Verdict.SEMANTIC
     if not (finite | same | near).all():
         return Judgement(wrong, "what is not finite in the reference differs")
     ours, theirs = truth.excess(expected)[finite], truth.excess(values)[finite]
@@ -282,9 +264,10 @@ def _mask(expected: Array, values: Array, *, ties: bool, doubt: bool) -> Judgeme
     return Judgement(Verdict.SEMANTIC, f"{words}; {differing}")
 
 
-def _cutoffs_in_doubt(case: Case, kept: Array, expected: Array, values: Array) -> bool:
-    """Whether each row's masks are both cut by descending probability, where rounding may cut."""
-    top_p = getattr(case.parameters, "top_p", 0.0)
+def _cutoffs_in_doubt(
+    case: Case, in_doubt: Doubt, kept: Array, expected: Array, values: Array
+) -> bool:
+    """Whether each row's masks are both cut by descending numbers, where rounding may cut."""
     for row, ours, theirs in rows_of(kept, expected, values):
         if np.array_equal(ours, theirs):
             continue
@@ -293,7 +276,7 @@ def _cutoffs_in_doubt(case: Case, kept: Array, expected: Array, values: Array) -
         cut = all(
             np.array_equal(np.sort(row[m])[::-1], descending[: m.sum()]) for m in (ours, theirs)
         )
-        if not cut or not oracle.cutoff_in_doubt(descending, top_p, counts[0], counts[1]):
+        if not cut or not in_doubt(descending, case.parameters, counts[0], counts[1]):
             return False
     return True
 
@@ -305,23 +288,23 @@ def _token(
         return None
     if impossible_token(case, candidate) is not None and about.stream == "own":
         return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
-    if isinstance(case.parameters, SampleLogits):
+    if case.pipeline.final:
         return _draws(case, candidate)
     return _argmax(case, candidate)
 
 
 def _draws(case: Case, candidate: Outcome) -> Judgement | None:
     """Draw from the candidate's own distribution, with a generator that starts as the case's."""
-    if _at_zero(case):
+    if case.parameters.greedy:
         return _largest(case, candidate)
     generator = start_generator(case)
     near = False
     for call, tokens in enumerate(candidate.tokens):
         before = generator.clone_state()
-        drawn = reference_stage("token", case, candidate.stages, generator).reshape(-1)
+        drawn = reference_stage(TOKEN, case, candidate.stages, generator).reshape(-1)
         if np.array_equal(drawn, tokens):
             continue
-        if not draws_as_near(candidate.stages[FINAL], tokens, before):
+        if not draws_as_near(candidate.stages[case.pipeline.final], tokens, before):
             return Judgement(
                 Verdict.GENERATOR,
                 f"from the candidate's own distribution the reference draws others at call {call}",
@@ -343,13 +326,13 @@ def _largest(case: Case, candidate: Outcome) -> Judgement:
 def _argmax(case: Case, candidate: Outcome) -> Judgement | None:
     """Judge the first call; the others start from logits that it left behind."""
     drawn = candidate.tokens[0]
-    expected = reference_stage("token", case, candidate.stages).reshape(-1)
+    expected = reference_stage(TOKEN, case, candidate.stages).reshape(-1)
     if np.array_equal(expected, drawn):
         return None
-    noised = candidate.stages["noised_logits"].reshape(len(drawn), -1)
+    values = candidate.stages[case.pipeline.stages[-1].reads[0]].reshape(len(drawn), -1)
     rows = np.arange(len(drawn))
-    if not ((drawn >= 0) & (drawn < noised.shape[-1])).all():
+    if not ((drawn >= 0) & (drawn < values.shape[-1])).all():
         return Judgement(Verdict.SEMANTIC, "the vocabulary has no such token")
-    if np.array_equal(noised[rows, expected], noised[rows, drawn]):
+    if np.array_equal(values[rows, expected], values[rows, drawn]):
         return Judgement(Verdict.TIE_ORDER, "another of several largest values is taken")
     return Judgement(Verdict.SEMANTIC, "the token is not that of a largest value")

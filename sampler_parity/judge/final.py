@@ -6,12 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.judge.bits import rows_of
-from sampler_parity.judge.fates import Fates, fates
-from sampler_parity.judge.oracle import Mask, Shares, Wide
 from sampler_parity.model.case import Case
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.pipelines import SampleLogits
+from sampler_parity.pipelines.exact import Mask, Shares, Wide, rows_of
+from sampler_parity.pipelines.fates import Fates
 
 Array = npt.NDArray[Any]
 
@@ -20,6 +18,9 @@ NAMED = 5
 
 LIKELY = 2
 """How many bounds a distribution may still be off for a temperature to explain it."""
+
+
+NO_ORACLE = "the pipeline has no oracle here, so that rounding cannot be told from meaning"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +40,17 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
     if expected.shape != values.shape or values.dtype != np.float32:
         words = f"{values.dtype} {list(values.shape)}, not float32 {list(expected.shape)}"
         return Judgement(Verdict.SEMANTIC, words)
-    if not isinstance(case.parameters, SampleLogits) or case.parameters.temperature == 0:
+    if case.parameters.greedy:
         return judge_one_hot(case.logits, values)
     if not np.isfinite(values).all():
         return Judgement(Verdict.SEMANTIC, "a probability is not finite")
-    fate = fates(case.logits, case.parameters)
+    oracle = case.pipeline.oracle
+    fate: Fates | None = None if oracle is None else oracle.fates(case.logits, case.parameters)
     kept = values > 0
-    judgement = (
-        _support(fate, kept)
-        or _count(fate, kept, case.parameters.top_p)
-        or _values(fate, expected, values)
-    )
+    if fate is None:
+        judgement = Judgement(Verdict.DIFFERS, NO_ORACLE)
+    else:
+        judgement = _support(fate, kept) or _count(fate, kept) or _values(fate, expected, values)
     differing = supports(expected > 0, kept)
     if differing:
         return Judgement(judgement.verdict, f"{judgement.words}; {differing}")
@@ -87,11 +88,11 @@ def _named(side: str, tokens: Mask) -> str:
     return f"{', '.join(str(token) for token in found[:NAMED])}{more} by {side} alone"
 
 
-def _count(fate: Fates, kept: Array, top_p: float) -> Judgement | None:
+def _count(fate: Fates, kept: Array) -> Judgement | None:
     """Find a row with more or fewer of equal tokens than any order of them leaves."""
-    if not top_p > 0:
+    if not fate.top_p > 0:
         return None
-    right = np.atleast_1d(fate.cut_right(kept, top_p))
+    right = np.atleast_1d(fate.cut_right(kept))
     if right.all():
         return None
     row = int(np.argmin(right))

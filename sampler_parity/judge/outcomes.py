@@ -8,8 +8,9 @@ from sampler_parity.judge.bits import Difference, difference
 from sampler_parity.judge.possible import impossible_token
 from sampler_parity.judge.refusals import cause_of
 from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import FINAL, About
+from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.model.pipeline import Pipeline
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 
 
@@ -18,13 +19,13 @@ class Comparison:
     """What was compared, in order, and what differed.
 
     Attributes:
-        sampler: the sampler's name.
+        pipeline: the sampler.
         compared: every stage, ``error`` and effect that was compared.
         elements: how many elements that was.
         differences: those that differ, in the same order.
     """
 
-    sampler: str
+    pipeline: Pipeline
     compared: list[str] = field(default_factory=list)
     elements: int = 0
     differences: dict[str, Difference] = field(default_factory=dict)
@@ -38,7 +39,7 @@ class Comparison:
         if not self.differences:
             return None
         first = next(iter(self.differences))
-        return self.divergence_at(first, _verdict(self.sampler, first))
+        return self.divergence_at(first, _verdict(self.pipeline, first))
 
     def divergence_at(
         self, stage: str, verdict: Verdict, causes: tuple[Cause, ...] = ()
@@ -80,13 +81,14 @@ def compare(case: Case, reference: Outcome, candidate: Outcome, about: About = W
     effects are compared either way. Of a candidate with a generator of its own, a token only has
     to be one that some correct sampler could draw.
     """
-    comparison = Comparison(case.parameters.sampler)
+    comparison = Comparison(case.pipeline)
     if candidate.lost is not None:
         expected, _ = _ending(reference.failure)
         found = Difference((), expected, candidate.lost.words, None, 1, 1)
         comparison.add("error", found, 1)
         return comparison
     comparison.add("error", _failure_difference(reference.failure, candidate.failure), 1)
+    final = case.pipeline.final
     for stage in about.stages(case) if reference.tokens else ():
         if stage == "token":
             _compare_tokens(comparison, case, reference, candidate, about)
@@ -96,7 +98,7 @@ def compare(case: Case, reference: Outcome, candidate: Outcome, about: About = W
             missing = Difference((), f"{ours.dtype} {list(ours.shape)}", "nothing", None, 1, 1)
             comparison.add(stage, missing, ours.size)
         else:
-            comparison.add(stage, difference(ours, theirs, support=stage == FINAL), ours.size)
+            comparison.add(stage, difference(ours, theirs, support=stage == final), ours.size)
     if "input" in about.effects:
         comparison.add("input", difference(reference.input, candidate.input), reference.input.size)
     if "generator" in about.effects:
@@ -147,8 +149,8 @@ def _failure_difference(reference: Failure | None, candidate: Failure | None) ->
     return Difference((), our_text, their_text, None, 1, 1)
 
 
-def _verdict(sampler: str, stage: str) -> Verdict:
-    if stage == "token" and sampler == "sample_logits":
+def _verdict(pipeline: Pipeline, stage: str) -> Verdict:
+    if stage in pipeline.names and pipeline.stage(stage).random:
         return Verdict.GENERATOR
     return {
         "error": Verdict.ERROR,

@@ -1,60 +1,32 @@
 """Tokens that no correct sampler draws, however it rounds and whatever its generator."""
 
-from typing import Any
-
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.judge import oracle
 from sampler_parity.judge.bits import Difference
-from sampler_parity.judge.fates import fates
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.pipelines import SampleLogits
 
 
 def impossible(case: Case) -> npt.NDArray[np.bool_]:
     """Mark, in bool [B, V], the tokens that the first call cannot give.
 
-    A token of the simple sampler is the largest once noise is added, so that its logit is within
-    the noise of the largest one.
+    Of a pipeline without an oracle, every token may be given.
     """
-    parameters: Any = case.parameters
-    if isinstance(parameters, SampleLogits):
-        if parameters.temperature == 0:
-            logits = np.atleast_2d(case.logits)
-            below: npt.NDArray[np.bool_] = logits < logits.max(axis=-1, keepdims=True)
-            return below
-        return np.atleast_2d(fates(case.logits, parameters).dropped)
-    logits = np.atleast_2d(case.logits).copy()
-    if parameters.forbid_token is not None:
-        logits[:, parameters.forbid_token] = -np.inf
-    scaled = oracle.quotient(logits, parameters.temp)
-    noise = np.longdouble(parameters.noise)
-    with np.errstate(all="ignore"):
-        # What is beyond f32 is an infinity there, as large as any other.
-        value = np.clip(scaled.value, -oracle.LARGEST, oracle.LARGEST)
-        top = value.max(axis=-1, keepdims=True)
-        # The sum with the noise is rounded as well: once for each side.
-        slack = 2 * np.where(np.isfinite(scaled.bound), scaled.bound, 0)
-        slack += 2 * oracle.gamma(2) * (np.abs(top) + noise)
-        found: npt.NDArray[np.bool_] = value + noise + slack < top
-        # An infinity by a reciprocal of zero, or zero by one that is infinite, is NaN, which wins.
-        products = logits * np.float32(np.float64(1) / np.float64(parameters.temp))
-        undefined: npt.NDArray[np.bool_] = (np.isnan(products) | np.isnan(value)).any(
-            axis=-1, keepdims=True
-        )
-    possible: npt.NDArray[np.bool_] = ~found | undefined
-    return ~possible
+    oracle = case.pipeline.oracle
+    if oracle is None:
+        return np.zeros(np.atleast_2d(case.logits).shape, bool)
+    return oracle.impossible(case.logits, case.parameters)
 
 
 def impossible_token(case: Case, candidate: Outcome) -> Difference | None:
     """Find the first token that cannot have been drawn.
 
-    Later calls of the simple sampler start from what earlier ones left behind, and are not judged.
+    Later calls of a sampler that works in place start from what earlier ones left behind, and are
+    not judged.
     """
     cannot = impossible(case)
-    calls = candidate.tokens if isinstance(case.parameters, SampleLogits) else candidate.tokens[:1]
+    calls = candidate.tokens[:1] if case.pipeline.in_place else candidate.tokens
     drawn = np.stack(calls, axis=-1)
     outside = (drawn < 0) | (drawn >= cannot.shape[-1])
     rows = np.arange(len(drawn))[:, None]

@@ -58,11 +58,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         stages = case.parameters.stages
         if self.view == "trace":
             return stages
-        return tuple(s for s in stages if s == "token" or (self.view, s) == ("probs", FINAL))
-
-
-FINAL = "renormalized"
-"""The stage that a view of ``probs`` shows."""
+        shown = {stages[-1]} | ({case.pipeline.final} if self.view == "probs" else set())
+        return tuple(stage for stage in stages if stage in shown)
 
 
 @runtime_checkable

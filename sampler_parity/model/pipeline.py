@@ -4,9 +4,9 @@ Whatever judges, shrinks, plants mistakes in, or tells of a sampler, follows fro
 which sampler it is.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
 import numpy as np
@@ -21,7 +21,13 @@ Whole = Callable[[Any, Any, Any], Any]
 Traced = Callable[[Any, Any, Any], dict[str, Any]]
 """As :data:`Whole`; gives every stage by name, the token last."""
 
+Doubt = Callable[[Array, Any, int, int], bool]
+"""Called with a row's numbers in descending order, parameters, and the first and last token + 1."""
+
 Kind = Literal["numbers", "mask", "draw"]
+TOKEN = "token"  # noqa: S105  (a token of the vocabulary)
+"""The name of the stage that draws."""
+
 LOGITS = "logits"
 """What a stage reads if not another stage: the logits as they are passed, f32 [B, V] or [V]."""
 
@@ -51,6 +57,11 @@ class Parameters(msgspec.Struct, frozen=True, tag_field="sampler"):
 
     sampler: ClassVar[str]
     pipeline: ClassVar["Pipeline"]
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the token is the largest logit's, and nothing is drawn."""
+        return False
 
     @property
     def stages(self) -> tuple[str, ...]:
@@ -111,6 +122,13 @@ class Stage:
         reference: the reference's own operation: called with torch tensors of what the stage reads,
             by name, the parameters and the generator. It gives a tensor and changes none.
         random: whether it takes values from the generator.
+        truth: of numbers, what they truly are and how far rounding moves them: called with values
+            of all earlier stages and the logits, the parameters, and the reference's own operation,
+            a function of values. Without it, rounding cannot be told from meaning here.
+        doubt: of a mask, whether rounding may have decided otherwise for each of the tokens from
+            ``first`` to ``last``: called with a row's numbers in descending order, the parameters,
+            ``first`` and ``last + 1``. :func:`compares` where nothing but a comparison decides.
+            Without it, rounding cannot be told from meaning here.
     """
 
     name: str
@@ -119,6 +137,28 @@ class Stage:
     reads: tuple[str, ...]
     reference: Callable[[Mapping[str, Any], Any, Any], Any]
     random: bool = False
+    truth: Callable[[Values, Any, Callable[[Values], Array]], Any] | None = None
+    doubt: Doubt | None = None
+
+
+def compares(_: Array, __: Any, ___: int, ____: int) -> bool:
+    """Say that a mask is cut by comparisons, in which nothing is rounded."""
+    return False
+
+
+class Oracle(Protocol):
+    """What can be said of a sampler's answers from the logits on, where it shows no stages."""
+
+    def fates(self, logits: Array, parameters: Any) -> Any:
+        """Give every token's fate, :class:`sampler_parity.pipelines.fates.Fates`, or ``None``."""
+
+    def impossible(self, logits: Array, parameters: Any) -> Array:
+        """Mark, bool [B, V], the tokens that no correct sampler draws at the first call."""
+
+    def may_draw(
+        self, logits: Array, parameters: Any, tokens: Sequence[Array], generator: Any
+    ) -> bool:
+        """Whether a correct sampler on the reference's generator may draw all of these tokens."""
 
 
 @dataclass(frozen=True)
@@ -135,6 +175,8 @@ class Pipeline:
         in_place: whether each stage before the draw is computed in the logits, so that a call
             leaves the last of them there, where the next call finds it.
         level_dependent: whether its bits depend on torch's capability and thread count.
+        oracle: judges answers without stages; without it, what is not the reference's there is
+            called different, and no more.
     """
 
     name: str
@@ -145,6 +187,7 @@ class Pipeline:
     traced: Traced | None = None
     in_place: bool = False
     level_dependent: bool = True
+    oracle: Oracle | None = None
 
     def __post_init__(self) -> None:
         known = {LOGITS}
@@ -158,6 +201,8 @@ class Pipeline:
         kinds = [stage.kind for stage in self.stages]
         if "draw" not in kinds or kinds.index("draw") != len(kinds) - 1:
             raise ValueError(f"pipeline {self.name} must draw in its last stage, and only there")
+        if self.names[-1] != TOKEN:
+            raise ValueError(f"the last stage of pipeline {self.name} must be named {TOKEN}")
         if self.draw.of not in known:
             raise ValueError(f"pipeline {self.name} draws from {self.draw.of}, which is no stage")
 
@@ -165,6 +210,24 @@ class Pipeline:
     def names(self) -> tuple[str, ...]:
         """The stages' names, in order."""
         return tuple(stage.name for stage in self.stages)
+
+    @property
+    def final(self) -> str:
+        """The stage that tokens are drawn from; empty where nothing is a distribution."""
+        return "" if isinstance(self.draw, NoisyArgmax) else self.draw.of
+
+    @property
+    def masks(self) -> tuple[Stage, ...]:
+        """The stages that say which tokens stay."""
+        return tuple(stage for stage in self.stages if stage.kind == "mask")
+
+    def mask_input(self, stage: Stage, values: Values) -> Array:
+        """Give what a mask is cut from: its numbers, zero where an earlier mask drops the token."""
+        numbers, *masks = stage.reads
+        kept = values[numbers]
+        for mask in masks:
+            kept = np.where(values[mask], kept, kept.dtype.type(0))
+        return kept
 
     def stage(self, name: str) -> Stage:
         """Give a stage by its name.

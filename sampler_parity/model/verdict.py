@@ -11,12 +11,13 @@ class Verdict(StrEnum):
     exact: every stage, token, error and effect is equal, bit for bit.
     error: one side raises and the other does not, or they raise different classes.
     rounding: both sides are within their derived error bounds of the exact value, or a token's
-        cumulative sum is within them of ``top_p``; see :mod:`sampler_parity.judge.oracle`.
+        cumulative sum is within them of ``top_p``; see :mod:`sampler_parity.pipelines.exact`.
     tie_order: both sides keep as many tokens of each probability, and not the same ones; or take
         another of several largest values.
     generator: from the candidate's own distribution, the reference draws other tokens; or its
         noise is not the candidate's; or everything is equal but the generator's state afterwards.
     effect: everything is equal but what the calls left in their input.
+    differs: the bits differ in a stage without an oracle, which could tell rounding from meaning.
     semantic: none of these: the candidate computes something else.
     crashed: the candidate's process ended before it answered, or a panic ended the call.
     timed_out: the candidate did not answer in time, and was ended.
@@ -28,6 +29,7 @@ class Verdict(StrEnum):
     TIE_ORDER = "tie_order"
     EFFECT = "effect"
     GENERATOR = "generator"
+    DIFFERS = "differs"
     SEMANTIC = "semantic"
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
@@ -42,6 +44,7 @@ SEVERITY = {
             Verdict.TIE_ORDER,
             Verdict.EFFECT,
             Verdict.GENERATOR,
+            Verdict.DIFFERS,
             Verdict.SEMANTIC,
             Verdict.ERROR,
             Verdict.TIMED_OUT,

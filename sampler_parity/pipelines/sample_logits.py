@@ -4,18 +4,25 @@ Each stage's reference is the operation of :mod:`python_ref` on the values of ea
 shows over every family that the stages, composed, are ``python_ref.sample_logits``, bit for bit.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Literal
+
+import numpy as np
 
 from sampler_parity.model.pipeline import (
     LOGITS,
+    Array,
     Parameter,
     Parameters,
     Pipeline,
     Race,
     Stage,
+    Values,
+    compares,
     values_of,
 )
+from sampler_parity.pipelines import exact
+from sampler_parity.pipelines.fates import Fates, fates
 
 Tensors = Mapping[str, Any]
 
@@ -99,6 +106,68 @@ def _token(tensors: Tensors, p: SampleLogits, generator: Any) -> Any:
     return torch.multinomial(tensors["renormalized"], 1, generator=generator)
 
 
+def _true_scaled(values: Values, p: SampleLogits, _: Any) -> exact.Truth:
+    return exact.quotient(values[LOGITS], p.temperature or 1.0)
+
+
+def _true_probs(values: Values, _: SampleLogits, __: Any) -> exact.Shares:
+    return exact.softmax(values["scaled_logits"])
+
+
+def _true_renormalized(values: Values, _: SampleLogits, __: Any) -> exact.Shares:
+    kept = values["top_k_mask"] & values["top_p_mask"]
+    probs = np.where(kept, values["probs"], np.float32(0))
+    return exact.renormalized(probs, values["scaled_logits"])
+
+
+def _cutoff_in_doubt(descending: Array, p: SampleLogits, first: int, last: int) -> bool:
+    return exact.cutoff_in_doubt(descending, p.top_p, first, last)
+
+
+DRAW = exact.gamma(6)
+"""Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
+
+
+class _Oracle:
+    """Judges ``sample_logits`` by every token's fate."""
+
+    def fates(self, logits: Array, parameters: SampleLogits) -> Fates:
+        """See :func:`sampler_parity.pipelines.fates.fates`."""
+        return fates(logits, parameters)
+
+    def impossible(self, logits: Array, parameters: SampleLogits) -> Array:
+        """Mark what no correct sampler keeps; at temperature 0, what is not the largest."""
+        if parameters.temperature == 0:
+            rows = np.atleast_2d(logits)
+            below: Array = rows < rows.max(axis=-1, keepdims=True)
+            return below
+        return np.atleast_2d(fates(logits, parameters).dropped)
+
+    def may_draw(
+        self, logits: Array, parameters: SampleLogits, tokens: Sequence[Array], generator: Any
+    ) -> bool:
+        """Whether a correct sampler on torch's ``generator`` may draw all of these tokens.
+
+        The reference's draw is the largest p / q, with q exponential from the generator. A token
+        wins in some correct sampler if, at the upper end of its probability's bound, it is not
+        below a token that all of them keep, at the lower end of its own.
+        """
+        import torch
+
+        fate = fates(np.atleast_2d(logits), parameters)
+        # A race is decided by ratios. A denormal probability is off by ``tiny``; its quotient by a
+        # rounding of 2^-149 at q <= 37, the largest exponential of 53 bits.
+        shares, tiny = fate.shares, 50 * fate.shares.tiny
+        low = np.where(fate.kept, shares.low * (1 - DRAW) - tiny, 0)
+        high = np.where(fate.dropped, 0, shares.high * (1 + DRAW) + tiny)
+        rows = np.arange(len(low))
+        for drawn in tokens:
+            q = torch.empty(low.shape).exponential_(generator=generator).numpy()
+            if (high[rows, drawn] / q[rows, drawn] < (low / q).max(axis=-1)).any():
+                return False
+        return True
+
+
 def _arguments(p: SampleLogits, generator: Any) -> dict[str, Any]:
     return {**values_of(p), "generator": generator}
 
@@ -119,14 +188,22 @@ def _traced(logits: Any, p: SampleLogits, generator: Any) -> dict[str, Any]:
 SampleLogits.pipeline = Pipeline(
     name=SampleLogits.sampler,
     stages=(
-        Stage("scaled_logits", "logits / temperature", "numbers", (LOGITS,), _scaled),
-        Stage("probs", "softmax", "numbers", ("scaled_logits",), _probs),
+        Stage(
+            "scaled_logits",
+            "logits / temperature",
+            "numbers",
+            (LOGITS,),
+            _scaled,
+            truth=_true_scaled,
+        ),
+        Stage("probs", "softmax", "numbers", ("scaled_logits",), _probs, truth=_true_probs),
         Stage(
             "top_k_mask",
             "keep what is not below the top_k-th largest probability, ties included",
             "mask",
             ("probs",),
             _top_k,
+            doubt=compares,
         ),
         Stage(
             "top_p_mask",
@@ -134,6 +211,7 @@ SampleLogits.pipeline = Pipeline(
             "mask",
             ("probs", "top_k_mask"),
             _top_p,
+            doubt=_cutoff_in_doubt,
         ),
         Stage(
             "renormalized",
@@ -141,12 +219,14 @@ SampleLogits.pipeline = Pipeline(
             "numbers",
             ("probs", "top_k_mask", "top_p_mask"),
             _renormalized,
+            truth=_true_renormalized,
         ),
         Stage("token", "draw one token a row", "draw", ("renormalized",), _token, random=True),
     ),
     draw=Race(of="renormalized"),
     whole=_whole,
     traced=_traced,
+    oracle=_Oracle(),
     parameters={
         "temperature": Parameter("divisor of the logits", (1.0, 2.0, 0.5)),
         "top_p": Parameter("mass of the nucleus; off where it is not > 0", (0.0, 1.0, 0.5, 0.9)),

@@ -4,17 +4,22 @@ It has two names that were asked for, one at each face: ``python_ref.sampler_sim
 ``rust_ext.simple_batch_sampler``. Here it is ``SimpleBatch``.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
+
+import numpy as np
 
 from sampler_parity.model.pipeline import (
     LOGITS,
+    Array,
     NoisyArgmax,
     Parameter,
     Parameters,
     Pipeline,
     Stage,
+    Values,
 )
+from sampler_parity.pipelines import exact
 
 Tensors = Mapping[str, Any]
 
@@ -34,7 +39,7 @@ class SimpleBatch(Parameters, frozen=True, tag="simple_batch_sampler"):
 
 
 def forbid(logits: Any, p: SimpleBatch) -> Any:
-    """Mask the forbidden token of a tensor, if there is one, in place."""
+    """Mask the forbidden token of a tensor or array, if there is one, in place."""
     if p.forbid_token is not None:
         logits[..., p.forbid_token] = -float("inf")
     return logits
@@ -61,6 +66,72 @@ def _token(tensors: Tensors, _: SimpleBatch, __: Any) -> Any:
     return python_ref.sampler_simple_batch(tensors["noised_logits"].clone(), 0.0, 1.0)
 
 
+def _true_scaled(values: Values, p: SimpleBatch, _: Any) -> exact.Truth:
+    return exact.quotient(forbid(values[LOGITS].copy(), p), p.temp)
+
+
+def _true_noised(
+    values: Values, _: SimpleBatch, reference: Callable[[Values], Array]
+) -> exact.Truth:
+    scaled = values["scaled_logits"]
+    added = reference({"scaled_logits": np.zeros_like(scaled)})
+    return exact.noised(scaled, added)
+
+
+class _Oracle:
+    """Judges the simple sampler by the range of each noised logit."""
+
+    def fates(self, _: Array, __: SimpleBatch) -> None:
+        """There is no distribution."""
+
+    def impossible(self, logits: Array, parameters: SimpleBatch) -> Array:
+        """Mark tokens whose logit is further below the largest one than noise reaches."""
+        rows = forbid(np.atleast_2d(logits).copy(), parameters)
+        scaled = exact.quotient(rows, parameters.temp)
+        noise = np.longdouble(parameters.noise)
+        with np.errstate(all="ignore"):
+            # What is beyond f32 is an infinity there, as large as any other.
+            value = np.clip(scaled.value, -exact.LARGEST, exact.LARGEST)
+            top = value.max(axis=-1, keepdims=True)
+            # The sum with the noise is rounded as well: once for each side.
+            slack = 2 * np.where(np.isfinite(scaled.bound), scaled.bound, 0)
+            slack += 2 * exact.gamma(2) * (np.abs(top) + noise)
+            found = value + noise + slack < top
+            # An infinity by a reciprocal of zero, or zero by an infinite one, is NaN, which wins.
+            products = rows * np.float32(np.float64(1) / np.float64(parameters.temp))
+            undefined = (np.isnan(products) | np.isnan(value)).any(axis=-1, keepdims=True)
+        possible: Array = ~found | undefined
+        return ~possible
+
+    def may_draw(
+        self, logits: Array, parameters: SimpleBatch, tokens: Sequence[Array], generator: Any
+    ) -> bool:
+        """Whether each of the tokens is the largest, as a correct sampler may round.
+
+        A call starts from what the one before has left, which is off by its roundings: they add up.
+        """
+        import torch
+
+        value: exact.Wide = np.atleast_2d(logits).astype(np.float64)
+        rows, zero = np.arange(len(value)), torch.zeros(value.shape)
+        temp, error = np.float64(parameters.temp), exact.scale_error(parameters.temp)
+        bound: exact.Wide = np.zeros_like(value)
+        with np.errstate(all="ignore"):
+            for drawn in tokens:
+                if not ((drawn >= 0) & (drawn < value.shape[-1])).all():
+                    return False
+                forbid(value, parameters)
+                added = _noised({"scaled_logits": zero}, parameters, generator).numpy()
+                value, bound = value / temp, bound / temp
+                bound = bound + error * (np.abs(value) + bound)
+                value = value + added
+                bound = bound + exact.gamma(2) * (np.abs(value) + np.abs(added) + bound)
+                bound = np.where(np.isfinite(value), bound, 0) + 4 * exact.TINY
+                if not ((value + bound)[rows, drawn] >= (value - bound).max(axis=-1)).all():
+                    return False
+        return True
+
+
 def _whole(logits: Any, p: SimpleBatch, generator: Any) -> Any:
     import python_ref
 
@@ -78,7 +149,14 @@ def _traced(logits: Any, p: SimpleBatch, generator: Any) -> dict[str, Any]:
 SimpleBatch.pipeline = Pipeline(
     name=SimpleBatch.sampler,
     stages=(
-        Stage("scaled_logits", "logits * (1 / temp)", "numbers", (LOGITS,), _scaled),
+        Stage(
+            "scaled_logits",
+            "logits * (1 / temp)",
+            "numbers",
+            (LOGITS,),
+            _scaled,
+            truth=_true_scaled,
+        ),
         Stage(
             "noised_logits",
             "add uniform noise from [0, noise)",
@@ -86,12 +164,14 @@ SimpleBatch.pipeline = Pipeline(
             ("scaled_logits",),
             _noised,
             random=True,
+            truth=_true_noised,
         ),
         Stage("token", "take the first largest value", "draw", ("noised_logits",), _token),
     ),
     draw=NoisyArgmax(of="scaled_logits", noise="noise", temperature="temp"),
     whole=_whole,
     traced=_traced,
+    oracle=_Oracle(),
     parameters={
         "noise": Parameter("upper end of the uniform noise; 0 for none", (0.0, 1.0)),
         "temp": Parameter("the logits are multiplied by 1 / temp", (1.0, 2.0, 0.5, 3.0)),

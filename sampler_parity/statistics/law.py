@@ -8,10 +8,10 @@ import numpy.typing as npt
 from msgspec import structs
 
 from sampler_parity.implementations.python_ref import reference_stage
-from sampler_parity.judge.fates import Fates, fates
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.fates import Fates, fates
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
 
@@ -198,7 +198,7 @@ def _sealed(
         if len(tokens):
             sizes.append(kept.copy())
             sizes[-1][tokens[-1]] = keep
-    right = [bool(fate.cut_right(size[None], parameters.top_p)[0]) for size in sizes]
+    right = [bool(fate.cut_right(size[None])[0]) for size in sizes]
     return right[0] and not any(right[1:])
 
 

@@ -7,11 +7,11 @@ sealed; where it does, either is correct.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
-from sampler_parity.judge.bits import rows_of
-from sampler_parity.judge.oracle import (
+from sampler_parity.pipelines.exact import (
     F32,
     TINY,
     UNSEEN,
@@ -20,9 +20,25 @@ from sampler_parity.judge.oracle import (
     Wide,
     exponentials,
     gamma,
+    rows_of,
     scale_error,
 )
-from sampler_parity.pipelines import SampleLogits
+
+
+class Truncation(Protocol):
+    """Parameters of a sampler that scales, takes the softmax, and cuts by top-k, then top-p."""
+
+    @property
+    def temperature(self) -> float:
+        """The divisor of the logits."""
+
+    @property
+    def top_p(self) -> float:
+        """The mass of the nucleus; off where it is not > 0."""
+
+    @property
+    def top_k(self) -> int:
+        """How many tokens stay, ties included; off where it is not > 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +53,7 @@ class Fates:
         shares: the exact probabilities before truncation, and how far rounding moves their ratios.
         common: bound on the relative error that a row's probabilities share, [B, 1].
         unrounded: whether nothing is rounded in a row, up to where its sums are 1, [B, 1].
+        top_p: the mass of the nucleus.
     """
 
     kept: Mask
@@ -46,6 +63,7 @@ class Fates:
     shares: Shares
     common: Wide
     unrounded: Mask
+    top_p: float
 
     @property
     def visible(self) -> Mask:
@@ -61,7 +79,7 @@ class Fates:
             found: Wide = high / self.shares.value - 1
         return found
 
-    def cut_right(self, kept: Mask, top_p: float) -> Mask:
+    def cut_right(self, kept: Mask) -> Mask:
         """Whether some order of equal tokens makes each row's nucleus ``kept``, bool [B].
 
         Without its least token, a nucleus has not exceeded ``top_p``; with it, it has, or there is
@@ -78,7 +96,7 @@ class Fates:
             summed = np.where(self.unrounded, 0, self.common + gamma(count))
             slack = mass * summed + own.sum(axis=-1, keepdims=True)
             slack += 2 * own.max(axis=-1, keepdims=True, initial=0)
-            lowest, highest = limits(top_p)
+            lowest, highest = limits(self.top_p)
             too_many = (mass - least) - slack > highest
             too_few = mass + slack <= lowest
         more = (self.ranked & ~kept & self.visible).any(axis=-1, keepdims=True)
@@ -112,12 +130,12 @@ class Fates:
             )
 
 
-def fates(logits: F32, parameters: SampleLogits) -> Fates:
+def fates(logits: F32, parameters: Truncation) -> Fates:
     """Work out every token's fate, for temperatures other than zero.
 
-    A scaled logit is off by three roundings (:func:`~sampler_parity.judge.oracle.scale_error`),
+    A scaled logit is off by three roundings (:func:`~sampler_parity.pipelines.exact.scale_error`),
     which moves its exponential by as much, relatively; so is the largest one, which is taken from
-    it. The rest is the bound of :func:`~sampler_parity.judge.oracle.exponentials`.
+    it. The rest is the bound of :func:`~sampler_parity.pipelines.exact.exponentials`.
 
     Tokens whose exponential is 1 in any arithmetic of up to 64 bits are equal to the largest:
     those with its logit, and all of them where a temperature makes the row flat. Where a row has
@@ -150,11 +168,12 @@ def fates(logits: F32, parameters: SampleLogits) -> Fates:
             shares=shares,
             common=common,
             unrounded=unrounded,
+            top_p=parameters.top_p,
         )
     return _sealed(found, parameters)
 
 
-def _sealed(fate: Fates, parameters: SampleLogits) -> Fates:
+def _sealed(fate: Fates, parameters: Truncation) -> Fates:
     """Fill in the masks, row by row."""
     shares, sure = fate.shares, fate.unrounded_tokens
     with np.errstate(all="ignore"):
@@ -187,7 +206,7 @@ def _row(
     high: Wide,
     *,
     roundings: bool,
-    parameters: SampleLogits,
+    parameters: Truncation,
 ) -> tuple[Mask, Mask, Mask]:
     """Say which tokens of a row [V] are kept, dropped and ranked.
 

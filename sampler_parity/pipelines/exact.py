@@ -10,8 +10,10 @@ Source of the rules: N. Higham, Accuracy and Stability of Numerical Algorithms, 
 operation), 3.1 (products of errors: gamma), 4.2 (sums of non-negative numbers: n - 1 roundings).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -257,3 +259,9 @@ def cutoff_in_doubt(descending: F32, top_p: float, first: int, last: int) -> boo
         if Fraction(float(np.float32(float(total)))) != total:
             roundings += Fraction(float(U)) * total
     return True
+
+
+def rows_of(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]:
+    """Give the rows of arrays [..., V], side by side."""
+    flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
+    return zip(*flat, strict=True)
