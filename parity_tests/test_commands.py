@@ -39,8 +39,8 @@ def test_junit_counts_what_fails() -> None:
     assert gate.get("failures") == "1"
     assert (shard.get("tests"), shard.get("failures")) == ("2", "1")
     [failure] = shard.findall("testcase/failure")
-    assert failure.get("message") == "2 cases differ"
-    assert "gaussian-3@0: semantic at probs" in (failure.text or "")
+    assert failure.get("message") == "2 cases differ: 2 semantic"
+    assert "gaussian-3@0 at avx2: semantic at probs" in (failure.text or "")
     passed = ET.fromstring(junit(EQUAL))
     assert [suite.get("failures") for suite in passed] == ["0", "0"]
     assert "a strict cutoff" in {test.get("name") for test in passed.iter("testcase")}
@@ -64,8 +64,8 @@ def test_what_is_hostile_stays_text() -> None:
 
 def test_annotations_name_case_and_stage() -> None:
     first, second = annotations(DIFFERENT)
-    assert first.startswith("::error title=rust_ext at avx2%3A gaussian-3@0%2C probs::")
-    assert "gaussian-4@0" in second
+    assert first.startswith("::error title=rust_ext at avx2%3A gaussian-4@0%2C probs::")
+    assert "gaussian-3@0" in second
     assert annotations(EQUAL) == ()
     assert annotations(make_run(status="unjudged")) == ("::error title=sampler-parity::it differs",)
 
