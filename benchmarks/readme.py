@@ -233,6 +233,7 @@ def _caption(benchmark: Benchmark) -> list[str]:
 def _remarks(benchmark: Benchmark) -> list[str]:
     missed = benchmark.missed
     reached = len(benchmark.bars) - len(missed)
+    held = f"`make bench` holds {len(benchmark.bars)} of the measured ratios to a bound"
     lines = [
         *faster_peers(benchmark),
         *(
@@ -240,8 +241,7 @@ def _remarks(benchmark: Benchmark) -> list[str]:
             for peer in benchmark.peers
             if peer.missing
         ),
-        f"`make bench` holds {len(benchmark.bars)} of the measured ratios to a bound: "
-        f"{reached} keep it.",
+        f"{held}: {reached} keep it.",
         *(f"Missed: {bar.said()}." for bar in missed),
     ]
     return [f"- {line}" for line in lines]

@@ -152,15 +152,17 @@ def pytest_testnodedown(node: Any) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     config = session.config
+    missing: set[str] = config.stash[_deselected]
     if is_worker(config):
-        config.workeroutput["deselected"] = sorted(config.stash[_deselected])  # type: ignore[attr-defined]
+        config.workeroutput["deselected"] = sorted(missing)  # type: ignore[attr-defined]
     elif exitstatus == pytest.ExitCode.OK and narrowed(config):
         session.exitstatus = CANNOT_JUDGE
 
 
 def narrowed(config: pytest.Config) -> str:
     """Name the capabilities without which the gate cannot be judged, though it is asked for."""
-    return "" if quick(config) else ", ".join(sorted(config.stash[_deselected]))
+    missing: set[str] = config.stash[_deselected]
+    return "" if quick(config) else ", ".join(sorted(missing))
 
 
 def quick(config: pytest.Config) -> bool:
