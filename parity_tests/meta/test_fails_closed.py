@@ -1,5 +1,6 @@
 """Nothing missing passes: exit status 2, and one sentence that says what to do."""
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gate import Found, Request, judge, run_gate
 from sampler_parity.run.orders import Message, Order
 from sampler_parity.run.run_file import Shard, read_run
+from sampler_parity.run.waivers import Waiver
 from sampler_parity.statistics.result import StatisticsResult
 
 CANNOT_JUDGE = 2
@@ -325,9 +327,22 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
     assert "torch reaches capability default on this processor, not avx2" in live.waiver
 
 
-def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("size", [1, 1 << 20], ids=["a short order", "more than a pipe holds"])
+def test_a_worker_that_dies_is_not_a_pass(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is one that has not read its order: of the long one, it cannot have been given all."""
     monkeypatch.setattr("sampler_parity.run.gate.WORKER", ("-c", "raise SystemExit(3)"))
-    request = Request(families=("flat",), folder=tmp_path)
+    waiver = Waiver(
+        implementation="rust_ext",
+        family="flat",
+        stage="probs",
+        verdict=Verdict.ROUNDING,
+        owner="Ada",
+        reason="x" * size,
+        expires=dt.date(9999, 1, 1),
+    )
+    request = Request(families=("flat",), folder=tmp_path, waivers=(waiver,))
     with pytest.raises(CannotJudgeError, match=r"worker for rust_ext at .* ended with status 3"):
         run_gate(request)
 
@@ -354,13 +369,13 @@ def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
         "import signal\n"
         # A shell that starts the tests in the background has their processes ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from sampler_parity import run\n"
-        "start = run._start\n"
+        "from sampler_parity.run import gate\n"
+        "start = gate._start\n"
         "def announced(*arguments):\n"
         "    process = start(*arguments)\n"
         "    print('started', flush=True)\n"
         "    return process\n"
-        "run._start = announced\n"
+        "gate._start = announced\n"
         "from sampler_parity.cli import main\n"
         "main()"
     )
