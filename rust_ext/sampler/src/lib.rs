@@ -95,3 +95,8 @@ macro_rules! planted {
     };
 }
 pub(crate) use planted;
+
+/// The listing of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
