@@ -32,8 +32,8 @@ MOST_WORKERS = 4
 QUICK = "not slow"
 """The marker expression of ``make check``, which leaves the whole gate out and says so."""
 
-SHARED_BY_TESTS = ("gate", "extension", "wheel", "reports", "browser")
-"""Fixtures that take long to make, the longest first: a test that asks for one is slow."""
+MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
+"""Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
 
 _deselected = pytest.StashKey[set[str]]()
 
@@ -102,6 +102,8 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = set()
+    # For the workers: threads of torch that spin while they wait starve the other workers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
@@ -125,11 +127,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
     def place(item: pytest.Item) -> int:
         names: Sequence[str] = getattr(item, "fixturenames", ())
-        shared = [index for index, name in enumerate(SHARED_BY_TESTS) if name in names]
+        shared = [index for index, name in enumerate(MADE_ONCE) if name in names]
         if shared:
             item.add_marker("slow")
             return shared[0]
-        return len(SHARED_BY_TESTS) + (item.get_closest_marker("slow") is None)
+        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None)
 
     items.sort(key=place)
 

@@ -1,4 +1,4 @@
-"""Runs made up for tests of what is made from a run."""
+"""Made-up runs and benchmarks, for the tests of the report and of other programs' outputs."""
 
 import msgspec
 

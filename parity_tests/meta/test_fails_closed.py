@@ -80,6 +80,7 @@ def test_missing_extension(repository: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_stale_extension(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     load_extension(copy)
@@ -93,6 +94,7 @@ def test_stale_extension(repository: Path, tmp_path: Path) -> None:
         assert "rust_ext is stale" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     fixtures = copy / "sampler_parity" / "fixtures"
@@ -118,6 +120,7 @@ def test_damaged_fixture(tmp_path: Path) -> None:
         check_fixtures(copy)
 
 
+@pytest.mark.slow
 def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     done = command(
         "sampler_parity.cli", "run", "--capability", "avx2", "--family", "flat",
@@ -129,6 +132,7 @@ def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     assert read_run(tmp_path).status == "unjudged"
 
 
+@pytest.mark.slow
 def test_deselected_capability_in_pytest(repository: Path) -> None:
     done = command(
         "pytest", "parity_tests/test_gate.py", "-k", "not avx512", "--collect-only", cwd=repository
@@ -298,6 +302,7 @@ def test_a_divergence_outweighs_what_is_missing() -> None:
     assert judge(request, found(shards(divergent=1)))[0] == "diverges"
 
 
+@pytest.mark.slow
 def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
     order = Order(
