@@ -332,6 +332,15 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
     assert "torch reaches capability default on this processor, not avx2" in live.waiver
 
 
+@pytest.mark.parametrize("name", ["NO AVX", "DEFAULT"])
+def test_the_lowest_level_is_known_by_the_name_of_every_torch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the live cases of that level would not be compared with torch 2.7."""
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: name)
+    assert capability_here() == "default"
+
+
 @pytest.mark.parametrize("size", [1, 1 << 20], ids=["a short order", "more than a pipe holds"])
 def test_a_worker_that_dies_is_not_a_pass(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
