@@ -13,7 +13,6 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 
-
 NO_AVX = "no avx"
 """What torch 2.7 calls the level ``default``."""
 
