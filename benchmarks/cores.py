@@ -1,7 +1,7 @@
-"""Whether two cores are worth two: the same batches in two processes, by turns.
+"""How many times as fast two cores are as one: two processes in turn, with the same batches.
 
-rayon takes its number of threads when its pool starts, so each number has a process of its own,
-``benchmarks/cores_worker.py``.
+rayon fixes its number of threads when its pool starts, so each number of threads has a process of
+its own, ``benchmarks/cores_worker.py``.
 """
 
 import os

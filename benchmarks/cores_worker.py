@@ -1,4 +1,4 @@
-"""One side of ``benchmarks/cores.py``: times what it is told to, line by line."""
+"""One of the two processes of ``benchmarks/cores.py``: times a call for each line it is told."""
 
 import hashlib
 import sys

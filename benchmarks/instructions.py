@@ -1,4 +1,4 @@
-"""How many instructions a call of the crate takes: a bar that noise cannot move.
+"""How many instructions a call of the crate takes: counts that a machine's load does not move.
 
 ``python -m benchmarks.instructions [--record]`` counts with callgrind, and holds the counts against
 the recorded ones, or records them. A program makes a call N times, then 2N times; the difference is

@@ -1,4 +1,4 @@
-"""Programs that are built and run to their end, and what it means where they are not."""
+"""Builds and runs the Rust programs; where one fails, its standard error is the error's text."""
 
 import os
 import subprocess

@@ -16,6 +16,9 @@ CRATE = REPOSITORY / "benchmarks" / "rust"
 TARGET = REPOSITORY / "target" / "benchmarks"
 
 EXPONENTIALS, TWISTS = "exponentials alone", "twists alone"
+FLOOR = "times the floor, exponentials and twists alone"
+ITS_TWISTS = "times its twists alone"
+"""What the bars of this file say of their ratio."""
 CANDLE = "candle"
 LONG = 8_193
 """The bar of the floor is for rows from here on: a short one is over before the clock counts."""
@@ -87,19 +90,11 @@ def timings(output: Output) -> tuple[list[Timing], list[Bar]]:
             found.append(_timing(work, rounds["sample"], sides))
             both = [sum(pair) for pair in zip(*floor.values(), strict=True)]
             bars.append(
-                _bar(
-                    work,
-                    "times the floor, exponentials and twists alone",
-                    rounds["sample"],
-                    both,
-                    FLOOR_BAR,
-                )
+                _bar(work, FLOOR, rounds["sample"], both, FLOOR_BAR),
             )
         found.append(_timing(drawing, rounds["draw"], {TWISTS: rounds["twists"]}))
         if one.drawn == MANY:
-            bars.append(
-                _bar(drawing, "times its twists alone", rounds["draw"], rounds["twists"], DRAW_BAR)
-            )
+            bars.append(_bar(drawing, ITS_TWISTS, rounds["draw"], rounds["twists"], DRAW_BAR))
     return found, [bar for bar in bars if bar.work.vocab >= LONG]
 
 

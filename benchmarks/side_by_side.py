@@ -16,7 +16,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import cores, readme, rust
+from benchmarks import cores, instructions, readme, rust
 from benchmarks.peers import SAMPLERS, Sampler, describe
 from benchmarks.timing import Budget
 from benchmarks.workloads import compare, workloads
@@ -179,7 +179,9 @@ def main() -> int:
     """Measure, report and judge."""
     parser = argparse.ArgumentParser(description="Times the port beside its reference and peers.")
     parser.add_argument("--json", type=Path, metavar="FILE", help="store the result")
-    parser.add_argument("--readme", action="store_true", help="write the README's table from it")
+    parser.add_argument(
+        "--readme", action="store_true", help="write the tables of the README and docs/speed.md"
+    )
     parser.add_argument("--quick", action="store_true", help="half a minute instead of three")
     arguments = parser.parse_args()
     if arguments.quick and arguments.readme:
@@ -190,7 +192,8 @@ def main() -> int:
         if arguments.json:
             write_atomically(arguments.json, encoded(result))
         if arguments.readme:
-            readme.rewrite(result)
+            counts = instructions.read(instructions.STORED)
+            readme.rewrite(readme.tables(result, counts))
     except CannotJudgeError as error:
         print(f"Nothing to time: {error}.", file=sys.stderr)
         return 2

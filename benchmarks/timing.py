@@ -1,4 +1,4 @@
-"""How sides are timed: in turn, round by round, and compared within a round."""
+"""Times samplers in turn, round by round, and compares two times of the same round only."""
 
 import dataclasses
 import statistics

@@ -1,15 +1,22 @@
-"""Nothing is judged without a fresh extension, whole fixtures and every capability."""
+"""Nothing is judged without a fresh extension, whole fixtures and every capability.
 
+The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
+such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
+The tests that need it stand first, so that a worker that makes it delays no other one.
+"""
+
+import os
 import shutil
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 
 from sampler_parity.build.extension import load_extension
 from sampler_parity.cases.fixtures import check_fixtures
@@ -19,10 +26,40 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.run.run_file import Run, read_run
 
 CANNOT_JUDGE = 2
+MOST_WORKERS = 4
+"""The gate's run bounds the session: more workers than these end no sooner."""
+
+QUICK = "not slow"
+"""The marker expression of ``make check``, which leaves the whole gate out and says so."""
+
+MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
+"""Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
+
 _deselected = pytest.StashKey[set[str]]()
-_gate = pytest.StashKey["Gate"]()
 
 GATED = "def test_mine(parity_run):\n    assert parity_run.status == 'holds'\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """The session's folder, in which one worker makes what all of them use.
+
+    Attributes:
+        root: the folder; every worker has the same.
+    """
+
+    root: Path
+
+    def once(self, name: str, make: Callable[[Path], None]) -> Path:
+        """Give the folder ``name``; the first worker that asks has ``make`` fill it."""
+        folder, done = self.root / name, self.root / f"{name}.done"
+        with FileLock(self.root / f"{name}.lock"):
+            if not done.exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,42 +68,47 @@ class Gate:
 
     Attributes:
         folder: the repository.
-        process: pytest, which writes to ``printed`` in it.
+        status: the exit status of pytest.
+        printed: what pytest printed.
     """
 
     folder: Path
-    process: "subprocess.Popen[bytes]"
+    status: int
+    printed: str
 
-    @classmethod
-    def start(cls) -> "Gate":
-        """Start it beside the other tests: it is other processes' work."""
-        folder = Path(tempfile.mkdtemp(prefix="parity-run-"))
-        (folder / "test_mine.py").write_text(GATED, encoding="utf-8")
-        command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--parity-jobs=1"]
-        command += ["--parity-implementation=rust_ext"]
-        with (folder / "printed").open("wb") as printed:
-            return cls(
-                folder,
-                subprocess.Popen(command, cwd=folder, stdout=printed, stderr=subprocess.STDOUT),
-            )
 
-    def printed(self) -> str:
-        """Wait for its end; give what it printed."""
-        self.process.wait()
-        return (self.folder / "printed").read_text(encoding="utf-8")
+def run_gate_elsewhere(folder: Path) -> None:
+    """Run that pytest in ``folder``, and keep its exit status and what it prints there."""
+    (folder / "test_mine.py").write_text(GATED, encoding="utf-8")
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider"]
+    command += ["--parity-implementation=rust_ext"]
+    with (folder / "printed").open("wb") as printed:
+        done = subprocess.run(
+            command, cwd=folder, stdout=printed, stderr=subprocess.STDOUT, check=False
+        )
+    (folder / "status").write_text(str(done.returncode), encoding="utf-8")
 
-    def stop(self) -> None:
-        """End it, if it still runs; its workers end with it."""
-        self.process.kill()
-        self.process.wait()
-        shutil.rmtree(self.folder, ignore_errors=True)
+
+def is_worker(config: pytest.Config) -> bool:
+    return hasattr(config, "workerinput")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Start a worker a core for a folder of tests; none for single files, which it would delay."""
+    if all("::" in name or name.endswith(".py") for name in config.args):
+        return 0
+    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = set()
+    # For the workers: threads of torch that spin while they wait starve the other workers.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    if is_worker(session.config):
+        return
     try:
         load_extension()
         check_fixtures()
@@ -79,6 +121,21 @@ def pytest_report_header() -> str:
     return f"torch {torch.__version__} at {capability}, {torch.get_num_threads()} threads"
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put it first: the gate's tests, then those of what else is shared."""
+
+    def place(item: pytest.Item) -> int:
+        names: Sequence[str] = getattr(item, "fixturenames", ())
+        shared = [index for index, name in enumerate(MADE_ONCE) if name in names]
+        if shared:
+            item.add_marker("slow")
+            return shared[0]
+        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None)
+
+    items.sort(key=place)
+
+
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
     for item in items:
         callspec = getattr(item, "callspec", None)
@@ -87,48 +144,68 @@ def pytest_deselected(items: Sequence[pytest.Item]) -> None:
             item.config.stash[_deselected].add(capability)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker has deselected: the process that started it collects nothing."""
+    output = getattr(node, "workeroutput", {})
+    node.config.stash[_deselected].update(output.get("deselected", ()))
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
-    if exitstatus == pytest.ExitCode.OK and session.config.stash[_deselected]:
+    config = session.config
+    missing: set[str] = config.stash[_deselected]
+    if is_worker(config):
+        config.workeroutput["deselected"] = sorted(missing)  # type: ignore[attr-defined]
+    elif exitstatus == pytest.ExitCode.OK and narrowed(config):
         session.exitstatus = CANNOT_JUDGE
+
+
+def narrowed(config: pytest.Config) -> str:
+    """Name the capabilities without which the gate cannot be judged, though it is asked for."""
+    missing: set[str] = config.stash[_deselected]
+    return "" if quick(config) else ", ".join(sorted(missing))
+
+
+def quick(config: pytest.Config) -> bool:
+    return str(config.getoption("markexpr")) == QUICK
 
 
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:
-    missing = config.stash[_deselected]
-    if missing:
+    if quick(config):
         terminalreporter.write_line(
-            f"the gate could not be judged: capability deselected: {', '.join(sorted(missing))}; "
+            "the quick tests only: the gate was not run; `pytest parity_tests` runs it", yellow=True
+        )
+    elif missing := narrowed(config):
+        terminalreporter.write_line(
+            f"the gate could not be judged: capability deselected: {missing}; "
             "run `pytest parity_tests` without -k, -m and --deselect",
             yellow=True,
         )
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the tests that wait for the gate's run last: it goes on beside all others."""
-    items.sort(key=lambda item: "gate" in getattr(item, "fixturenames", ()))
-
-
-def pytest_collection_finish(session: pytest.Session) -> None:
-    """Start the gate, if a test asks for it."""
-    needed = any("gate" in getattr(item, "fixturenames", ()) for item in session.items)
-    if needed and not session.config.option.collectonly:
-        session.config.stash[_gate] = Gate.start()
-        session.config.add_cleanup(session.config.stash[_gate].stop)
+@pytest.fixture(scope="session")
+def shared(pytestconfig: pytest.Config, tmp_path_factory: pytest.TempPathFactory) -> Shared:
+    folder = tmp_path_factory.getbasetemp()
+    return Shared(folder.parent if is_worker(pytestconfig) else folder)
 
 
 @pytest.fixture(scope="session")
-def gate(pytestconfig: pytest.Config) -> Gate:
-    return pytestconfig.stash[_gate]
+def gate(shared: Shared) -> Gate:
+    folder = shared.once("gate", run_gate_elsewhere)
+    status, printed = (
+        (folder / name).read_text(encoding="utf-8") for name in ("status", "printed")
+    )
+    return Gate(folder, int(status), printed)
 
 
 @pytest.fixture(scope="session")
 def gate_run(gate: Gate) -> Run:
-    printed = gate.printed()
     folder = gate.folder / "reports" / "rust_ext"
     if not (folder / "run.json").exists():
-        pytest.fail(f"the gate stored no run:\n{printed}")
+        pytest.fail(f"the gate stored no run:\n{gate.printed}")
     return read_run(folder)
 
 

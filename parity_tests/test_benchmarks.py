@@ -1,4 +1,4 @@
-"""What is timed has done its work, and is timed in turn; no test looks at a clock."""
+"""A sampler is timed in turn, and only if it has done its work; no test looks at a clock."""
 
 import dataclasses
 import hashlib
@@ -26,7 +26,7 @@ SMALL = Work("sample_logits", 200, 20, 0.9)
 ROW = np.log(np.array([0.2, 0.4, 0.1, 0.3], np.float32))
 
 
-def test_sides_have_turns_and_threads_of_their_own() -> None:
+def test_each_side_is_timed_in_turn_with_threads_of_its_own() -> None:
     turns: list[object] = []
 
     def side(name: str) -> Callable[[int], Callable[[], object]]:

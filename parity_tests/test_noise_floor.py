@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import pytest
 import torch
 
 from sampler_parity.cases.plan import case_of
@@ -36,6 +37,7 @@ def test_a_run_tells_it(gate_run: Run) -> None:
     assert bits > 1000, "capabilities do differ in bits"
 
 
+@pytest.mark.slow
 def test_thread_noise_is_what_torch_itself_shows() -> None:
     """The port stands for torch with one thread; here torch with one thread says the same."""
     floor, expected, threads = NoiseFloor(HERE, verify=True), 0, torch.get_num_threads()

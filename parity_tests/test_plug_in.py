@@ -44,6 +44,7 @@ def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
     return found
 
 
+@pytest.mark.slow
 def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correct sampler in float64 with a generator of its own: its bits differ, and no more."""
     (tmp_path / "my_sampler.py").write_text(listing("callable"))
@@ -65,6 +66,7 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {f.family for f in refused} <= {"odd-logits"}
 
 
+@pytest.mark.slow
 def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_binding.py").write_text(listing("pyo3"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -75,6 +77,7 @@ def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.divergent == 0
 
 
+@pytest.mark.slow
 def test_a_program(tmp_path: Path) -> None:
     """Compiled as it stands, in a package of its own beside the port's dependencies."""
     example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "largest.rs"

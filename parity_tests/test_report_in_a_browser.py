@@ -11,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from parity_tests.conftest import Shared
 from parity_tests.runs import (
     make_bar,
     make_benchmark,
@@ -81,9 +82,13 @@ def context(browser: Browser, request: pytest.FixtureRequest) -> Iterator[Browse
 
 
 @pytest.fixture(scope="session")
-def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+def reports(shared: Shared) -> dict[str, Path]:
+    root = shared.once("reports", write_reports)
+    return {kind: root / kind / "index.html" for kind in KINDS}
+
+
+def write_reports(root: Path) -> None:
     """Write every kind of report; each of a real candidate is the result of running it."""
-    root = tmp_path_factory.mktemp("reports")
     (root / "crashing_sampler.py").write_text(CRASHING, encoding="utf-8")
     runs = {"equal": equal(), "many": many(10_000), "empty": make_run(status="holds")}
     runs["hostile"] = hostile()
@@ -92,7 +97,8 @@ def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         names = {"crashing": "crashing_sampler:Crashing", **{name: name for name in SPECIMENS}}
         for kind, name in names.items():
             runs[kind] = compared(name, root / kind)
-    return {kind: write_report(one, root / kind) for kind, one in runs.items()}
+    for kind in KINDS:
+        write_report(runs[kind], root / kind)
 
 
 def equal() -> Run:

@@ -8,7 +8,8 @@ import msgspec
 import pytest
 from typer.testing import CliRunner
 
-from benchmarks.readme import BEGIN, END, STORED, between, rewrite, table
+from benchmarks import instructions
+from benchmarks.readme import STORED, between, excerpt, floor, rewrite, table, tables
 from benchmarks.side_by_side import CORES_WORKS, REFERENCE_BARS
 from parity_tests.runs import BUILD, make_bar, make_benchmark, make_run, make_shard
 from sampler_parity.cli import app
@@ -211,10 +212,34 @@ def test_a_run_with_a_benchmark_of_another_schema_is_refused(tmp_path: Path) -> 
         read_run(tmp_path)
 
 
-def test_the_readme_s_table_is_what_the_stored_benchmark_gives(repository: Path) -> None:
-    _, inside, _ = between((repository / "README.md").read_text(encoding="utf-8"))
-    assert inside == table(read_benchmark(STORED))
-    assert inside != table(make_benchmark())
+def test_every_table_is_what_is_stored() -> None:
+    """Else ``python -m benchmarks.readme`` writes them again."""
+    stored, counts = read_benchmark(STORED), instructions.read(instructions.STORED)
+    pages = tables(stored, counts)
+    assert sum(map(len, pages.values())) == 4
+    for path, inside in pages.items():
+        for name, expected in inside.items():
+            assert between(path.read_text(encoding="utf-8"), name)[1] == expected
+    assert excerpt(stored).count("\n") == 4
+    assert floor(stored).count("| V = ") == sum(bar.bound == 1.5 for bar in stored.bars)
+
+
+def test_the_readme_names_the_fastest_other_sampler_and_needs_its_three_calls() -> None:
+    stored = read_benchmark(STORED)
+    ratio = msgspec.structs.replace(stored.timings[0].sides[0].ratio, median=0.5)
+    sped = tuple(
+        msgspec.structs.replace(
+            timing,
+            sides=tuple(
+                msgspec.structs.replace(side, ratio=ratio) if side.name == "rwkv" else side
+                for side in timing.sides
+            ),
+        )
+        for timing in stored.timings
+    )
+    assert excerpt(msgspec.structs.replace(stored, timings=sped)).count("**0.5x** (rwkv)") == 3
+    with pytest.raises(CannotJudgeError, match=r"no `sample_logits` of V = 65,536, k = 0"):
+        excerpt(make_benchmark())
 
 
 def test_the_stored_benchmark_measured_everything_that_is_asked_for() -> None:
@@ -240,21 +265,19 @@ def test_the_table_marks_a_faster_peer_and_says_what_was_missed() -> None:
     assert "| **0.8x** |" in text
     assert "- a peer is 1.25 times faster" in text
     assert "- another was not measured: it was not built." in text
-    assert "0 of 1 bars are reached" in text
+    assert "`make bench` holds 1 of the measured ratios to a bound: 0 keep it." in text
     assert "- Missed: `sample_logits`" in text
     assert "**" not in table(make_benchmark())
 
 
-def test_rewriting_leaves_the_rest_of_the_readme_alone(tmp_path: Path) -> None:
-    path = tmp_path / "README.md"
-    path.write_text(f"before\n{BEGIN}\nold\n{END}\nafter\n", encoding="utf-8")
-    rewrite(make_benchmark(), path)
-    before, inside, after = between(path.read_text(encoding="utf-8"))
-    assert (before, inside, after) == (
-        f"before\n{BEGIN}",
-        table(make_benchmark()),
-        f"{END}\nafter\n",
-    )
-    path.write_text("no marks", encoding="utf-8")
-    with pytest.raises(CannotJudgeError, match="the README has no"):
-        rewrite(make_benchmark(), path)
+def test_rewriting_leaves_the_rest_of_a_page_alone(tmp_path: Path) -> None:
+    path, other = tmp_path / "page.md", tmp_path / "other.md"
+    marks = "<!-- {0}: written by benchmarks/readme.py -->\n{1}\n<!-- /{0} -->"
+    page = f"before\n{marks}\nbetween\n{marks.replace('0', '2').replace('1', '3')}\nafter\n"
+    path.write_text(page.format("a", "old", "b", "older"), encoding="utf-8")
+    rewrite({path: {"b": "new b", "a": "new a"}})
+    assert path.read_text(encoding="utf-8") == page.format("a", "new a", "b", "new b")
+    other.write_text("no marks", encoding="utf-8")
+    with pytest.raises(CannotJudgeError, match="the page has no <!-- a: written by"):
+        rewrite({path: {"a": "newer"}, other: {"a": "newer"}})
+    assert path.read_text(encoding="utf-8") == page.format("a", "new a", "b", "new b")

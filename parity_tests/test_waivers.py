@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from parity_tests.conftest import Shared
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gate import Found, Request, judge, run_gate
@@ -74,9 +75,12 @@ EVERY_KIND = TEXT + "".join(
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+def run(shared: Shared) -> Run:
     """A run in which two of three waivers cover what diverges."""
-    folder = tmp_path_factory.mktemp("run")
+    return read_run(shared.once("accepted", run_with_waivers))
+
+
+def run_with_waivers(folder: Path) -> None:
     found = run_gate(
         Request(
             implementations=("specimen-rwkv-pip",),
@@ -88,7 +92,6 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
         )
     )
     assert read_run(folder) == found
-    return found
 
 
 def reasons(run: Run, waivers: tuple[AppliedWaiver, ...]) -> tuple[str, ...]:

@@ -5,11 +5,13 @@ import os
 import subprocess
 import sys
 import venv
+from functools import partial
 from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
 
+from parity_tests.conftest import Shared
 from parity_tests.test_commands import SAMPLER
 from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import commit, how_to_restore
@@ -25,22 +27,29 @@ def test_run(parity_run):
 """
 
 
-@pytest.fixture(scope="session")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def build_wheel(folder: Path) -> None:
     """Build the wheel; cargo has built what is in it when this environment was made."""
-    folder = tmp_path_factory.mktemp("wheel")
     root = Path(__file__).resolve().parent.parent
     command = [sys.executable, "-m", "maturin", "build", "--release", "--out", str(folder)]
     done = subprocess.run(command, cwd=root, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    [built] = folder.glob("*.whl")
+
+
+@pytest.fixture(scope="session")
+def wheel(shared: Shared) -> Path:
+    [built] = shared.once("wheel", build_wheel).glob("*.whl")
     return built
 
 
 @pytest.fixture(scope="session")
-def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Install it into an environment that has this one's other packages; give its `bin`."""
-    home = tmp_path_factory.mktemp("elsewhere") / ".venv"
+def elsewhere(wheel: Path, shared: Shared) -> Path:
+    """Give the `bin` of an environment into which the wheel was installed."""
+    return shared.once("elsewhere", partial(install, wheel)) / ".venv" / "bin"
+
+
+def install(wheel: Path, folder: Path) -> None:
+    """Install the wheel into an environment that has this one's other packages."""
+    home = folder / ".venv"
     venv.create(home, with_pip=False, symlinks=True)
     [packages] = home.glob("lib/python*/site-packages")
     # A plain line of a .pth file is a folder to import from; links in there to this checkout are
@@ -50,7 +59,6 @@ def elsewhere(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     command = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python")]
     command += ["install", "--quiet", "--no-deps", "--no-index", "--ignore-installed", str(wheel)]
     subprocess.run(command, check=True)
-    return home / "bin"
 
 
 def run(*command: str | Path, cwd: Path) -> "subprocess.CompletedProcess[str]":

@@ -1,5 +1,6 @@
 """Nothing missing passes: exit status 2, and one sentence that says what to do."""
 
+import datetime as dt
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gate import Found, Request, judge, run_gate
 from sampler_parity.run.orders import Message, Order
 from sampler_parity.run.run_file import Shard, read_run
+from sampler_parity.run.waivers import Waiver
 from sampler_parity.statistics.result import StatisticsResult
 
 CANNOT_JUDGE = 2
@@ -78,6 +80,7 @@ def test_missing_extension(repository: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_stale_extension(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     load_extension(copy)
@@ -91,6 +94,7 @@ def test_stale_extension(repository: Path, tmp_path: Path) -> None:
         assert "rust_ext is stale" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     fixtures = copy / "sampler_parity" / "fixtures"
@@ -116,6 +120,7 @@ def test_damaged_fixture(tmp_path: Path) -> None:
         check_fixtures(copy)
 
 
+@pytest.mark.slow
 def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     done = command(
         "sampler_parity.cli", "run", "--capability", "avx2", "--family", "flat",
@@ -127,6 +132,7 @@ def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     assert read_run(tmp_path).status == "unjudged"
 
 
+@pytest.mark.slow
 def test_deselected_capability_in_pytest(repository: Path) -> None:
     done = command(
         "pytest", "parity_tests/test_gate.py", "-k", "not avx512", "--collect-only", cwd=repository
@@ -296,6 +302,7 @@ def test_a_divergence_outweighs_what_is_missing() -> None:
     assert judge(request, found(shards(divergent=1)))[0] == "diverges"
 
 
+@pytest.mark.slow
 def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
     order = Order(
@@ -325,9 +332,31 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
     assert "torch reaches capability default on this processor, not avx2" in live.reason
 
 
-def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("name", ["NO AVX", "DEFAULT"])
+def test_the_lowest_level_is_known_by_the_name_of_every_torch(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the live cases of that level would not be compared with torch 2.7."""
+    monkeypatch.setattr("torch.backends.cpu.get_cpu_capability", lambda: name)
+    assert capability_here() == "default"
+
+
+@pytest.mark.parametrize("size", [1, 1 << 20], ids=["a short order", "more than a pipe holds"])
+def test_a_worker_that_dies_is_not_a_pass(
+    size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is one that has not read its order: of the long one, it cannot have been given all."""
     monkeypatch.setattr("sampler_parity.run.gate.WORKER", ("-c", "raise SystemExit(3)"))
-    request = Request(families=("flat",), folder=tmp_path)
+    waiver = Waiver(
+        implementation="rust_ext",
+        family="flat",
+        stage="probs",
+        verdict=Verdict.ROUNDING,
+        owner="Ada",
+        reason="x" * size,
+        expires=dt.date(9999, 1, 1),
+    )
+    request = Request(families=("flat",), folder=tmp_path, waivers=(waiver,))
     with pytest.raises(CannotJudgeError, match=r"worker for rust_ext at .* ended with status 3"):
         run_gate(request)
 
@@ -354,13 +383,13 @@ def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
         "import signal\n"
         # A shell that starts the tests in the background has their processes ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from sampler_parity import run\n"
-        "start = run._start\n"
+        "from sampler_parity.run import gate\n"
+        "start = gate._start\n"
         "def announced(*arguments):\n"
         "    process = start(*arguments)\n"
         "    print('started', flush=True)\n"
         "    return process\n"
-        "run._start = announced\n"
+        "gate._start = announced\n"
         "from sampler_parity.cli import main\n"
         "main()"
     )

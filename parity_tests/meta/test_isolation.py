@@ -1,7 +1,9 @@
 """Whatever a candidate does is an outcome: the run goes on, and nothing of it is left."""
 
+import os
 import subprocess
 import sys
+import uuid
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,23 +33,31 @@ def candidate(name: str) -> str:
     return f"parity_tests.meta.unruly:{name}"
 
 
-def processes(mark: str) -> list[str]:
-    """Command lines of the processes that have ``mark`` among their arguments."""
+@pytest.fixture(autouse=True)
+def marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Mark what a test starts: other tests start the same candidates at the same time."""
+    monkeypatch.setenv(MARK, uuid.uuid4().hex)
+
+
+def left() -> list[str]:
+    """Command lines of the processes that this test has started and that still run."""
+    mark = f"{MARK}={os.environ[MARK]}".encode()
     found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
+    for folder in Path("/proc").glob("[0-9]*"):
         try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
+            if mark in (folder / "environ").read_bytes().split(b"\0"):
+                found.append((folder / "cmdline").read_bytes().decode(errors="replace"))
         except OSError:
             continue
-        found += [" ".join(words)] if mark in words else []
     return found
 
 
 def outcomes(name: str, count: int, allowed: Limits = SMALL) -> list[Outcome]:
     cases = [case_of(f"flat-{index}@0") for index in range(count)]
     with Isolated(candidate(name), allowed) as isolated:
+        assert left() != [], "a candidate that is not seen would not be seen to be left either"
         found = [isolated.run(case, "") for case in cases]
-    assert processes(candidate(name)) == []
+    assert left() == []
     return found
 
 
@@ -89,7 +99,7 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
         verdict, said = lost(outcome) or ("", "")
         assert verdict is Verdict.CRASHED
         assert said.startswith(words)
-    assert processes(MARK) == []
+    assert left() == []
 
 
 def test_what_a_candidate_prints_is_no_answer() -> None:
@@ -186,10 +196,11 @@ def counted(run: Run) -> Shard:
     [shard] = run.shards
     assert run.status == "diverges"
     assert shard.planned == CASES == shard.compared + shard.not_compared
-    assert processes(candidate("")) == []
+    assert left() == []
     return shard
 
 
+@pytest.mark.slow
 def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     shard = counted(gate("Segfaults", tmp_path))
     assert shard.verdicts["crashed"] == -(-CASES // 7)
@@ -200,6 +211,7 @@ def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     assert found[0].shrunken is not None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "verdict"), [("Sleeps", "timed_out"), ("Allocates", "crashed")])
 def test_a_run_gives_up_a_candidate_that_never_answers(
     name: str, verdict: str, tmp_path: Path
@@ -210,6 +222,7 @@ def test_a_run_gives_up_a_candidate_that_never_answers(
     assert f"given up after {IN_A_ROW} cases without an answer" in shard.reason
 
 
+@pytest.mark.slow
 def test_frequencies_of_what_does_not_answer_are_given_up_at_once() -> None:
     """The first case that is lost decides: no test waits for another one."""
     result = frequencies(candidate("Sleeps"), "quick", 0, limits(0.02), lambda *_: None)

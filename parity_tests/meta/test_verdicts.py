@@ -57,6 +57,7 @@ def divergences(
             yield case, found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("candidate", CORRECT, ids=lambda candidate: candidate.name)
 def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: Pairs) -> None:
     verdicts = Counter[Verdict]()
@@ -90,6 +91,7 @@ class OtherSeed(Plain):
         return super().run(replace(case, seed=case.seed ^ 1), capability)
 
 
+@pytest.mark.slow
 def test_another_generator_draws_possible_tokens(cases: Pairs) -> None:
     few, other = cases[::2], OtherSeed()
     assert list(divergences(other, few, seen("tokens", "own"))) == []
@@ -129,6 +131,7 @@ def test_a_mistake_shows_where_less_is_shown(
     assert verdict in found
 
 
+@pytest.mark.slow
 def test_fates_hold_of_the_reference(cases: Pairs) -> None:
     """What is sealed is what torch does; and nearly everything is sealed on Gaussian logits."""
     doubt = tokens = 0

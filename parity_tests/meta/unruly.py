@@ -10,7 +10,8 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 
-MARK = "parity-unruly-child"
+MARK = "PARITY_UNRULY"
+"""A variable of the environment, by which a test knows what it has started."""
 
 
 class Calm:
@@ -78,5 +79,5 @@ class Breeds(Calm):
 
     def misbehave(self, _: int) -> None:
         program = "import time; time.sleep(1e6)"
-        subprocess.Popen([sys.executable, "-c", program, MARK])
+        subprocess.Popen([sys.executable, "-c", program])
         os.abort()

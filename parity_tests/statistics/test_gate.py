@@ -86,6 +86,7 @@ def checks(sound: PortSource) -> list[Check]:
     ]
 
 
+@pytest.mark.slow
 def test_the_port_passes(result: StatisticsResult) -> None:
     assert result.status == "holds", result.reasons
     assert result.finished

@@ -13,10 +13,14 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 from sampler_parity.model.pipeline import LOGITS, Parameters, Pipeline, Traced
 
+NO_AVX = "no avx"
+"""What torch 2.7 calls the level ``default``."""
+
 
 def capability_here() -> str:
     """Name the dispatch level that this process' torch runs at."""
-    return torch.backends.cpu.get_cpu_capability().lower()
+    name = torch.backends.cpu.get_cpu_capability().lower()
+    return "default" if name == NO_AVX else name
 
 
 def start_generator(case: Case) -> torch.Generator:

@@ -1,6 +1,6 @@
 """A stored benchmark: how fast the port is beside its reference, its peers and its floor.
 
-``benchmarks/side_by_side.py`` makes it; the README's table and the report's section show it.
+``benchmarks/side_by_side.py`` makes it; ``docs/speed.md``, the README and the report show it.
 """
 
 from pathlib import Path

@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -408,7 +409,8 @@ def _merged(planted: list[Planted]) -> tuple[Planted, ...]:
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
     if process.stdin is not None:
-        process.stdin.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
     return process.wait()
 
 
@@ -431,8 +433,10 @@ def _start(
     )
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("pipes were asked for")
-    process.stdin.write(msgspec.json.encode(order) + b"\n")
-    process.stdin.flush()
+    # Where the worker has ended before it read its order, its exit status says why.
+    with suppress(BrokenPipeError):
+        process.stdin.write(msgspec.json.encode(order) + b"\n")
+        process.stdin.flush()
     threading.Thread(target=_listen, args=(order, process.stdout, said), daemon=True).start()
     return process
 

@@ -89,3 +89,8 @@ pub use torch::capability::Capability;
 pub use torch::generator::Generator;
 pub use torch::state::{STATE_BYTES, StateError};
 pub use trace::{SampleLogitsTrace, SimpleBatchTrace};
+
+/// The listing of the README, as a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

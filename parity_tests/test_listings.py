@@ -1,0 +1,486 @@
+"""What README and docs tell a reader to type works, and what they name exists.
+
+Every listing is run, or its commands are looked up where they are defined: a subcommand and its
+options in the command line itself, a target in the Makefile, an option in pytest's own parser.
+"""
+
+import ast
+import inspect
+import json
+import re
+import shlex
+import subprocess
+import tomllib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from fnmatch import fnmatch
+from importlib.util import find_spec
+from io import StringIO
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import typer.main
+from rich.console import Console
+from typer.testing import CliRunner
+
+import python_ref
+from parity_tests import test_plug_in
+from parity_tests.runs import make_run, make_shard
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.cli import app
+from sampler_parity.commands.summary import summarise
+from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.registry import ENTRY_POINTS
+from sampler_parity.run.run_file import read_run
+from sampler_parity.run.waivers import load_waivers
+
+PAGES = tuple(
+    sorted(
+        path.relative_to(REPOSITORY).as_posix()
+        for pattern in ("*.md", "docs/*.md", "*/README.md", "rust_ext/sampler/README.md")
+        for path in REPOSITORY.glob(pattern)
+    )
+)
+COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
+MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
+TARGETS = frozenset(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
+PROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+
+FENCE = re.compile(
+    r"^(?:<!-- (?P<name>\w+) -->\n)?```(?P<language>\w*)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
+FILE = re.compile(r"[\w./{},*-]*\w\.(?:py|rs|md|json|toml|yml|safetensors|html|so)")
+
+MADE = ("run.json", "index.html", "statistics.json", "parity.toml", "evidence/*", "*ID.safetensors",
+        "my_*", "FILE*", "reports/latest/*", "*X.safetensors", "pyproject.toml")  # fmt: skip
+"""Files that a run makes, or that are the reader's own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A fenced block of a page.
+
+    Attributes:
+        page: relative to the repository.
+        name: of the comment above it; empty if it has none.
+        language: after the fence.
+        text: what is in it.
+    """
+
+    page: str
+    name: str
+    language: str
+    text: str
+
+
+def content(page: str) -> str:
+    return (REPOSITORY / page).read_text(encoding="utf-8")
+
+
+def listings(page: str) -> list[Listing]:
+    return [
+        Listing(page, found["name"] or "", found["language"], found["text"])
+        for found in FENCE.finditer(content(page))
+    ]
+
+
+ALL = [listing for page in PAGES for listing in listings(page)]
+
+
+def prose(page: str) -> str:
+    return FENCE.sub("", content(page))
+
+
+def of(language: str) -> list[Listing]:
+    return [listing for listing in ALL if listing.language == language]
+
+
+def commands(text: str) -> Iterator[list[str]]:
+    """Split a shell listing into commands, without comments and settings of the environment."""
+    for line in text.replace("\\\n", " ").splitlines():
+        words = shlex.split(line, comments=True)
+        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+            words = words[1:]
+        if words:
+            yield words
+
+
+SHELL = [
+    pytest.param(words, id=f"{listing.page}: {' '.join(words)}"[:90])
+    for listing in of("sh")
+    for words in commands(listing.text)
+]
+
+
+def test_every_listing_says_its_language() -> None:
+    assert len(ALL) > 20
+    assert {listing.language for listing in ALL} <= {"sh", "python", "rust", "toml", ""}
+    for page in PAGES:
+        assert content(page).count("```") == 2 * len(listings(page)), page
+        assert not re.search(r"\n\n    \S", prose(page)), f"{page}: an unfenced listing"
+
+
+@pytest.mark.parametrize("words", SHELL)
+def test_a_shell_command_is_one(words: list[str], pytestconfig: pytest.Config) -> None:
+    program, *arguments = words
+    CHECKS[program](arguments, pytestconfig)
+
+
+def check_sampler_parity(arguments: list[str], _: pytest.Config) -> None:
+    """Have the command line parse it, which converts every value and runs nothing."""
+    name, *rest = arguments
+    assert COMMANDS[name].make_context(name, rest).params is not None
+
+
+def check_make(arguments: list[str], _: pytest.Config) -> None:
+    assert set(arguments) <= TARGETS
+
+
+def check_pytest(arguments: list[str], config: pytest.Config) -> None:
+    for argument in arguments:
+        if argument.startswith("--"):
+            config.getoption(argument.partition("=")[0])
+        else:
+            assert (REPOSITORY / argument).exists()
+
+
+def check_python(arguments: list[str], _: pytest.Config) -> None:
+    option, module, *rest = arguments
+    assert option == "-m"
+    found = find_spec(module)
+    assert found is not None
+    assert found.origin is not None
+    source = Path(found.origin).read_text(encoding="utf-8")
+    assert [word for word in rest if word.startswith("--") and f'"{word}"' not in source] == []
+
+
+def check_cargo(arguments: list[str], _: pytest.Config) -> None:
+    example = arguments[arguments.index("--example") + 1]
+    folder = REPOSITORY / "rust_ext" / "sampler" / "examples"
+    assert any((folder / name).is_file() for name in (f"{example}.rs", f"{example}/main.rs"))
+    files = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
+    for pattern in files:
+        assert pattern == "FILE" or list(REPOSITORY.glob(pattern)), pattern
+
+
+def check_pip(arguments: list[str], _: pytest.Config) -> None:
+    assert arguments[0] == "install"
+    for extra in re.findall(rf"{PROJECT['name']}\[(\w+)\]", " ".join(arguments)):
+        assert extra in PROJECT["optional-dependencies"]
+
+
+CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
+    "sampler-parity": check_sampler_parity,
+    "make": check_make,
+    "pytest": check_pytest,
+    "python": check_python,
+    "cargo": check_cargo,
+    "pip": check_pip,
+}
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "sampler-parity nothing", "sampler-parity run --nothing", "sampler-parity list nothing",
+        "make nothing", "pytest --nothing", "pytest nowhere", "python -m benchmarks.nothing",
+        "python -m benchmarks.side_by_side --nothing", "cargo run --example nothing", "nothing",
+        "cargo run --example replay -- nowhere/*", "pip install 'sampler-parity[nothing]'",
+    ],
+)  # fmt: skip
+def test_a_command_that_is_none_is_found(command: str, pytestconfig: pytest.Config) -> None:
+    [words] = commands(f"A=b {command}  # a comment")
+    with pytest.raises((AssertionError, KeyError, ValueError, ImportError, *usage_errors())):
+        test_a_shell_command_is_one(words, pytestconfig)
+
+
+def usage_errors() -> tuple[type[Exception], ...]:
+    """Give what the command line raises of a wrong option, wherever typer keeps its parser."""
+    try:
+        COMMANDS["doctor"].make_context("doctor", ["--nothing"])
+    except Exception as error:  # noqa: BLE001  (the class is what is asked for)
+        return tuple(one for one in type(error).__mro__ if one.__name__ == "ClickException")
+    return ()
+
+
+@pytest.mark.parametrize("command", ["list cases", "power --temperature 0.01", "doctor"])
+def test_a_cheap_command_runs(command: str) -> None:
+    assert any(f"sampler-parity {command}" in listing.text for listing in of("sh"))
+    found = CliRunner().invoke(app, command.split())
+    assert found.exit_code == 0, found.output
+    if command == "list cases":
+        assert all(family in found.output for family in FAMILIES)
+
+
+def test_make_lists_its_targets() -> None:
+    done = subprocess.run(
+        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    listed = {line.split()[0] for line in done.stdout.splitlines()}
+    phony = re.search(r"^\.PHONY: (?:.*\\\n)*.*", MAKEFILE, re.MULTILINE)
+    assert phony is not None
+    assert listed == set(phony[0].replace("\\\n", " ").split()[1:]) <= TARGETS
+
+
+def test_the_readme_prints_what_the_sample_report_s_run_printed() -> None:
+    """``reports/sample`` is such a run: made anew, its words are put into the README."""
+    [listing] = [listing for listing in listings("README.md") if listing.name == "printed"]
+    printed = StringIO()
+    run = read_run(REPOSITORY / "reports" / "sample")
+    summarise(run, Console(file=printed, width=100, highlight=False))
+    assert [line.rstrip() for line in printed.getvalue().splitlines()] == listing.text.splitlines()
+
+
+# Python
+
+
+def executed(statements: list[ast.stmt], names: dict[str, Any]) -> dict[str, Any]:
+    exec(compile(ast.Module(statements, []), "listing", "exec"), names)  # noqa: S102  (is our own)
+    return names
+
+
+def run_sampler(text: str) -> None:
+    """Run the README's sampler, and go on with torch where it has stopped."""
+    names = executed(ast.parse(text).body, {})
+    assert names["token"].shape == (1, 1)
+    assert names["token"].dtype == np.int64
+    torch_s, port = names["torch_generator"], names["generator"]
+    logits = torch.from_numpy(names["logits"])
+    following = python_ref.sample_logits(logits, 1.0, 0.95, 80, generator=torch_s)
+    again = names["rust_ext"].sample_logits(names["logits"], 1.0, 0.95, 80, generator=port)
+    assert following.numpy().tolist() == again.tolist()
+
+
+def run_test(text: str) -> None:
+    """Run a test of a run that compared something, and of one that did not."""
+    names = executed(ast.parse(text).body, {})
+    [test] = [value for name, value in names.items() if name.startswith("test_")]
+    test(make_run(make_shard(), status="holds"))
+    with pytest.raises(AssertionError):
+        test(make_run(make_shard(compared=0), status="holds"))
+
+
+def run_statistics_listing(text: str) -> None:
+    """Import what it imports; bind the call of minutes to its function, and do not make it."""
+    module, names = ast.parse(text), dict[str, Any]()
+    imports: list[ast.stmt] = [
+        node for node in module.body if isinstance(node, (ast.Import, ast.ImportFrom))
+    ]
+    executed(imports, names)
+    called, real = [], names["run_statistics"]
+
+    def bound(*arguments: Any, **keywords: Any) -> SimpleNamespace:
+        called.append(inspect.signature(real).bind(*arguments, **keywords))
+        return SimpleNamespace(status="holds", reasons=())
+
+    names |= {"run_statistics": bound, "Mine": PythonRef}
+    others = [node for node in module.body if node not in imports]
+    executed(others, names)
+    assert len(called) == 1
+
+
+ELSEWHERE = {"callable": "test_a_callable", "pyo3": "test_a_binding", "command": "test_a_program"}
+"""Listings that ``test_plug_in.py`` runs, by their comment, and its tests."""
+
+RUN = {
+    "README.md": run_sampler,
+    "docs/report.md": run_test,
+    "docs/statistics.md": run_statistics_listing,
+}
+
+
+def test_every_python_listing_has_a_runner() -> None:
+    here = [listing.page for listing in of("python") if listing.name not in ELSEWHERE]
+    assert sorted(here) == sorted(RUN)
+    named = {listing.name for listing in ALL} & set(ELSEWHERE)
+    assert named == set(ELSEWHERE)
+    for name, test in ELSEWHERE.items():
+        assert f'listing("{name}")' in inspect.getsource(getattr(test_plug_in, test))
+
+
+@pytest.mark.parametrize("page", RUN)
+def test_a_python_listing_runs(page: str) -> None:
+    [text] = [listing.text for listing in of("python") if listing.page == page]
+    RUN[page](text)
+
+
+def test_a_rust_listing_is_compiled() -> None:
+    """As a test of the crate's documentation, or as an example that ``test_plug_in.py`` builds."""
+    crate = (REPOSITORY / "rust_ext/sampler/src/lib.rs").read_text(encoding="utf-8")
+    assert 'include_str!("../README.md")' in crate
+    pages = {(listing.page, listing.name) for listing in of("rust")}
+    assert pages == {("rust_ext/sampler/README.md", ""), ("docs/plug-in.md", "command")}
+
+
+@pytest.mark.parametrize("listing", of("toml"), ids=lambda listing: listing.page)
+def test_a_toml_listing_is_read(listing: Listing, tmp_path: Path) -> None:
+    read = tomllib.loads(listing.text)
+    if "waiver" in read:
+        path = tmp_path / "parity.toml"
+        path.write_text(listing.text, encoding="utf-8")
+        assert len(load_waivers(path)) == len(read["waiver"]) > 0
+    elif "project" in read:
+        assert set(read["project"]["entry-points"]) == {ENTRY_POINTS}
+    else:
+        assert set(read["tool"]["pytest"]["ini_options"]) == {"parity_implementation"}
+
+
+# What prose names
+
+
+def spans(page: str) -> list[str]:
+    return SPAN.findall(prose(page))
+
+
+TRACKED = subprocess.run(
+    ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+    cwd=REPOSITORY, capture_output=True, text=True, check=True,
+).stdout.split()  # fmt: skip
+
+
+def exists(name: str) -> bool:
+    """Whether a file's path ends so; `{a,b}` stands for either, `*` for any."""
+    found = re.search(r"\{([^}]*)\}", name)
+    if found:
+        return all(
+            exists(name[: found.start()] + one + name[found.end() :]) for one in found[1].split(",")
+        )
+    return any(fnmatch(f"/{path}", f"*/{name}") for path in TRACKED)
+
+
+def test_a_file_that_is_not_there_is_found() -> None:
+    assert exists("test_listings.py")
+    assert exists("golden/{default,avx2,avx512}.safetensors")
+    assert not exists("golden/{default,avx3}.safetensors")
+    assert not exists("listings.py")
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_file_that_is_named_exists(page: str) -> None:
+    named = {word for span in spans(page) for word in span.split() if FILE.fullmatch(word)}
+    own = {name for name in named if any(fnmatch(name, pattern) for pattern in MADE)}
+    assert [name for name in sorted(named - own) if not exists(name)] == []
+    folders = {span for span in spans(page) if re.fullmatch(r"[\w./-]+/", span)}
+    made = {"evidence/", "reports/", "reports/latest/", ".venv/", "target/"}
+    missing = [name for name in folders - made if not any(f"/{name}" in f"/{p}" for p in TRACKED)]
+    assert missing == []
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_link_leads_somewhere(page: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose(page)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (REPOSITORY / page).parent / path if path else REPOSITORY / page
+        assert linked.exists(), target
+        if anchor:
+            headings = re.findall(r"^#+ (.*)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            slugs = {re.sub(r"[^\w -]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert anchor in slugs, target
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_command_in_a_sentence_is_one(page: str, pytestconfig: pytest.Config) -> None:
+    for span in spans(page):
+        program, *arguments = span.split()
+        if program == "make" and arguments:
+            assert arguments[0].partition("=")[0] in TARGETS | {"PYTHON"}, span
+        elif program == "sampler-parity" and arguments:
+            assert arguments[0] in COMMANDS, span
+            options = {option for one in COMMANDS[arguments[0]].params for option in one.opts}
+            assert {word for word in arguments if word.startswith("--")} <= options, span
+        elif program == "pytest":
+            check_pytest([word for word in arguments if word.startswith("--")], pytestconfig)
+
+
+OPTIONS = {option for command in COMMANDS.values() for one in command.params for option in one.opts}
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_option_in_a_sentence_is_one(page: str, pytestconfig: pytest.Config) -> None:
+    benchmarks = "".join(
+        path.read_text(encoding="utf-8") for path in (REPOSITORY / "benchmarks").glob("*.py")
+    )
+    for span in spans(page):
+        if span.startswith("--"):
+            option = re.split(r"[ =]", span)[0]
+            if option not in OPTIONS and f'"{option}"' not in benchmarks:
+                pytestconfig.getoption(option)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_every_test_that_is_named_exists(page: str) -> None:
+    source = "".join(
+        path.read_text(encoding="utf-8") for path in (REPOSITORY / "parity_tests").rglob("*.py")
+    )
+    named = {span for span in spans(page) if re.fullmatch(r"test_\w+", span)}
+    assert [name for name in sorted(named) if f"def {name}(" not in source] == []
+
+
+NUMBER = r"(?:\d[\d,]*|two|three|four|five|six|seven|eight|nine|ten|eleven|twelve|twenty)"
+GROWING = re.compile(
+    rf"\b{NUMBER}(?:-\w+)? (?:[\w-]+ )?"
+    r"(?:families|faults|mistakes|specimens|bars|controls|small cases)\b",
+    re.IGNORECASE,
+)
+"""A count of what grows."""
+
+
+def recorded_cases() -> int:
+    return len(list((FIXTURES / "cases").glob("*.safetensors")))
+
+
+def planted_faults() -> int:
+    """Count the controls that a run plants in the draws, and must reject."""
+    [counted] = read_run(REPOSITORY / "reports" / "sample").statistics
+    return sum(control.should == "rejects" for control in counted.controls)
+
+
+COUNTED: dict[tuple[str, str], Callable[[], int]] = {
+    ("fixtures/README.md", "nine small cases"): recorded_cases,
+    ("docs/statistics.md", "six faults"): planted_faults,
+}
+"""The counts that stand in prose, and what they count."""
+WORDS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if page != "CHANGELOG.md"])
+def test_no_count_of_what_grows_stands_unchecked(page: str) -> None:
+    for found in GROWING.findall(" ".join(prose(page).split())):
+        assert (page, found.lower()) in COUNTED, f"{page}: {found}"
+        assert WORDS[COUNTED[page, found.lower()]()] == found.lower().split()[0]
+
+
+def test_a_count_is_found() -> None:
+    assert GROWING.findall("plants 47 mistakes, of 20 families; Six planted faults, 12 of 34") == [
+        "47 mistakes", "20 families", "Six planted faults",
+    ]  # fmt: skip
+
+
+def test_every_action_is_pinned_by_a_commit() -> None:
+    """A tag can be moved to other code; its name stands beside the commit for readers."""
+    files = [*(REPOSITORY / ".github" / "workflows").glob("*.yml"), REPOSITORY / "action.yml"]
+    uses = [
+        line.strip()
+        for path in files
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.match(r"\s*(- )?uses: (?!\./)", line)
+    ]
+    assert len(uses) > 5
+    pinned = re.compile(r"(- )?uses: [\w.-]+/[\w.-]+@[0-9a-f]{40}  ?# v\d+\.\d+\.\d+")
+    assert [line for line in uses if not pinned.fullmatch(line)] == []
+
+
+def test_the_recorded_cases_are_as_many_as_the_fixtures_say() -> None:
+    cases = json.loads((FIXTURES / "golden" / "cases.json").read_bytes())
+    [said] = re.findall(r"`golden/cases\.json` \| (\d+) cases", content("fixtures/README.md"))
+    assert int(said) == len(cases)
