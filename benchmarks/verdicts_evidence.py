@@ -113,9 +113,9 @@ def by_reciprocal(x: Array, p: SampleLogits) -> Array:
 
 
 def by_quotient(x: Array, p: SimpleBatch) -> Array:
-    """Divide by the temperature, where its reciprocal is a number that f32 has."""
-    factor = F32(1 / p.temp)
-    return x / F32(p.temp) if 0 < factor < np.inf else plain.scale_simple(x, p)
+    """Divide by the temperature, where f32 has a number for it and for its reciprocal."""
+    both = np.array([p.temp, 1 / p.temp]).astype(F32)
+    return x / both[0] if (both > 0).all() and np.isfinite(both).all() else plain.scale_simple(x, p)
 
 
 def by_powers_of_two(x: Array, _: SampleLogits) -> Array:

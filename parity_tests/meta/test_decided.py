@@ -309,6 +309,21 @@ def test_what_a_reciprocal_makes_undefined_may_win(temp: float) -> None:
     assert not impossible(Case("nan", "nan", logits, SimpleBatch(0.5, temp), seed=0)).any()
 
 
+def test_what_the_noise_cannot_reach_is_impossible() -> None:
+    """Within the noise of the largest, and its own bound and the largest one's: possible."""
+    cases = (
+        ([1.0, 0.0, -np.inf], SimpleBatch(0.5, 1.0), [False, True, True]),
+        ([1.0, 0.5, -np.inf], SimpleBatch(0.5, 1.0), [False, False, True]),
+        ([1.0, 0.5, 0.0], SimpleBatch(0.5, 1.0, 0), [True, False, False]),
+        ([1e37, -1e37, 0.0], SimpleBatch(0.0, 1e39), [False, False, False]),
+        ([3e38, 1e37, -np.inf], SimpleBatch(3e38, 1.0), [False, False, True]),
+        ([np.inf, 1e30, -np.inf], SimpleBatch(1.0, 1.0), [False, True, True]),
+    )
+    for logits, parameters, expected in cases:
+        case = Case("reach", "reach", np.array([logits], F32), parameters, seed=0)
+        assert impossible(case).tolist() == [expected], case
+
+
 def test_bounds_end_where_roundings_have_none() -> None:
     assert oracle.gamma(2.0**24) == np.inf
     assert oracle.gamma(2.0**25) == np.inf

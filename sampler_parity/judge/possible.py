@@ -28,13 +28,18 @@ def impossible(case: Case) -> npt.NDArray[np.bool_]:
     scaled = oracle.quotient(logits, case.parameters.temp)
     noise = np.longdouble(case.parameters.noise)
     with np.errstate(all="ignore"):
-        # What is beyond f32 is an infinity there, as large as any other.
-        value = np.clip(scaled.value, -oracle.LARGEST, oracle.LARGEST)
-        top = value.max(axis=-1, keepdims=True)
-        # The sum with the noise is rounded as well: once for each side.
-        slack = 2 * np.where(np.isfinite(scaled.bound), scaled.bound, 0)
-        slack += 2 * oracle.gamma(2) * (np.abs(top) + noise)
-        found: npt.NDArray[np.bool_] = value + noise + slack < top
+        # What is beyond f32 is an infinity there, as large as any other; a mask stays one.
+        value = np.where(
+            scaled.value == -np.inf,
+            scaled.value,
+            np.clip(scaled.value, -oracle.LARGEST, oracle.LARGEST),
+        )
+        # The sum with the noise is rounded as well.
+        slack = scaled.bound + oracle.gamma(2) * (np.abs(value) + noise)
+        slack = np.where(np.isfinite(slack), slack, 0)
+        found: npt.NDArray[np.bool_] = value + noise + slack < (value - slack).max(
+            axis=-1, keepdims=True
+        )
         # An infinity by a reciprocal of zero, or zero by one that is infinite, is NaN, which wins.
         products = logits * np.float32(np.float64(1) / np.float64(case.parameters.temp))
         undefined: npt.NDArray[np.bool_] = (np.isnan(products) | np.isnan(value)).any(
