@@ -1,7 +1,7 @@
 """What leaves nothing to rounding is decided, and what a long row hides is seen, by a distribution.
 
 Correct samplers of other arithmetic stay within rounding, at every parameter that torch accepts:
-100,000 verdicts of ``python -m benchmarks.verdicts_evidence``, and fewer of other seeds here.
+100,000 cases of ``python -m benchmarks.verdicts_evidence``, and fewer of other seeds here.
 """
 
 import operator
@@ -42,7 +42,7 @@ F32 = np.float32
 def test_a_correct_sampler_is_harmless_at_the_edges(
     seed: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    alarms = [(case.id, case.parameters, *rest) for case, *rest in false_alarms(4000, seed)]
+    alarms = [(case.id, case.parameters, *rest) for case, *rest in false_alarms(700, seed)]
     assert alarms == []
     counted = capsys.readouterr().out
     for view in ("trace", "probs", "tokens"):
