@@ -90,13 +90,14 @@ class _Oracle:
         scaled = exact.quotient(rows, parameters.temp)
         noise = np.longdouble(parameters.noise)
         with np.errstate(all="ignore"):
-            # What is beyond f32 is an infinity there, as large as any other.
-            value = np.clip(scaled.value, -exact.LARGEST, exact.LARGEST)
-            top = value.max(axis=-1, keepdims=True)
-            # The sum with the noise is rounded as well: once for each side.
-            slack = 2 * np.where(np.isfinite(scaled.bound), scaled.bound, 0)
-            slack += 2 * exact.gamma(2) * (np.abs(top) + noise)
-            found = value + noise + slack < top
+            # What is beyond f32 is an infinity there, as large as any other; a mask stays one.
+            within = np.clip(scaled.value, -exact.LARGEST, exact.LARGEST)
+            value = np.where(scaled.value == -np.inf, scaled.value, within)
+            # The sum with the noise is rounded as well.
+            slack = scaled.bound + exact.gamma(2) * (np.abs(value) + noise)
+            slack = np.where(np.isfinite(slack), slack, 0)
+            least = (value - slack).max(axis=-1, keepdims=True)
+            found = value + noise + slack < least
             # An infinity by a reciprocal of zero, or zero by an infinite one, is NaN, which wins.
             products = rows * np.float32(np.float64(1) / np.float64(parameters.temp))
             undefined = (np.isnan(products) | np.isnan(value)).any(axis=-1, keepdims=True)
