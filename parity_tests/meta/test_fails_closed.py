@@ -354,7 +354,7 @@ def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
         "import signal\n"
         # A shell that starts the tests in the background has their processes ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from sampler_parity import run\n"
+        "from sampler_parity.run import gate as run\n"
         "start = run._start\n"
         "def announced(*arguments):\n"
         "    process = start(*arguments)\n"
