@@ -15,7 +15,7 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gate import Request, run_gate
 from sampler_parity.run.run_file import Run, Shard
-from sampler_parity.run.worker import IN_A_ROW
+from sampler_parity.run.work import IN_A_ROW
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.frequencies import frequencies
 
@@ -129,13 +129,13 @@ while line := sys.stdin.buffer.readline():
     "answer",
     ["'hello'", "'[]'", "'{\"bytes\": 3}\\nabc'", "'{\"error\": 7}'", "'{\"bytes\": 1e99}'"],
 )
-def test_an_answer_that_is_none_is_a_crash(answer: str, tmp_path: Path) -> None:
+def test_an_answer_that_is_none_is_unfit(answer: str, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(ANSWERS % answer)
     with Isolated(f"command:{sys.executable} {path}") as isolated:
         for _ in range(2):
             verdict, words = lost(isolated.run(case_of("flat-0@0"), "")) or ("", "")
-            assert verdict is Verdict.CRASHED
+            assert verdict is Verdict.UNFIT
             assert words.startswith("answered what is no reply")
 
 
@@ -155,19 +155,21 @@ def test_everything_of_a_case_comes_through(tmp_path: Path) -> None:
     )
     (tmp_path / "echo.py").write_text(
         "from sampler_parity.model.implementation import About\n"
-        "from sampler_parity.model.outcome import Outcome\n"
+        "from sampler_parity.model.outcome import Failure, Outcome\n"
         "class Echo:\n"
         "    about = About(name='echo')\n"
         "    def run(self, case, capability):\n"
         "        said = repr((case.parameters, case.seed, case.draws, case.advance, case.threads,\n"
         "                     case.id, case.family, capability))\n"
-        "        return Outcome(input=case.logits, generator=said.encode())\n"
+        "        failure = Failure('RuntimeError', said, 0)\n"
+        "        return Outcome(input=case.logits, generator=bytes(5056), failure=failure)\n"
     )
     with Isolated("echo:Echo", environment={"PYTHONPATH": str(tmp_path)}) as isolated:
         outcome = isolated.run(case, "avx2")
     assert outcome.input.tobytes() == logits.tobytes()
     expected = (parameters, case.seed, case.draws, 3, case.threads, case.id, "flat", "avx2")
-    assert outcome.generator.decode() == repr(expected)
+    assert outcome.failure is not None
+    assert outcome.failure.message == repr(expected)
 
 
 def gate(name: str, folder: Path, seconds: float = 60) -> Run:

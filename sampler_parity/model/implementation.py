@@ -10,9 +10,12 @@ from sampler_parity.model.outcome import Outcome
 View = Literal["trace", "probs", "tokens"]
 Stream = Literal["torch", "own"]
 Effect = Literal["input", "generator"]
+Capabilities = Literal["all", "one"]
+
+SAMPLERS = (SampleLogits.sampler, SimpleBatch.sampler)
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an implementation is, and how much of itself it shows.
 
     Attributes:
@@ -23,7 +26,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         stream: ``torch`` where it is meant to draw torch's tokens for torch's seeds; ``own`` where
             it has another generator, whose tokens only have to be possible ones.
         effects: what it shows of what a call leaves behind.
-        samplers: which of the two it has.
+        samplers: which of the two it has; it is asked no case of another one.
+        capabilities: ``one`` where its answers do not depend on the capability that a case names:
+            it is then compared at the first one of the run, and the cases of the others are
+            waived. ``all`` where it follows the capability.
     """
 
     name: str
@@ -31,7 +37,8 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     view: View = "trace"
     stream: Stream = "torch"
     effects: tuple[Effect, ...] = ("input", "generator")
-    samplers: tuple[str, ...] = (SampleLogits.sampler, SimpleBatch.sampler)
+    samplers: tuple[str, ...] = SAMPLERS
+    capabilities: Capabilities = "all"
 
     def stages(self, case: Case) -> tuple[str, ...]:
         """Name the stages that it shows of ``case``, in order."""
