@@ -92,6 +92,24 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
     assert processes(MARK) == []
 
 
+@pytest.mark.parametrize(("name", "crashes"), [("WarmsUp", [1, 4]), ("StartsAThread", [])])
+def test_threads_that_were_started_at_import_work(name: str, crashes: list[int]) -> None:
+    """A fork would have none of them, and wait for them for ever."""
+    found = outcomes(name, 6, Limits(seconds=120))
+    assert [index for index, outcome in enumerate(found) if outcome.lost] == crashes
+    for index in crashes:
+        verdict, words = lost(found[index]) or ("", "")
+        assert verdict is Verdict.CRASHED
+        assert words.startswith("ended by SIGSEGV")
+
+
+def test_a_crash_of_what_has_no_threads_costs_a_fork() -> None:
+    with Isolated(candidate("Segfaults"), SMALL) as isolated:
+        assert isolated.forks
+    with Isolated(candidate("StartsAThread"), SMALL) as isolated:
+        assert not isolated.forks
+
+
 def test_what_a_candidate_prints_is_no_answer() -> None:
     assert [lost(outcome) for outcome in outcomes("Chatters", 3)] == [None] * 3
 
