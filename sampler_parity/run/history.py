@@ -32,13 +32,22 @@ class Laboratory:
     """
 
     def __init__(
-        self, name: str, limits: Limits, capability: str, recall: Callable[[str], Case]
+        self,
+        name: str,
+        limits: Limits,
+        capability: str,
+        recall: Callable[[str], Case],
+        alive: Callable[[], None] = lambda: None,
     ) -> None:
-        """Start nothing yet; ``recall`` gives the run's case that has an id."""
+        """Start nothing yet.
+
+        ``recall`` gives the run's case that has an id; ``alive`` is called before every case.
+        """
         self._name = name
         self._limits = limits
         self._capability = capability
         self._recall = recall
+        self._alive = alive
         self._candidate: Isolated | None = None
         self.processes = PROCESSES
         self.asked = ASKED
@@ -65,6 +74,7 @@ class Laboratory:
         candidate = self._started()
         if candidate is None:
             return reference(case), _NO_SECOND
+        self._alive()
         candidate.ask(case, self._capability)
         return reference(case), candidate.answer()
 
@@ -79,7 +89,9 @@ class Laboratory:
             return _NO_SECOND
         candidate.renew()
         for one in earlier:
+            self._alive()
             candidate.run(one, self._capability)
+        self._alive()
         return candidate.run(case, self._capability)
 
     def sequence(
@@ -140,12 +152,16 @@ def _fewest(
     parts = 2
     while len(cases) > 1:
         size = -(-len(cases) // parts)
-        for start in range(0, len(cases), size):
-            fewer = cases[:start] + cases[start + size :]
+        chunks = [slice(start, start + size) for start in range(0, len(cases), size)]
+        one_part = [(cases[chunk], 2) for chunk in chunks]
+        all_but_one = [
+            (cases[: chunk.start] + cases[chunk.stop :], max(parts - 1, 2)) for chunk in chunks
+        ]
+        for fewer, then in [*one_part, *all_but_one]:
             if not affordable(len(fewer)):
                 return cases
             if shows(fewer):
-                cases, parts = fewer, max(parts - 1, 2)
+                cases, parts = fewer, then
                 break
         else:
             if size == 1:

@@ -28,6 +28,9 @@ CHECKS_OF_STARTS = 100
 CHECKS_OF_TIME = 2
 """As many where the candidate did not answer in time: each takes the whole of its time."""
 
+CONFIRMED = 3
+"""Times that a case must diverge after earlier ones and not alone, so that it is no chance."""
+
 Sides = tuple[Outcome, Outcome]
 """The reference's outcome and the candidate's."""
 
@@ -163,6 +166,8 @@ class Retrials:
                 return alike(divergence, self._judged(seen.case, sides))
 
             found = retrial.laboratory.sequence(retrial.earlier(), comes_again)
+            if any(comes_again(()) or not comes_again(found) for _ in range(CONFIRMED)):
+                found = []
         settled = stateful(divergence, alone, [case.id for case in found])
         return replace(seen, divergence=settled, plain=divergence, after=tuple(found))
 

@@ -57,9 +57,12 @@ def work(order: Order, say: Say) -> Result:
     def recall(case_id: str) -> Case:
         return recorded[case_id][0] if case_id in recorded else case_of(case_id)
 
+    tell = _Teller(say)
     with (
         Isolated(order.implementation, order.limits) as candidate,
-        Laboratory(order.implementation, order.limits, order.capability, recall) as laboratory,
+        Laboratory(
+            order.implementation, order.limits, order.capability, recall, tell.again
+        ) as laboratory,
     ):
         tallies = [
             Tally(
@@ -73,7 +76,7 @@ def work(order: Order, say: Say) -> Result:
             )
             for _ in range(2)
         ]
-        bench = _Bench(order, candidate, laboratory, say)
+        bench = _Bench(order, candidate, laboratory, tell)
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
             total = planned(PROFILES[order.profile], order.families)
@@ -84,6 +87,21 @@ def work(order: Order, say: Say) -> Result:
             shards.append(_live(bench, tallies[1]))
     covered = zip(*(tally.covered for tally in tallies), strict=True)
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
+
+
+class _Teller:
+    """Tells the gate how far a worker is; and tells it again, to say that the worker goes on."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._last = Message()
+
+    def __call__(self, message: Message) -> None:
+        self._last = message
+        self._say(message)
+
+    def again(self) -> None:
+        self._say(self._last)
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +142,6 @@ def _live(bench: _Bench, tally: Tally) -> Shard:
     floor = NoiseFloor(order.capability, verify=order.implementation != "rust_ext")
 
     def refer(case: Case) -> Outcome:
-        bench.say(Message(done=tally.seen, total=total))
         return reference.run(case, here)
 
     def again(case: Case) -> tuple[Outcome, Outcome]:
