@@ -2,7 +2,6 @@
 
 import re
 import subprocess
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.run.gate import Request, run_gate
 from sampler_parity.run.run_file import Shard
+from sampler_parity.run.work import AT_ONE
 
 MANUAL = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
 
@@ -24,7 +24,7 @@ def listing(name: str) -> str:
     return found[1]
 
 
-@pytest.mark.parametrize("name", ["callable", "pyo3"])
+@pytest.mark.parametrize("name", ["callable", "pyo3", "torch"])
 def test_a_listing_is_short(name: str) -> None:
     assert len(listing(name).splitlines()) <= 30
 
@@ -52,11 +52,11 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = shard("my_sampler:sample", tmp_path / "run")
     assert found.about == About(
         name="my_sampler",
-        version="1.0",
         view="probs",
         stream="own",
         effects=("input",),
         samplers=("sample_logits",),
+        capabilities="one",
     )
     assert "declined: my_sampler has no simple_batch_sampler" in found.reason
     grave = {verdict for verdict in found.verdicts if verdict not in HARMLESS}
@@ -80,21 +80,54 @@ def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.slow
 def test_a_program(tmp_path: Path) -> None:
     """Compiled as it stands, in a package of its own beside the port's dependencies."""
-    example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "largest.rs"
+    example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "candidate.rs"
     assert example.read_text(encoding="utf-8").endswith(listing("command"))
     subprocess.run(
         ["cargo", "build", "--release", "--locked", "--quiet", "--package", "torch-exact-sampler",
-         "--example", "largest"],
+         "--example", "candidate"],
         cwd=REPOSITORY,
         check=True,
     )  # fmt: skip
-    program = REPOSITORY / "target" / "release" / "examples" / "largest"
-    found = shard(f"command:{program}", tmp_path / "run", "odd-parameters")
-    assert found.about.name == "largest"
-    kinds = Counter((f.divergence.stage, f.divergence.verdict) for f in found.divergences)
-    assert {stage for stage, _ in kinds} == {"error", "token"}
-    assert found.verdicts["error"] > 100
-    assert "semantic" in found.verdicts, "of negative temperatures it takes the least likely token"
+    program = REPOSITORY / "target" / "release" / "examples" / "candidate"
+    found = shard(f"command:{program}", tmp_path / "run")
+    assert found.about.name == "in_f64"
+    for why in ("in_f64 has no simple_batch_sampler", "temperature 0 is an error"):
+        assert f"declined: {why}" in found.reason
+    assert set(found.verdicts) <= HARMLESS, "it is a correct sampler, and refuses what torch does"
+    assert found.verdicts["rounding"] > 100
+
+
+def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch's stream, begun in its middle as well; another nucleus than the reference's."""
+    (tmp_path / "my_torch.py").write_text(listing("torch"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    found = shard("my_torch:sample", tmp_path / "run")
+    assert (found.about.view, found.about.stream) == ("probs", "torch")
+    assert found.about.effects == ("input", "generator")
+    assert "mid-stream" not in found.reason
+    assert found.verdicts["semantic"] > 100
+    assert not {"unfit", "stateful", "crashed", "timed_out"} & set(found.verdicts)
+    kept = [f.divergence for f in found.divergences if f.divergence.verdict == "semantic"]
+    assert {divergence.stage for divergence in kept} == {"renormalized"}
+
+
+def test_a_candidate_that_ignores_the_capability_is_compared_at_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_sampler.py").write_text(listing("callable"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    run = run_gate(
+        Request(
+            implementations=("my_sampler:sample",),
+            families=("real-tts",),
+            capabilities=("default", "avx2"),
+            folder=tmp_path / "run",
+        )
+    )
+    first, second = run.shards
+    assert first.compared > 0
+    assert (second.compared, second.not_compared) == (0, second.planned)
+    assert second.reason == AT_ONE
 
 
 def test_an_entry_point_has_a_name(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.report import write_report
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.tally import Run as Again
 from sampler_parity.run.tally import Tally
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
@@ -131,7 +130,7 @@ def compared(name: str, folder: Path) -> Run:
             return reference.run(case, capability), candidate.run(case, capability)  # type: ignore[arg-type]
 
         tally = Tally(name, candidate.about, capability, folder)
-        shrink: Again | None = again if name in SPECIMENS else None
+        shrink = again if name in SPECIMENS else None
         for case in map(case_of, CASES):
             tally.add(case, *again(case), shrink)
         return make_run(tally.shard(tally.seen, "torch"))

@@ -3,8 +3,9 @@
 import enum
 import os
 import sys
+import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import msgspec
 import typer
@@ -22,7 +23,7 @@ from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import conclude, summarise
 from sampler_parity.implementations.registry import registered
 from sampler_parity.model.case import CAPABILITIES
-from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError, not_importable
 from sampler_parity.model.files import write_atomically
 from sampler_parity.record.cases import record_cases
 from sampler_parity.record.golden import record_golden
@@ -40,6 +41,19 @@ from sampler_parity.statistics.words import summary
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+
+USUAL = Limits()
+"""What a candidate may use that nothing else is said of."""
+
+TimeLimit = Annotated[
+    float, typer.Option(min=0.001, help="Seconds that a candidate may take for a case.")
+]
+MemoryLimit = Annotated[
+    float, typer.Option(min=0.1, help="GiB of memory that a candidate may allocate.")
+]
+StartLimit = Annotated[
+    float, typer.Option(min=0.001, help="Seconds until a candidate has said what it is.")
+]
 
 app = typer.Typer(
     help="Proves that a Rust token sampler is its torch reference, bit for bit.\n\n"
@@ -92,12 +106,9 @@ def run(
     family: Annotated[
         list[str] | None, typer.Option(help="Only these cases: for debugging, never a pass.")
     ] = None,
-    time_limit: Annotated[
-        float, typer.Option(min=0.001, help="Seconds that a candidate may take for a case.")
-    ] = Limits().seconds,
-    memory_limit: Annotated[
-        float, typer.Option(min=0.1, help="GiB of memory that a candidate may allocate.")
-    ] = Limits().memory / GIB,
+    time_limit: TimeLimit = USUAL.seconds,
+    memory_limit: MemoryLimit = USUAL.memory / GIB,
+    start_limit: StartLimit = USUAL.starting,
     waivers: Annotated[
         Path | None, typer.Option(help="Accepted divergences; parity.toml if it is there.")
     ] = None,
@@ -124,7 +135,7 @@ def run(
         families=tuple(family or FAMILIES),
         jobs=jobs,
         folder=folder,
-        limits=Limits(seconds=time_limit, memory=int(memory_limit * GIB)),
+        limits=_limits(time_limit, memory_limit, start_limit),
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
         waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
@@ -201,12 +212,22 @@ def explain(
         str | None, typer.Option(help="torch's dispatch level; the file's or this process' own.")
     ] = None,
     implementation: Annotated[str, typer.Option(help="The candidate.")] = "rust_ext",
+    after: Annotated[
+        list[str] | None,
+        typer.Option(help="A case that the candidate's process is asked before; in their order."),
+    ] = None,
+    time_limit: TimeLimit = USUAL.seconds,
+    memory_limit: MemoryLimit = USUAL.memory / GIB,
+    start_limit: StartLimit = USUAL.starting,
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""
     # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
+    from sampler_parity.commands.explain import Question
     from sampler_parity.commands.explain import explain as explain_case
 
-    equal = explain_case(case, capability, implementation, out)
+    limits = _limits(time_limit, memory_limit, start_limit)
+    question = Question(case, tuple(after or ()), capability, implementation, limits)
+    equal = explain_case(question, out)
     raise typer.Exit(0 if equal else 1)
 
 
@@ -216,17 +237,21 @@ def frequencies(
     profile: Annotated[Profile, typer.Option(help="How many draws.")] = Profile.quick,
     seed: Annotated[int, typer.Option(min=0, help="Every seed follows from it.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the result is stored.")] = LATEST,
+    time_limit: TimeLimit = USUAL.seconds,
+    memory_limit: MemoryLimit = USUAL.memory / GIB,
+    start_limit: StartLimit = USUAL.starting,
 ) -> None:
     """Draw from a candidate and count; Ctrl-C keeps what was drawn, which is never a pass."""
     from sampler_parity.statistics.frequencies import frequencies as count
 
+    limits = _limits(time_limit, memory_limit, start_limit)
     with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         task = bars.add_task(f"draws of {implementation}")
 
         def progress(name: str, done: int, total: int) -> None:
             bars.update(task, description=name, completed=done, total=total)
 
-        result = count(implementation, profile.value, seed, Limits(), progress)
+        result = count(implementation, profile.value, seed, limits, progress)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "statistics.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))
@@ -285,6 +310,10 @@ def record(
         raise CannotJudgeError(str(error)) from error
 
 
+def _limits(seconds: float, memory: float, starting: float) -> Limits:
+    return Limits(seconds=seconds, memory=int(memory * GIB), starting=starting)
+
+
 def _with_progress(request: Request) -> Run:
     with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         tasks = {}
@@ -298,12 +327,26 @@ def _with_progress(request: Request) -> Run:
 
 
 def main() -> None:
-    """Run the command line; exit status 2 with one sentence where nothing can be judged."""
+    """Run the command line; exit status 2 with one sentence where nothing can be judged.
+
+    Status 1 is a divergence and nothing else: what nobody expected ends with status 2 as well.
+    """
     try:
         app()
     except CannotJudgeError as error:
-        log.print(f"sampler-parity: {error}", soft_wrap=True)
-        sys.exit(2)
+        _fail(str(error))
+    except ImportError as error:
+        _fail(not_importable(error))
+    except OSError as error:
+        _fail(str(error))
+    except Exception:  # noqa: BLE001  (a traceback, as it would be without this)
+        traceback.print_exc()
+        _fail("this is a mistake of the harness: nothing was judged")
+
+
+def _fail(words: str) -> NoReturn:
+    log.print(f"sampler-parity: {words}", soft_wrap=True, markup=False)
+    sys.exit(2)
 
 
 if __name__ == "__main__":

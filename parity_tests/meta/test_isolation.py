@@ -17,7 +17,7 @@ from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.run.gate import Request, run_gate
 from sampler_parity.run.run_file import Run, Shard
-from sampler_parity.run.worker import IN_A_ROW
+from sampler_parity.run.work import IN_A_ROW
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.frequencies import frequencies
 
@@ -102,6 +102,24 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
     assert left() == []
 
 
+@pytest.mark.parametrize(("name", "crashes"), [("WarmsUp", [1, 4]), ("StartsAThread", [])])
+def test_threads_that_were_started_at_import_work(name: str, crashes: list[int]) -> None:
+    """A fork would have none of them, and wait for them for ever."""
+    found = outcomes(name, 6, Limits(seconds=120))
+    assert [index for index, outcome in enumerate(found) if outcome.lost] == crashes
+    for index in crashes:
+        verdict, words = lost(found[index]) or ("", "")
+        assert verdict is Verdict.CRASHED
+        assert words.startswith("ended by SIGSEGV")
+
+
+def test_a_crash_of_what_has_no_threads_costs_a_fork() -> None:
+    with Isolated(candidate("Segfaults"), SMALL) as isolated:
+        assert isolated.forks
+    with Isolated(candidate("StartsAThread"), SMALL) as isolated:
+        assert not isolated.forks
+
+
 def test_what_a_candidate_prints_is_no_answer() -> None:
     assert [lost(outcome) for outcome in outcomes("Chatters", 3)] == [None] * 3
 
@@ -139,13 +157,13 @@ while line := sys.stdin.buffer.readline():
     "answer",
     ["'hello'", "'[]'", "'{\"bytes\": 3}\\nabc'", "'{\"error\": 7}'", "'{\"bytes\": 1e99}'"],
 )
-def test_an_answer_that_is_none_is_a_crash(answer: str, tmp_path: Path) -> None:
+def test_an_answer_that_is_none_is_unfit(answer: str, tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(ANSWERS % answer)
     with Isolated(f"command:{sys.executable} {path}") as isolated:
         for _ in range(2):
             verdict, words = lost(isolated.run(case_of("flat-0@0"), "")) or ("", "")
-            assert verdict is Verdict.CRASHED
+            assert verdict is Verdict.UNFIT
             assert words.startswith("answered what is no reply")
 
 
@@ -165,19 +183,21 @@ def test_everything_of_a_case_comes_through(tmp_path: Path) -> None:
     )
     (tmp_path / "echo.py").write_text(
         "from sampler_parity.model.implementation import About\n"
-        "from sampler_parity.model.outcome import Outcome\n"
+        "from sampler_parity.model.outcome import Failure, Outcome\n"
         "class Echo:\n"
         "    about = About(name='echo')\n"
         "    def run(self, case, capability):\n"
         "        said = repr((case.parameters, case.seed, case.draws, case.advance, case.threads,\n"
         "                     case.id, case.family, capability))\n"
-        "        return Outcome(input=case.logits, generator=said.encode())\n"
+        "        failure = Failure('RuntimeError', said, 0)\n"
+        "        return Outcome(input=case.logits, generator=bytes(5056), failure=failure)\n"
     )
     with Isolated("echo:Echo", environment={"PYTHONPATH": str(tmp_path)}) as isolated:
         outcome = isolated.run(case, "avx2")
     assert outcome.input.tobytes() == logits.tobytes()
     expected = (parameters, case.seed, case.draws, 3, case.threads, case.id, "flat", "avx2")
-    assert outcome.generator.decode() == repr(expected)
+    assert outcome.failure is not None
+    assert outcome.failure.message == repr(expected)
 
 
 def gate(name: str, folder: Path, seconds: float = 60) -> Run:

@@ -4,6 +4,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import threading
 import time
 
 from sampler_parity.model.case import Case
@@ -81,3 +82,39 @@ class Breeds(Calm):
         program = "import time; time.sleep(1e6)"
         subprocess.Popen([sys.executable, "-c", program])
         os.abort()
+
+
+class WarmsUp(Calm):
+    """Has used torch's threads while it was loaded, as a model that warms up does."""
+
+    def __init__(self) -> None:
+        import torch
+
+        torch.set_num_threads(2)
+        self._torch = torch
+        self._sum()
+
+    def misbehave(self, index: int) -> None:
+        self._sum()
+        if index % 3 == 1:
+            ctypes.string_at(0)
+
+    def _sum(self) -> None:
+        """Make a sum that torch splits between its threads."""
+        self._torch.ones(1 << 20).exp().sum()
+
+
+class StartsAThread(Calm):
+    """Waits in each case for a thread that was started while it was loaded."""
+
+    def __init__(self) -> None:
+        self._asked, self._answered = threading.Semaphore(0), threading.Semaphore(0)
+        threading.Thread(target=self._work, daemon=True).start()
+
+    def _work(self) -> None:
+        while self._asked.acquire():
+            self._answered.release()
+
+    def misbehave(self, _: int) -> None:
+        self._asked.release()
+        self._answered.acquire()

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,51 +23,105 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.verdict import Divergence
-from sampler_parity.pipelines import SampleLogits
-from sampler_parity.sandbox.isolated import Isolated
+from sampler_parity.model.pipeline import values_of
+from sampler_parity.model.verdict import Divergence, Verdict
+from sampler_parity.run.retrial import alike, stateful
+from sampler_parity.sandbox.isolated import Isolated, Limits, options_of
 
 
-def explain(what: str, capability: str | None, implementation: str, out: Console) -> bool:
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What is to be explained.
+
+    Attributes:
+        case: a case's id, the file of one (``*.safetensors``), or ``recorded:ID``.
+        after: cases that the candidate's process is asked before, in their order, likewise.
+        capability: torch's dispatch level; ``None`` for the file's or this process' own.
+        implementation: the candidate.
+        limits: what it may use.
+    """
+
+    case: str
+    after: tuple[str, ...] = ()
+    capability: str | None = None
+    implementation: str = "rust_ext"
+    limits: Limits = field(default_factory=Limits)
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the candidate gave."""
+
+    about: About
+    outcome: Outcome
+    alone: Outcome | None
+
+
+def explain(question: Question, out: Console) -> bool:
     """Run a case on both sides, print every stage, and say whether all of it is equal.
 
-    ``what`` is a case's id, the file of one (``*.safetensors``, whose own capability is the
-    default), or ``recorded:ID``, which is compared with its recording. Any other one is compared
-    with torch, in a process of its own where this one's torch is at another capability.
+    A recorded case is compared with its recording. Any other one is compared with torch, in a
+    process of its own where this one's torch is at another capability. Where other cases are asked
+    before it, the case is asked alone as well: what it gives only after them is ``stateful``.
 
     Raises:
-        CannotJudgeError: the case is unknown, or torch cannot reach the capability here.
+        CannotJudgeError: a case is unknown, torch cannot reach the capability here, the candidate
+            declines the case, or its answer has not the form that the case asks for.
     """
     here = capability_here()
-    if what.startswith("recorded:"):
-        capability = capability or here
-        case, recorded = _recorded(what, capability)
-        about, candidate = _run(case, capability, implementation)
-        reference = recorded.outcome(candidate)
-    else:
-        if what.endswith(".safetensors"):
-            case, kept = load_case(Path(what))
-            capability = capability or kept
-        else:
-            case, capability = case_of(what), capability or here
-        if here != capability:
-            return _in_another_process(what, capability, implementation)
-        about, candidate = _run(case, capability, implementation)
-        reference = PythonRef().run(case, capability)
-    if candidate.declined:
-        raise CannotJudgeError(f"{implementation} does not take {case.id}: {candidate.declined}")
-    comparison = compare(case, reference, candidate, about)
-    divergence = judge(case, reference, candidate, comparison, about)
-    _print(case, capability, implementation, reference, comparison, out)
+    case, recorded, kept = _found(question.case, question.capability or here)
+    capability = question.capability or kept or here
+    if recorded is None and here != capability:
+        return _in_another_process(question, capability)
+    asked = _ask(question, case, capability)
+    if asked.outcome.declined:
+        raise CannotJudgeError(
+            f"{question.implementation} does not take {case.id}: {asked.outcome.declined}"
+        )
+    reference = PythonRef().run(case, capability) if recorded is None else None
+
+    def judged(candidate: Outcome) -> tuple[Outcome, Comparison, Divergence | None]:
+        expected = recorded.outcome(candidate) if recorded is not None else reference
+        if expected is None:
+            raise RuntimeError("a case is recorded or compared with torch")
+        comparison = compare(case, expected, candidate, asked.about)
+        return expected, comparison, judge(case, expected, candidate, comparison, asked.about)
+
+    expected, comparison, divergence = judged(asked.outcome)
+    if divergence is not None and divergence.verdict is Verdict.UNFIT:
+        raise CannotJudgeError(
+            f"what {question.implementation} answers to {case.id} cannot be compared: "
+            f"{divergence.candidate}"
+        )
+    if divergence is not None and asked.alone is not None:
+        alone = judged(asked.alone)[2]
+        if not alike(divergence, alone):
+            divergence = stateful(divergence, alone, question.after)
+    _print(question, case, capability, expected, comparison, out)
     row = divergence.index[0] if divergence and len(divergence.index) > 1 else 0
-    _print_around(case, neighbours(case, reference, candidate, row), row, out)
+    _print_around(case, neighbours(case, expected, asked.outcome, row), row, out)
     _conclude(divergence, out)
     return divergence is None
 
 
-def _run(case: Case, capability: str, implementation: str) -> tuple[About, Outcome]:
-    with Isolated(implementation) as candidate:
-        return candidate.about, candidate.run(case, capability)
+def _ask(question: Question, case: Case, capability: str) -> _Asked:
+    earlier = [_found(what, capability)[0] for what in question.after]
+    with Isolated(question.implementation, question.limits) as candidate:
+        alone = candidate.run(case, capability) if earlier else None
+        candidate.renew()
+        for one in earlier:
+            candidate.run(one, capability)
+        return _Asked(candidate.about, candidate.run(case, capability), alone)
+
+
+def _found(what: str, capability: str) -> tuple[Case, Recorded | None, str]:
+    """Find a case by its id, file or recording; with its recording, and its file's capability."""
+    if what.startswith("recorded:"):
+        return *_recorded(what, capability), ""
+    if what.endswith(".safetensors"):
+        case, kept = load_case(Path(what))
+        return case, None, kept
+    return case_of(what), None, ""
 
 
 def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
@@ -79,31 +134,36 @@ def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
 _FORCED = "SAMPLER_PARITY_EXPLAINING"
 
 
-def _in_another_process(what: str, capability: str, implementation: str) -> bool:
+def _in_another_process(question: Question, capability: str) -> bool:
     if os.environ.get(_FORCED) == capability:
         raise CannotJudgeError(
             f"torch cannot reach capability {capability} on this processor: "
             "explain the case at a lower one, or a recorded case"
         )
-    command = [sys.executable, "-m", "sampler_parity.cli", "explain", what]
-    command += ["--capability", capability, "--implementation", implementation]
+    command = [sys.executable, "-m", "sampler_parity", "explain", question.case]
+    command += ["--capability", capability, "--implementation", question.implementation]
+    command += [word for case in question.after for word in ("--after", case)]
+    command += options_of(question.limits)
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, _FORCED: capability}
     status = subprocess.run(command, env=environment, check=False).returncode
     if status not in (0, 1):
-        sys.exit(status)
+        # It has said why, or a signal has ended it.
+        sys.exit(2)
     return status == 0
 
 
 def _print(
+    question: Question,
     case: Case,
     capability: str,
-    implementation: str,
     reference: Outcome,
     comparison: Comparison,
     out: Console,
 ) -> None:
     words = ", ".join(f"{name} {value}" for name, value in case.describe().items())
-    out.print(f"{case.id} at {capability}, python_ref against {implementation}", soft_wrap=True)
+    sides = f"python_ref against {question.implementation}"
+    earlier = f", asked after {', '.join(question.after)}" if question.after else ""
+    out.print(f"{case.id} at {capability}, {sides}{earlier}", soft_wrap=True)
     out.print(words, soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("stage", "elements", "differ", "reference"):
@@ -122,10 +182,12 @@ def _print(
 
 
 def _print_around(case: Case, tokens: tuple[Neighbour, ...], row: int, out: Console) -> None:
-    if not tokens or not isinstance(case.parameters, SampleLogits):
+    if not tokens:
         return
-    top_p = case.parameters.top_p
-    rule = f"; dropped where the sum before exceeds {np.float32(top_p)!s}" if top_p > 0 else ""
+    top_p = values_of(case.parameters).get("top_p") or 0
+    rule = (
+        f"; dropped where the sum before exceeds {np.float32(top_p)!s}" if float(top_p) > 0 else ""
+    )
     out.print(f"\nrow {row} around its cutoff, by probability{rule}", soft_wrap=True)
     table = Table(box=None, pad_edge=False)
     for name in ("rank", "token", "logit", "probability", "ulps", "sum before"):

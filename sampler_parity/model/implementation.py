@@ -11,14 +11,16 @@ View = Literal["trace", "probs", "tokens"]
 Stream = Literal["torch", "own"]
 Effect = Literal["input", "generator"]
 Uniform = Literal["", "float32", "float64"]
+Capabilities = Literal["all", "one"]
 
+SAMPLERS = ("sample_logits", "simple_batch_sampler")
 
 LONGEST_ROW = 1 << 21
 """Tokens of the longest row that an implementation takes if it does not say: 8 MB of logits, of
 which a trace has several times as much."""
 
 
-class About(msgspec.Struct, frozen=True, kw_only=True):
+class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What an implementation is, and how much of itself it shows.
 
     Attributes:
@@ -29,12 +31,15 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
         stream: ``torch`` where it is meant to draw torch's tokens for torch's seeds; ``own`` where
             it has another generator, whose tokens only have to be possible ones.
         effects: what it shows of what a call leaves behind.
-        samplers: which of the two it has.
+        samplers: which of the two it has; it is asked no case of another one.
         uniform: the type of the number of [0, 1) that ``sample_logits`` draws a token with, where
             the implementation takes one that is given, :attr:`Case.uniform`; empty where it takes
             none.
         longest_row: tokens of the longest row that it takes; ``None`` for any. The gate does not
             compare longer ones, and says how many those were.
+        capabilities: ``one`` where its answers do not depend on the capability that a case names:
+            it is then compared at the first one of the run, and the cases of the others are not
+            compared. ``all`` where it follows the capability.
     """
 
     name: str
@@ -42,9 +47,10 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     view: View = "trace"
     stream: Stream = "torch"
     effects: tuple[Effect, ...] = ("input", "generator")
-    samplers: tuple[str, ...] = ("sample_logits", "simple_batch_sampler")
+    samplers: tuple[str, ...] = SAMPLERS
     uniform: Uniform = ""
     longest_row: int | None = LONGEST_ROW
+    capabilities: Capabilities = "all"
 
     def too_long(self, case: Case) -> str:
         """Say why ``case`` has longer rows than this implementation takes; nothing if not."""

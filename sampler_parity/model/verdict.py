@@ -19,8 +19,13 @@ class Verdict(StrEnum):
     effect: everything is equal but what the calls left in their input.
     differs: the bits differ in a stage without an oracle, which could tell rounding from meaning.
     semantic: none of these: the candidate computes something else.
+    stateful: the case diverges in the run and does not diverge alike in a process that was asked
+        nothing before: the answer depends on earlier cases, or on chance.
     crashed: the candidate's process ended before it answered, or a panic ended the call.
     timed_out: the candidate did not answer in time, and was ended.
+    unfit: the answer has not the form that the case asks for (a wrong dtype or shape, a stage that
+        is missing): a mistake of the plug-in, which says nothing of the sampler's arithmetic. A
+        run with no other divergence could not be judged.
     """
 
     EXACT = "exact"
@@ -31,8 +36,10 @@ class Verdict(StrEnum):
     GENERATOR = "generator"
     DIFFERS = "differs"
     SEMANTIC = "semantic"
+    STATEFUL = "stateful"
     CRASHED = "crashed"
     TIMED_OUT = "timed_out"
+    UNFIT = "unfit"
 
 
 SEVERITY = {
@@ -46,9 +53,11 @@ SEVERITY = {
             Verdict.GENERATOR,
             Verdict.DIFFERS,
             Verdict.SEMANTIC,
+            Verdict.STATEFUL,
             Verdict.ERROR,
             Verdict.TIMED_OUT,
             Verdict.CRASHED,
+            Verdict.UNFIT,
         )
     )
 }

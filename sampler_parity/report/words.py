@@ -30,9 +30,11 @@ VERDICTS = {
     Verdict.EFFECT: "everything is equal but what the calls leave in their input",
     Verdict.GENERATOR: "from the same distribution other tokens are drawn",
     Verdict.SEMANTIC: "the candidate computes something else",
+    Verdict.STATEFUL: "the answer depends on earlier cases, or on chance",
     Verdict.ERROR: "one side raises and the other does not, or they raise differently",
     Verdict.TIMED_OUT: "the candidate did not answer in time, and was ended",
     Verdict.CRASHED: "the candidate's process ended before it answered",
+    Verdict.UNFIT: "the answer has not the form that the case asks for",
 }
 """Each verdict in one line, from harmless to grave."""
 

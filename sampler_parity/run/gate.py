@@ -1,9 +1,11 @@
 """A run of the gate: planned, handed to worker processes, judged, stored."""
 
+import contextlib
 import os
 import queue
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -11,7 +13,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ from sampler_parity.cases.plan import PROFILES, planned
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.noise import sentences
 from sampler_parity.run.orders import Message, Order, Result
@@ -35,13 +37,24 @@ from sampler_parity.run.provenance import provenance
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
 from sampler_parity.run.waivers import AppliedWaiver, Waiver, expired, problems
 from sampler_parity.run.words import differences
-from sampler_parity.sandbox.isolated import GIB, Limits, command_of
+from sampler_parity.sandbox.isolated import Limits, command_of, options_of
 from sampler_parity.statistics.result import StatisticsResult
 
 LATEST = Path("reports/latest")
 """Where a run is stored that is told nothing else."""
 
 WORKER = ("-m", "sampler_parity.run.worker")
+
+PATIENCE = 100.0
+"""Times a candidate's limit for a case that a worker may say nothing: it tells of every 50th case,
+of every case that it tries to make another one small, and of every chunk of draws."""
+
+QUIET = 900.0
+"""Seconds that a worker may say nothing beside what the candidate takes: while it imports torch,
+builds what faults are planted in, or walks through a fault's cases on a busy machine."""
+
+ENDING = 10.0
+"""Seconds that a worker may take to end."""
 
 Progress = Callable[[str, int, int], None]
 """Called with a worker's name, and how many of its cases are done of how many."""
@@ -162,10 +175,11 @@ def _replace(old: Path, new: Path) -> None:
 
 
 def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
-    """Conclude: a divergence outweighs everything, and nothing missing passes."""
-    divergences = [
-        *differences([shard for shard in found.shards if shard.divergent > shard.accepted])
-    ]
+    """Conclude: a divergence outweighs everything, and nothing missing passes.
+
+    An answer of a wrong form is no divergence: it could not be compared.
+    """
+    divergences = [*differences([s for s in found.shards if s.divergent - _unfit(s) > s.accepted])]
     divergences += [
         _frequencies_differ(result) for result in found.statistics if result.status == "diverges"
     ]
@@ -174,6 +188,7 @@ def judge(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
         return "diverges", tuple(divergences)
     reasons = (
         *_deselected(request),
+        *_misshapen(found.shards),
         *_missing(found.shards),
         *_survivors(request, found),
         *_uncounted(request, found),
@@ -185,6 +200,23 @@ def _frequencies_differ(result: StatisticsResult) -> str:
     first, *others = result.reasons
     more = f"; so do {len(others)} other tests" if others else ""
     return f"the frequencies of {result.candidate} are not the reference's: {first}{more}"
+
+
+def _unfit(shard: Shard) -> int:
+    return shard.verdicts.get(Verdict.UNFIT, 0)
+
+
+def _misshapen(shards: tuple[Shard, ...]) -> Iterable[str]:
+    for shard in shards:
+        first = next(
+            (one for one in shard.divergences if one.divergence.verdict is Verdict.UNFIT), None
+        )
+        if first is not None:
+            yield (
+                f"{_unfit(shard):,} answers of {shard.implementation} at capability "
+                f"{shard.capability} could not be compared, the first to {first.case}: "
+                f"{first.divergence.candidate}"
+            )
 
 
 def _deselected(request: Request) -> Iterable[str]:
@@ -278,17 +310,14 @@ def _command(request: Request) -> str:
     ):
         if given != every:
             command += [word for value in given for word in (option, value)]
-    usual = Limits()
     for option, value, default in (
         ("--out", request.folder, LATEST),
         ("--jobs", request.jobs, None),
-        ("--time-limit", request.limits.seconds, usual.seconds),
-        ("--memory-limit", request.limits.memory / GIB, usual.memory / GIB),
         ("--waivers", request.waivers_file, None),
     ):
         if value != default:
-            command += [option, f"{value:g}" if isinstance(value, float) else str(value)]
-    return shlex.join(command)
+            command += [option, str(value)]
+    return shlex.join([*command, *options_of(request.limits)])
 
 
 def _orders(request: Request, staging: Path) -> list[Order]:
@@ -296,6 +325,7 @@ def _orders(request: Request, staging: Path) -> list[Order]:
         Order(
             implementation=implementation,
             capability=capability,
+            first=capability == request.capabilities[0],
             profile=request.profile,
             seed=request.seed,
             families=request.families,
@@ -339,16 +369,20 @@ def _work(request: Request, staging: Path, progress: Progress) -> Found:
     said: queue.Queue[tuple[Order, Message | None]] = queue.Queue()
     waiting, running = list(orders), dict[str, subprocess.Popen[bytes]]()
     results: dict[str, Result] = {}
+    heard: dict[str, float] = {}
     total = planned(PROFILES[request.profile], request.families)
     try:
         while waiting or running:
             while waiting and len(running) < jobs:
                 order = waiting.pop(0)
                 running[order.name] = _start(order, said)
+                heard[order.name] = time.monotonic()
                 progress(order.name, 0, total)
-            order, message = said.get()
+            order, message = _next(said, heard, request.limits)
+            heard[order.name] = time.monotonic()
             if message is None:
                 status = _end(running.pop(order.name))
+                heard.pop(order.name)
                 if order.name not in results:
                     raise CannotJudgeError(
                         f"the worker for {order.name} ended with status {status}"
@@ -365,6 +399,25 @@ def _work(request: Request, staging: Path, progress: Progress) -> Found:
             process.kill()
             _end(process)
     return _gather(request, orders, results)
+
+
+def _next(
+    said: "queue.Queue[tuple[Order, Message | None]]", heard: dict[str, float], limits: Limits
+) -> tuple[Order, Message | None]:
+    """Wait for what a worker says next, as long as none has been silent for too long.
+
+    Raises:
+        CannotJudgeError: one has.
+    """
+    allowed = limits.starting + limits.seconds * PATIENCE + QUIET
+    name = min(heard, key=heard.__getitem__)
+    try:
+        return said.get(timeout=max(0.0, heard[name] + allowed - time.monotonic()))
+    except queue.Empty:
+        raise CannotJudgeError(
+            f"the worker for {name} has said nothing for {allowed:,.0f} seconds: word of its next "
+            "cases was waited for, and the run was ended"
+        ) from None
 
 
 def _gather(request: Request, orders: list[Order], results: dict[str, Result]) -> Found:
@@ -409,9 +462,14 @@ def _merged(planted: list[Planted]) -> tuple[Planted, ...]:
 
 def _end(process: "subprocess.Popen[bytes]") -> int:
     if process.stdin is not None:
-        with suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError):
             process.stdin.close()
-    return process.wait()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(ENDING)
+    process.kill()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(ENDING)
+    return -signal.SIGKILL
 
 
 def _start(
@@ -433,8 +491,8 @@ def _start(
     )
     if process.stdin is None or process.stdout is None:
         raise RuntimeError("pipes were asked for")
-    # Where the worker has ended before it read its order, its exit status says why.
-    with suppress(BrokenPipeError):
+    with contextlib.suppress(BrokenPipeError):
+        # One that has ended already is told by the end of what it says.
         process.stdin.write(msgspec.json.encode(order) + b"\n")
         process.stdin.flush()
     threading.Thread(target=_listen, args=(order, process.stdout, said), daemon=True).start()
@@ -446,5 +504,10 @@ def _listen(
 ) -> None:
     with lines:
         for line in lines:
-            said.put((order, msgspec.json.decode(line, type=Message)))
+            try:
+                message = msgspec.json.decode(line, type=Message)
+            except msgspec.MsgspecError as error:
+                words = f"the worker for {order.name} said what is no message: {error}"
+                message = Message(cannot_judge=words)
+            said.put((order, message))
     said.put((order, None))

@@ -15,6 +15,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         implementation: the candidate to compare with torch; empty to plant faults instead.
         capability: torch's, and the candidate's.
+        first: whether it is the first capability of the run, at which those candidates are
+            compared whose answers do not depend on it.
         profile: ``quick`` or ``full``.
         seed: the run's.
         families: whose cases are compared.
@@ -30,6 +32,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     implementation: str = ""
     capability: str
+    first: bool = True
     profile: str
     seed: int = 0
     families: tuple[str, ...] = ()

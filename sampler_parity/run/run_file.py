@@ -73,7 +73,9 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
         evidence: safetensors file of both sides' stages, relative to the run; ``None`` past the
             number of files a run keeps.
         replay: the command that runs this case again.
-    shrunken: the smallest case found that has the same verdict at the same stage.
+        shrunken: the smallest case found that has the same verdict at the same stage.
+        earlier: files of the earlier cases that a ``stateful`` one depends on, in order, relative
+            to the run; empty where they are many, or recorded.
     """
 
     case: str
@@ -83,6 +85,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     evidence: str | None
     replay: str
     shrunken: Shrunken | None = None
+    earlier: tuple[str, ...] = ()
 
 
 class Noise(msgspec.Struct, frozen=True, kw_only=True):

@@ -2,7 +2,7 @@
 
 import shlex
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -13,30 +13,28 @@ from sampler_parity.cases.families import importance
 from sampler_parity.cases.plan import STREAMS
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.judge.shrink import BUDGET, shrink
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
 from sampler_parity.run.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
 from sampler_parity.run.streams import StreamTally
 from sampler_parity.run.waivers import Waiver
+from sampler_parity.sandbox.isolated import Limits, options_of
 
 OF_A_FAMILY = 4
 """Divergences of one family at one stage with one verdict that are kept one by one; the others are
 counted."""
 SMALL_OF_A_KIND = 2
 """Families of one importance of which a divergence at one stage with one verdict is made small."""
-BUDGET_OF_CRASHES = 40
-"""Cases that are tried to make one small in which the candidate crashes: each costs a process."""
 LARGEST = 1 << 21
 """Logits of the largest case whose stages are kept and that is made small: a file of it has up to
 80 MB."""
+EARLIER_FILES = 8
+"""Earlier cases of a divergence that depends on them which are kept."""
 READABLE = 64
 """Logits of a shrunken case that are shown in words."""
-
-Run = Callable[[Case], tuple[Outcome, Outcome]]
-"""Runs a case on both sides: the reference's outcome and the candidate's."""
 
 
 class Tally:
@@ -50,10 +48,12 @@ class Tally:
         folder: Path,
         home: str = "",
         waivers: tuple[Waiver, ...] = (),
+        limits: Limits | None = None,
     ) -> None:
         """Count for ``implementation``, as a command line calls it; reports call it by its name.
 
-        Evidence goes into ``folder``; commands that replay it look for it in ``home``.
+        Evidence goes into ``folder``; commands that replay it look for it in ``home``, and give
+        the candidate the run's ``limits``.
         """
         self._implementation = implementation
         self._about = about
@@ -61,6 +61,8 @@ class Tally:
         self._folder = folder
         self._home = PurePath(home)
         self._waivers = waivers
+        self._limits = limits or Limits()
+        self._retrials = Retrials(about)
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
         self.unanswered = 0
@@ -81,8 +83,19 @@ class Tally:
         """How many cases were compared or declined."""
         return self.compared + self.declined
 
-    def add(self, case: Case, reference: Outcome, candidate: Outcome, again: Run | None) -> None:
-        """Compare one case; ``again`` runs others, to make a divergent one small."""
+    def add(
+        self,
+        case: Case,
+        reference: Outcome,
+        candidate: Outcome,
+        again: Run | None,
+        retrial: Retrial | None = None,
+    ) -> None:
+        """Compare one case.
+
+        ``again`` runs others, to make a divergent one small; ``retrial`` asks it again in another
+        process, to see whether it diverges there too.
+        """
         self.unanswered = self.unanswered + 1 if candidate.lost else 0
         if candidate.declined:
             self.declined += 1
@@ -104,40 +117,53 @@ class Tally:
         for stage in comparison.differences:
             self._cells[case.family, stage, "differing"] += 1
         divergence = judge(case, reference, candidate, comparison, self._about)
-        if divergence is not None:
-            self._diverges(case, reference, candidate, divergence, again)
+        if divergence is None:
+            return
+        seen = Seen(case, reference, candidate, divergence)
+        if retrial is not None:
+            seen = self._retrials.settled(
+                seen,
+                retrial,
+                check=self._listed(case.family, divergence.stage, divergence.verdict),
+                search=self._listed(case.family, divergence.stage, Verdict.STATEFUL),
+            )
+        self._diverges(seen, again, retrial)
 
-    def _diverges(
-        self,
-        case: Case,
-        reference: Outcome,
-        candidate: Outcome,
-        divergence: Divergence,
-        again: Run | None,
-    ) -> None:
+    def _listed(self, family: str, stage: str, verdict: Verdict) -> bool:
+        """Whether another divergence of this kind is kept one by one."""
+        return self._kept[family, stage, verdict] < OF_A_FAMILY
+
+    def _diverges(self, seen: Seen, again: Run | None, retrial: Retrial | None) -> None:
+        case, divergence = seen.case, seen.divergence
         self.divergent += 1
         self._verdicts[divergence.verdict.value] += 1
         self._cells[case.family, divergence.first, "first"] += 1
         self._decided[case.family, divergence.stage, divergence.verdict.value] += 1
         for index, waiver in enumerate(self._waivers):
-            if waiver.covers(case.family, divergence):
+            # An answer of a wrong form was not compared: there is nothing to accept.
+            if divergence.verdict is not Verdict.UNFIT and waiver.covers(case.family, divergence):
                 self.covered[index] += 1
                 self.accepted += 1
                 break
         kind = (divergence.stage, divergence.verdict)
+        listed = self._listed(case.family, *kind)
         self._kept[case.family, *kind] += 1
-        if self._kept[case.family, *kind] > OF_A_FAMILY:
+        if not listed:
             return
         keep, small = self._evidence(case, divergence)
+        after = [one.id for one in seen.after]
+        evidence = self._keep(case, seen.reference, seen.candidate) if keep else None
+        earlier = self._keep_earlier(seen.after, retrial) if keep else ()
         self._divergences.append(
             FoundDivergence(
                 case=case.id,
                 family=case.family,
                 parameters=case.describe(),
                 divergence=divergence,
-                evidence=self._keep(case, reference, candidate) if keep else None,
-                replay=self._replay(case.id),
-                shrunken=self._shrink(case, divergence, again) if small and again else None,
+                evidence=evidence,
+                replay=self._replay(case.id, after),
+                shrunken=self._shrink(seen, again, retrial, earlier) if small and again else None,
+                earlier=earlier,
             )
         )
 
@@ -201,46 +227,38 @@ class Tally:
             streams=tuple(stream.counts() for stream in self._streams.values()),
         )
 
-    def _replay(self, what: str) -> str:
+    def _replay(self, what: str, after: Sequence[str]) -> str:
         command = ["sampler-parity", "explain", what, "--capability", self._capability]
+        command += [word for case in after for word in ("--after", case)]
         if self._implementation != "rust_ext":
             command += ["--implementation", self._implementation]
-        return shlex.join(command)
+        return shlex.join([*command, *options_of(self._limits)])
 
-    def _shrink(self, case: Case, divergence: Divergence, again: Run) -> Shrunken | None:
-        if divergence.verdict is Verdict.TIMED_OUT:
-            # Every case that is tried would take the whole of its time.
-            return None
-
-        def alike(smaller: Case, reference: Outcome, candidate: Outcome) -> Divergence | None:
-            if candidate.declined:
-                return None
-            comparison = compare(smaller, reference, candidate, self._about)
-            found = judge(smaller, reference, candidate, comparison, self._about)
-            kind = (divergence.stage, divergence.verdict)
-            return found if found is not None and (found.stage, found.verdict) == kind else None
-
-        def still(smaller: Case) -> bool:
-            return alike(smaller, *again(smaller)) is not None
-
-        budget = BUDGET_OF_CRASHES if divergence.verdict is Verdict.CRASHED else BUDGET
-        smallest, tried = shrink(case, still, budget)
-        sides = again(smallest)
-        found = alike(smallest, *sides)
+    def _shrink(
+        self, seen: Seen, again: Run, retrial: Retrial | None, earlier: Sequence[str]
+    ) -> Shrunken | None:
+        found = self._retrials.small(seen, again, retrial)
         if found is None:
             return None
-        evidence = self._keep(smallest, *sides)
-        rows = np.atleast_2d(smallest.logits)
+        evidence = self._keep(found.case, *found.sides)
+        after = [str(self._home / path) for path in earlier] or [one.id for one in seen.after]
+        rows = np.atleast_2d(found.case.logits)
         return Shrunken(
-            parameters=smallest.describe(),
+            parameters=found.case.describe(),
             logits=tuple(", ".join(map(str, row)) for row in rows if rows.size <= READABLE),
-            divergence=found,
+            divergence=found.divergence,
             evidence=evidence,
-            replay=self._replay(str(self._home / evidence)),
-            tried=tried,
+            replay=self._replay(str(self._home / evidence), after),
+            tried=found.tried,
         )
 
-    def _keep(self, case: Case, reference: Outcome, candidate: Outcome) -> str:
+    def _keep_earlier(self, cases: Sequence[Case], retrial: Retrial | None) -> tuple[str, ...]:
+        """Keep the cases after which another one diverges, if they are few."""
+        if len(cases) > EARLIER_FILES or retrial is None or retrial.reference is None:
+            return ()
+        return tuple(self._keep(case, retrial.reference(case), None) for case in cases)
+
+    def _keep(self, case: Case, reference: Outcome, candidate: Outcome | None) -> str:
         safe = case.id
         for mark in "@:/":
             safe = safe.replace(mark, "-")

@@ -27,7 +27,10 @@ def main() -> None:
     # Private writable memory: what is allocated, but no library's code.
     resource.setrlimit(resource.RLIMIT_DATA, (memory, memory))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    os.execvp(program[0], program)  # noqa: S606  (a candidate is a program)
+    try:
+        os.execvp(program[0], program)  # noqa: S606  (a candidate is a program)
+    except OSError as error:
+        sys.exit(f"{program[0]}: {error.strerror}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@ import fcntl
 import os
 import select
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
-import threading
 import time
+import uuid
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
@@ -21,8 +23,8 @@ from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.implementations.registry import COMMAND, SPECIMEN, target_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.model.implementation import About
-from sampler_parity.model.outcome import Lost, Outcome
+from sampler_parity.model.implementation import SAMPLERS, About
+from sampler_parity.model.outcome import Lost, Outcome, UnfitError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.sandbox import wire
 from sampler_parity.sandbox.confine import __file__ as confine
@@ -30,14 +32,23 @@ from sampler_parity.sandbox.wire import OUT_OF_MEMORY, Hello, Reply, WireError
 
 GIB = 1 << 30
 
-STARTING = 300.0
-"""Seconds that a candidate may take to start: importing a large library on a busy machine."""
+ENDING = 5.0
+"""Seconds that a process may take to end which was killed, or which has closed its output."""
 
 PIPE = 1 << 20
 """Bytes that a pipe holds: more than nearly every message has."""
 
+CHUNK = 1 << 16
+"""Bytes of a candidate's standard error that are read at a time."""
+
+MARK = "SAMPLER_PARITY_CANDIDATE"
+"""A variable of the environment by which a candidate's processes are known, wherever they went."""
+
 LAST_WORDS = 12
 """Lines of a candidate's standard error that are kept."""
+
+LONGEST_WORDS = 500
+"""Characters of such a line that are kept."""
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,10 +57,80 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         seconds: for one case, with all its calls.
         memory: bytes of private writable memory, in each of its processes.
+        starting: seconds until it has said what it is: importing a large library on a busy
+            machine takes its time.
     """
 
     seconds: float = 20.0
     memory: int = 4 * GIB
+    starting: float = 120.0
+
+
+def options_of(limits: Limits) -> list[str]:
+    """Give the options of a command line that ask for ``limits``: none for the usual ones."""
+    usual = Limits()
+    options = []
+    for option, value, default in (
+        ("--time-limit", limits.seconds, usual.seconds),
+        ("--memory-limit", limits.memory / GIB, usual.memory / GIB),
+        ("--start-limit", limits.starting, usual.starting),
+    ):
+        if value != default:
+            options += [option, f"{value:g}"]
+    return options
+
+
+class _LastWords:
+    """The last lines of a candidate's standard error, which is read while it is waited for."""
+
+    def __init__(self, pipe: IO[bytes]) -> None:
+        self.pipe: IO[bytes] | None = pipe
+        self._lines: deque[str] = deque(maxlen=LAST_WORDS)
+        self._line = b""
+        os.set_blocking(pipe.fileno(), False)
+
+    def take(self) -> bool:
+        """Take in what there is, up to :data:`CHUNK` bytes; say whether there may be more."""
+        if self.pipe is None:
+            return False
+        try:
+            said = os.read(self.pipe.fileno(), CHUNK)
+        except BlockingIOError:
+            return False
+        if not said:
+            self.close()
+            return False
+        *whole, self._line = (self._line + said).split(b"\n")
+        self._lines.extend(line.decode(errors="replace").rstrip()[:LONGEST_WORDS] for line in whole)
+        # Of a line without an end, no more than its beginning is of use.
+        self._line = self._line[: 4 * LONGEST_WORDS]
+        return True
+
+    def drain(self) -> str:
+        """Take in what is left, no more than a pipe holds, and give the last lines."""
+        for _ in range(PIPE // CHUNK):
+            if not self.take():
+                break
+        last = self._line.decode(errors="replace").rstrip()[:LONGEST_WORDS]
+        lines = [*self._lines, *([last] if last else [])]
+        self._lines.clear()
+        self._line = b""
+        return "\n".join(lines[-LAST_WORDS:])
+
+    def close(self) -> None:
+        if self.pipe is not None:
+            self.pipe.close()
+            self.pipe = None
+
+    def end(self, seconds: float) -> None:
+        """Wait until nobody holds the pipe any more, and take in what is said."""
+        deadline = time.monotonic() + seconds
+        while self.pipe is not None and (left := deadline - time.monotonic()) > 0:
+            poll = select.poll()
+            poll.register(self.pipe, select.POLLIN)
+            poll.poll(left * 1000)
+            self.take()
+        self.close()
 
 
 @dataclass(slots=True)
@@ -58,16 +139,25 @@ class _Process:
 
     Attributes:
         running: the process; the leader of its session.
+        asks: what it reads.
+        answers: what it writes.
         replies: what it has said so far and nobody has read.
         deaths: where a host tells of its children's deaths; ``None`` for other programs.
-        last_words: the last lines of its standard error.
+        ended: a descriptor that can be read when the process has ended, whoever holds its pipes.
+        errors: its standard error.
+        mark: what all its processes have in their environment.
+        forks: whether another child can answer without a new start.
     """
 
     running: "subprocess.Popen[bytes]"
+    asks: IO[bytes]
+    answers: IO[bytes]
     replies: bytearray
     deaths: int | None
-    last_words: deque[str]
-    listener: threading.Thread
+    ended: int
+    errors: _LastWords
+    mark: str
+    forks: bool = False
 
 
 class _EndedError(Exception):
@@ -84,6 +174,10 @@ class Isolated:
 
     ``run`` is ``ask`` and then ``answer``, between which the caller can do something else. Use it
     as a context manager, in the thread that lives longest: a candidate ends with that thread.
+
+    Attributes:
+        about: what the candidate says it is.
+        earlier: the ids of the cases that the process which answers now was asked, in order.
     """
 
     def __init__(
@@ -103,7 +197,10 @@ class Isolated:
             build_instrumented()
         self._process: _Process | None = None
         self._deadline = 0.0
-        self._early: Lost | None = None
+        self._starting = False
+        self._case: Case | None = None
+        self._early: Outcome | None = None
+        self.earlier: list[str] = []
         self.about = self._start()
 
     def __enter__(self) -> Self:
@@ -117,23 +214,48 @@ class Isolated:
     ) -> None:
         self.close()
 
+    @property
+    def forks(self) -> bool:
+        """Whether a process that was asked nothing costs a fork, and no start."""
+        return self._process is not None and self._process.forks
+
     def close(self) -> None:
         """End the candidate, and every process that it has started."""
         if self._process is None:
             return
         process, self._process = self._process, None
+        self.earlier = []
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.running.pid, signal.SIGKILL)
-        process.running.wait()
-        for pipe in (process.running.stdin, process.running.stdout):
-            if pipe is not None:
-                with contextlib.suppress(BrokenPipeError):
-                    pipe.close()
-        process.listener.join()
-        if process.running.stderr is not None:
-            process.running.stderr.close()
+        _kill_marked(process.mark)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.running.wait(ENDING)
+        # Everything that it started has its standard error, and has ended when that is closed.
+        process.errors.end(ENDING)
+        for pipe in (process.asks, process.answers):
+            with contextlib.suppress(BrokenPipeError):
+                pipe.close()
+        os.close(process.ended)
         if process.deaths is not None:
             os.close(process.deaths)
+
+    def renew(self) -> None:
+        """Have the next case answered by a process that was asked nothing before."""
+        if self._process is None or not self.earlier:
+            return
+        if not self._process.forks:
+            self.close()
+            return
+        self._deadline = time.monotonic() + self._limits.seconds
+        try:
+            self._send(wire.RENEW)
+            while True:
+                self._fill()
+        except _EndedError as ended:
+            # That the child made way is told as a death.
+            if ended.gone:
+                self.close()
+            self.earlier = []
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run one case."""
@@ -141,12 +263,26 @@ class Isolated:
         return self.answer()
 
     def ask(self, case: Case, capability: str) -> None:
-        """Let the candidate begin with a case."""
+        """Let the candidate begin with a case; not if it says that it lacks the sampler."""
         self._early = None
+        sampler = case.parameters.sampler
+        if sampler not in self.about.samplers:
+            self._early = Outcome(declined=f"{self.about.name} has no {sampler}")
+            return
         if self._process is None:
-            self.about = self._start()
+            try:
+                about = self._start()
+            except CannotJudgeError as error:
+                self._early = Outcome(lost=Lost(Verdict.CRASHED, f"no second start: {error}"))
+                return
+            if about != self.about:
+                words = "at its second start the candidate says that it is something else"
+                self._early = Outcome(lost=Lost(Verdict.UNFIT, f"{words}: {about}"))
+                return
+        self._case = case
         self._deadline = time.monotonic() + self._limits.seconds
         try:
+            self.earlier.append(case.id)
             self._send(wire.ask_of(case, capability))
         except _EndedError as ended:
             self._early = self._lose(ended)
@@ -155,29 +291,33 @@ class Isolated:
         """Wait for the outcome of what was asked."""
         if self._early is None:
             try:
-                return self._outcome()
+                self._early = self._outcome()
             except _EndedError as ended:
                 self._early = self._lose(ended)
-        return Outcome(lost=self._early)
+        return self._early
 
     def _outcome(self) -> Outcome:
+        if self._case is None:
+            raise RuntimeError("no case was asked")
         try:
-            reply, tensors = wire.decode(*self._receive(), Reply)
-            if reply.panicked:
-                return Outcome(lost=Lost(Verdict.CRASHED, f"panicked: {reply.panicked}"))
-            return wire.outcome_of(reply, tensors)
+            line, payload = self._receive(wire.largest_reply(self._case))
+            try:
+                reply, tensors = wire.decode(line, payload, Reply)
+                return wire.outcome_of(reply, tensors, self._case, self.about)
+            except UnfitError as error:
+                return Outcome(lost=Lost(Verdict.UNFIT, str(error)))
         except WireError as error:
-            raise _EndedError(Verdict.CRASHED, f"answered what is no reply: {error}") from error
+            # Where the next answer begins nobody knows.
+            raise _EndedError(Verdict.UNFIT, f"answered what is no reply: {error}") from error
 
-    def _lose(self, ended: _EndedError) -> Lost:
+    def _lose(self, ended: _EndedError) -> Outcome:
+        errors = self._now.errors
         if ended.gone:
-            process = self._process
             self.close()
-            said = "\n".join(process.last_words) if process else ""
         else:
-            said = "\n".join(self._now.last_words)
-            self._now.last_words.clear()
-        return Lost(ended.verdict, f"{ended}\n{said}".strip())
+            self.earlier = []
+        said = errors.drain()
+        return Outcome(lost=Lost(ended.verdict, f"{ended}\n{said}".strip()))
 
     @property
     def _now(self) -> _Process:
@@ -186,7 +326,28 @@ class Isolated:
         return self._process
 
     def _start(self) -> About:
+        self._process = self._spawn()
+        self._deadline = time.monotonic() + self._limits.starting
+        self._starting = True
+        try:
+            hello, _ = wire.decode(*self._receive(wire.LONGEST_LINE), Hello)
+        except (_EndedError, WireError, UnfitError) as error:
+            ended = error if isinstance(error, _EndedError) else None
+            lost = self._lose(ended or _EndedError(Verdict.CRASHED, str(error))).lost
+            words = lost.words if lost else ""
+            raise CannotJudgeError(f"{self._name} could not be started: {words}") from error
+        finally:
+            self._starting = False
+        about, words = hello.about, _refused(hello)
+        if about is None or words:
+            self.close()
+            raise CannotJudgeError(hello.cannot or f"{self._name} {words}")
+        self._process.forks = hello.forks
+        return about
+
+    def _spawn(self) -> _Process:
         deaths, theirs = os.pipe()
+        mark = f"{MARK}={uuid.uuid4()}"
         running = subprocess.Popen(
             [sys.executable, "-I", "-S", confine, str(self._limits.memory), str(os.getpid())]
             + [word.format(deaths=theirs) for word in self._command],
@@ -196,47 +357,39 @@ class Isolated:
             # Ctrl-C is for the gate, which ends the candidate and all that it started.
             start_new_session=True,
             pass_fds=(theirs,),
-            env=self._environment,
+            env={**self._environment, **dict([mark.split("=")])},
         )
         os.close(theirs)
-        for pipe in (running.stdin, running.stdout):
-            if pipe is not None:
-                fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
         if running.stdin is None or running.stdout is None or running.stderr is None:
             raise RuntimeError("pipes were asked for")
-        os.set_blocking(running.stdin.fileno(), False)
-        os.set_blocking(running.stdout.fileno(), False)
-        last_words: deque[str] = deque(maxlen=LAST_WORDS)
-        listener = threading.Thread(target=_listen, args=(running.stderr, last_words), daemon=True)
-        listener.start()
+        for pipe in (running.stdin, running.stdout):
+            fcntl.fcntl(pipe, fcntl.F_SETPIPE_SZ, PIPE)
+            os.set_blocking(pipe.fileno(), False)
         host = not self._name.startswith(COMMAND)
         if not host:
             os.close(deaths)
-        self._process = _Process(
-            running, bytearray(), deaths if host else None, last_words, listener
+        return _Process(
+            running=running,
+            asks=running.stdin,
+            answers=running.stdout,
+            replies=bytearray(),
+            deaths=deaths if host else None,
+            ended=os.pidfd_open(running.pid),
+            errors=_LastWords(running.stderr),
+            mark=mark,
         )
-        self._deadline = time.monotonic() + STARTING
-        try:
-            hello, _ = wire.decode(*self._receive(), Hello)
-        except (_EndedError, WireError) as error:
-            ended = error if isinstance(error, _EndedError) else None
-            words = self._lose(ended or _EndedError(Verdict.CRASHED, str(error))).words
-            raise CannotJudgeError(f"{self._name} could not be started: {words}") from error
-        if hello.about is None:
-            self.close()
-            raise CannotJudgeError(hello.cannot or f"{self._name} does not say what it is")
-        if hello.protocol != wire.PROTOCOL:
-            self.close()
-            raise CannotJudgeError(
-                f"{self._name} speaks protocol {hello.protocol}, this version {wire.PROTOCOL}"
-            )
-        return hello.about
 
     def _send(self, message: bytes) -> None:
-        pipe = self._now.running.stdin
+        pipe = self._now.asks
         rest = memoryview(message)
-        while pipe is not None and rest:
-            self._wait(pipe, select.POLLOUT)
+        while rest:
+            taken = len(message) - len(rest)
+            self._wait(
+                pipe,
+                select.POLLOUT,
+                f"the case was not read within {self._limits.seconds:g} seconds: {taken:,} of its "
+                f"{len(message):,} bytes were taken",
+            )
             try:
                 rest = rest[os.write(pipe.fileno(), rest) :]
             except BrokenPipeError:
@@ -244,8 +397,8 @@ class Isolated:
             except BlockingIOError:
                 continue
 
-    def _receive(self) -> tuple[bytes, bytes]:
-        """Wait for a whole message."""
+    def _receive(self, most: int) -> tuple[bytes, bytes]:
+        """Wait for a whole message of up to ``most`` bytes after its line."""
         buffer = self._now.replies
         end = -1
         while end < 0:
@@ -255,49 +408,82 @@ class Isolated:
             self._fill()
             end = buffer.find(b"\n", max(seen - 1, 0))
         line = bytes(buffer[:end])
-        whole = end + 1 + wire.payload_size(line)
+        size = wire.payload_size(line)
+        if size > most:
+            raise WireError(f"a message of {size:,} bytes, where at most {most:,} make sense")
+        whole = end + 1 + size
         while len(buffer) < whole:
-            self._fill()
+            self._fill(f"{len(buffer) - end - 1:,} of its {size:,} bytes came")
         payload = bytes(buffer[end + 1 : whole])
         del buffer[:whole]
         return line, payload
 
-    def _fill(self) -> None:
-        pipe = self._now.running.stdout
-        if pipe is None:
-            raise RuntimeError("pipes were asked for")
-        self._wait(pipe, select.POLLIN)
+    def _fill(self, partly: str = "") -> None:
+        """Wait for more of what the candidate says; ``partly`` tells what came of it."""
+        process = self._now
+        if not partly and process.replies:
+            partly = f"{len(process.replies):,} bytes of a line came, and not its end"
+        late = f"no answer within {self._limits.seconds:g} seconds"
+        if self._starting:
+            late = (
+                f"it did not say what it is within {self._limits.starting:g} seconds: a line "
+                '{"about": ...} was waited for'
+            )
+        self._wait(process.answers, select.POLLIN, f"{late}; {partly}" if partly else late)
         try:
-            read = os.read(pipe.fileno(), 1 << 20)
+            read = os.read(process.answers.fileno(), 1 << 20)
         except BlockingIOError:
             return
         if not read:
             raise self._died()
-        self._now.replies.extend(read)
+        process.replies.extend(read)
 
-    def _wait(self, pipe: IO[bytes], event: int) -> None:
-        """Wait for the pipe, a death, or the deadline."""
+    def _wait(self, pipe: IO[bytes], event: int, late: str) -> None:
+        """Wait for the pipe, a death, or the deadline, which ``late`` tells of.
+
+        Meanwhile the candidate's standard error is read, so that what it says there does not hold
+        it up.
+        """
         process = self._now
-        poll = select.poll()
-        poll.register(pipe, event)
-        if process.deaths is not None:
-            poll.register(process.deaths, select.POLLIN)
-        ready = poll.poll(max(0.0, self._deadline - time.monotonic()) * 1000)
-        if not ready:
-            raise _EndedError(
-                Verdict.TIMED_OUT, f"no answer within {self._limits.seconds:g} seconds"
-            )
-        if any(descriptor == process.deaths for descriptor, _ in ready):
-            status = os.read(process.deaths or 0, 64)
-            if status:
-                process.replies.clear()
-                # A child that died while it was being asked has left half an ask in the pipe.
-                gone = event == select.POLLOUT
-                raise _EndedError(Verdict.CRASHED, self._ending(int(status.split()[0])), gone=gone)
+        while True:
+            left = self._deadline - time.monotonic()
+            if left <= 0:
+                raise _EndedError(Verdict.TIMED_OUT, late)
+            poll = select.poll()
+            poll.register(pipe, event)
+            if process.errors.pipe is not None:
+                poll.register(process.errors.pipe, select.POLLIN)
+            for descriptor in (process.deaths, process.ended):
+                if descriptor is not None:
+                    poll.register(descriptor, select.POLLIN)
+            ready = {descriptor for descriptor, _ in poll.poll(left * 1000)}
+            if event == select.POLLIN and pipe.fileno() in ready:
+                # First what was said, then who has died since.
+                return
+            if process.deaths in ready:
+                self._bury(asked=event == select.POLLOUT)
+            if process.ended in ready:
+                raise self._died()
+            if pipe.fileno() in ready:
+                return
+            process.errors.take()
+
+    def _bury(self, *, asked: bool) -> None:
+        """Raise what a host tells of its child's death, or its own."""
+        process = self._now
+        status = os.read(process.deaths or 0, 64)
+        if not status:
             raise self._died()
+        process.replies.clear()
+        # A child that died while it was being asked has left half an ask in the pipe.
+        raise _EndedError(Verdict.CRASHED, self._ending(int(status.split()[0])), gone=asked)
 
     def _died(self) -> _EndedError:
-        return _EndedError(Verdict.CRASHED, self._ending(self._now.running.wait()))
+        try:
+            status = self._now.running.wait(ENDING)
+        except subprocess.TimeoutExpired:
+            return _EndedError(Verdict.CRASHED, "closed its standard output instead of an answer")
+        return _EndedError(Verdict.CRASHED, self._ending(status))
 
     def _ending(self, status: int) -> str:
         if status == OUT_OF_MEMORY:
@@ -314,10 +500,12 @@ def command_of(name: str) -> list[str]:
         CannotJudgeError: there is no such candidate.
     """
     if name.startswith(COMMAND):
-        words = [word.replace("{", "{{").replace("}", "}}") for word in _words(name)]
+        words = _words(name)
         if not words:
             raise CannotJudgeError(f"{COMMAND} names no program")
-        return words
+        if shutil.which(words[0]) is None:
+            raise CannotJudgeError(f"{name!r}: there is no program {words[0]!r} that can be run")
+        return [word.replace("{", "{{").replace("}", "}}") for word in words]
     target_of(name)
     return [sys.executable, "-m", "sampler_parity.sandbox.host", name, "{deaths}"]
 
@@ -329,6 +517,23 @@ def _words(name: str) -> list[str]:
         raise CannotJudgeError(f"{name!r} is no command: {error}") from error
 
 
-def _listen(errors: IO[bytes], last_words: deque[str]) -> None:
-    for line in errors:
-        last_words.append(line.decode(errors="replace").rstrip()[:500])
+def _refused(hello: Hello) -> str:
+    """Say why a candidate cannot be asked; nothing if it can."""
+    if hello.about is None:
+        return "does not say what it is"
+    if hello.protocol != wire.PROTOCOL:
+        return f"speaks protocol {hello.protocol}, this version {wire.PROTOCOL}"
+    unknown = [sampler for sampler in hello.about.samplers if sampler not in SAMPLERS]
+    if unknown:
+        return (
+            f"says that it has the sampler {unknown[0]!r}, which is none of {', '.join(SAMPLERS)}"
+        )
+    return "" if hello.about.samplers else "says that it has no sampler"
+
+
+def _kill_marked(mark: str) -> None:
+    """End the processes that have left the candidate's session, if it has started such ones."""
+    for environment in Path("/proc").glob("[0-9]*/environ"):
+        with contextlib.suppress(OSError):
+            if mark.encode() in environment.read_bytes().split(b"\0"):
+                os.kill(int(environment.parent.name), signal.SIGKILL)

@@ -1,0 +1,79 @@
+"""Candidates whose answers depend on what they were asked before: each the reference, spoilt."""
+
+import os
+from dataclasses import replace
+
+from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.model.case import Case
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits
+
+
+class Caches(PythonRef):
+    """Keeps what it has answered, by a key in which the parameters are missing."""
+
+    about = About(name="caches")
+
+    def __init__(self) -> None:
+        self._kept: dict[tuple[object, ...], Outcome] = {}
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        key = (case.parameters.sampler, case.logits.shape, case.draws)
+        if key not in self._kept:
+            self._kept[key] = super().run(case, capability)
+        return self._kept[key]
+
+
+class Counts(PythonRef):
+    """Draws another token in every fourth case that it is asked."""
+
+    about = About(name="counts")
+
+    def __init__(self) -> None:
+        self._asked = 0
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        self._asked += 1
+        seed = case.seed ^ 1 if self._asked % 4 == 0 else case.seed
+        return super().run(replace(case, seed=seed), capability)
+
+
+class Tosses(PythonRef):
+    """Draws from a seed of its own in half of the cases."""
+
+    about = About(name="tosses")
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        if os.urandom(1)[0] % 2:
+            case = replace(case, seed=int.from_bytes(os.urandom(8), "little"))
+        return super().run(case, capability)
+
+
+class Sticks(PythonRef):
+    """Doubles the temperature where top-k is on, and from then on always."""
+
+    about = About(name="sticks")
+
+    def __init__(self) -> None:
+        self._stuck = False
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        if isinstance(case.parameters, SampleLogits):
+            self._stuck |= case.parameters.top_k > 0
+            if self._stuck:
+                doubled = replace(case.parameters, temperature=2 * case.parameters.temperature)
+                case = replace(case, parameters=doubled)
+        return super().run(case, capability)
+
+
+class Doubles(PythonRef):
+    """Doubles the temperature, whatever came before."""
+
+    about = About(name="doubles")
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        if isinstance(case.parameters, SampleLogits):
+            doubled = replace(case.parameters, temperature=2 * case.parameters.temperature)
+            case = replace(case, parameters=doubled)
+        return super().run(case, capability)

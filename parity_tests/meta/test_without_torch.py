@@ -1,0 +1,119 @@
+"""Where torch or a program is missing, every command ends with a sentence, and never as if judged.
+
+Exit status 1 is a divergence and nothing else.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.main import get_command
+
+from parity_tests.runs import make_run, make_shard
+from sampler_parity import cli
+from sampler_parity.run.run_file import write_run
+
+COMMANDS: tuple[str, ...] = tuple(getattr(get_command(cli.app), "commands", ()))
+"""Every command that there is: a new one is asked too."""
+
+ARGUMENTS = {
+    "diff": ["stored", "stored"],
+    "explain": ["flat-0@0"],
+    "list": ["specimens"],
+    "record": ["cases", "--out", "fixtures"],
+    "report": ["stored"],
+    "run": ["--family", "flat", "--capability", "default", "--out", "run"],
+}
+"""What a command needs to begin with its work."""
+
+WITHOUT_TORCH = ("diff", "report")
+"""Commands that do what they do without it."""
+
+NO_TORCH = "import sys\nsys.modules['torch'] = None\n"
+
+
+def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Run the command line where no process can import torch, which every process is told."""
+    (folder / "sitecustomize.py").write_text(NO_TORCH, encoding="utf-8")
+    write_run(folder / "stored", make_run(make_shard(), status="holds"))
+    return subprocess.run(
+        [sys.executable, "-m", "sampler_parity", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_there_are_commands() -> None:
+    assert set(ARGUMENTS) | {"doctor", "frequencies", "power"} <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_says_that_torch_is_missing(command: str, tmp_path: Path) -> None:
+    (tmp_path / "stored").mkdir()
+    done = ended(tmp_path, command, *ARGUMENTS.get(command, []))
+    printed = done.stdout + done.stderr
+    assert "Traceback" not in printed
+    if command in WITHOUT_TORCH:
+        assert done.returncode == 0, printed
+        return
+    assert done.returncode == 2, printed
+    assert "torch" in printed
+
+
+@pytest.mark.parametrize("command", ["run", "explain", "frequencies"])
+def test_every_command_says_that_a_program_is_missing(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    missing = "command:/no/such/program --option"
+    arguments = ["--implementation", missing]
+    if command == "explain":
+        arguments += ["flat-0@0"]
+    if command == "frequencies":
+        arguments = [missing]
+    monkeypatch.setattr("sys.argv", ["sampler-parity", command, *arguments])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "there is no program '/no/such/program' that can be run" in said
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (ModuleNotFoundError("No module named 'torch'", name="torch"), "torch cannot be imported"),
+        (PermissionError(13, "Permission denied", "reports"), "Permission denied: 'reports'"),
+        (ZeroDivisionError("division by zero"), "this is a mistake of the harness"),
+    ],
+)
+def test_nothing_that_is_raised_is_taken_for_a_divergence(
+    error: Exception,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def raising(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "examine", raising)
+    monkeypatch.setattr("sys.argv", ["sampler-parity", "doctor"])
+    with pytest.raises(SystemExit) as caught:
+        cli.main()
+    assert caught.value.code == 2
+    assert said in capsys.readouterr().err
+
+
+def test_the_package_is_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "sampler_parity", "list", "cases"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "odd-parameters" in done.stdout
