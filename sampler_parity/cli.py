@@ -21,7 +21,7 @@ from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import conclude, summarise
-from sampler_parity.implementations.registry import registered
+from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError, not_importable
 from sampler_parity.model.files import write_atomically
@@ -130,7 +130,7 @@ def run(
     request = Request(
         profile=profile.value,
         seed=seed,
-        implementations=tuple(implementation or ("rust_ext",)),
+        implementations=tuple(implementation or (PORT,)),
         capabilities=tuple(capability or CAPABILITIES),
         families=tuple(family or FAMILIES),
         jobs=jobs,
@@ -211,7 +211,7 @@ def explain(
     capability: Annotated[
         str | None, typer.Option(help="torch's dispatch level; the file's or this process' own.")
     ] = None,
-    implementation: Annotated[str, typer.Option(help="The candidate.")] = "rust_ext",
+    implementation: Annotated[str, typer.Option(help="The candidate.")] = PORT,
     after: Annotated[
         list[str] | None,
         typer.Option(help="A case that the candidate's process is asked before; in their order."),
@@ -233,7 +233,7 @@ def explain(
 
 @app.command()
 def frequencies(
-    implementation: Annotated[str, typer.Argument(help="The candidate.")] = "rust_ext",
+    implementation: Annotated[str, typer.Argument(help="The candidate.")] = PORT,
     profile: Annotated[Profile, typer.Option(help="How many draws.")] = Profile.quick,
     seed: Annotated[int, typer.Option(min=0, help="Every seed follows from it.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the result is stored.")] = LATEST,

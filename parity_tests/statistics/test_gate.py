@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytest
 
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.pipeline import Parameters
 from sampler_parity.statistics import planning, subjects, uniforms
 from sampler_parity.statistics.budget import Budget
 from sampler_parity.statistics.checks import Check, frequencies, versus
@@ -26,7 +27,6 @@ from sampler_parity.statistics.controls import (
 )
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.gate import _Run, plan, run_statistics
-from sampler_parity.statistics.law import Parameters
 from sampler_parity.statistics.planning import Plan, Profile
 from sampler_parity.statistics.result import Look, StatisticsResult
 from sampler_parity.statistics.sources import (

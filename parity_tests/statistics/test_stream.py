@@ -6,12 +6,13 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
+from sampler_parity.model.pipeline import Parameters
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.checks import Check, consecutive_seeds, rows, successive, uniformity
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
-from sampler_parity.statistics.law import Parameters, law_of
+from sampler_parity.statistics.law import law_of
 from sampler_parity.statistics.result import Look
 from sampler_parity.statistics.sources import Logits, PortSource, Seeds, Source, Tokens, port
 from sampler_parity.statistics.tallies import UniformityTally

@@ -14,6 +14,7 @@ import torch
 import python_ref
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cases.draws import round_bf16
+from sampler_parity.model.pipeline import Parameters
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.alternatives import declared, swaps
@@ -25,7 +26,7 @@ from sampler_parity.statistics.controls import faults
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.gate import _Run
 from sampler_parity.statistics.goodness import MIN_EXPECTED, goodness
-from sampler_parity.statistics.law import Law, Parameters, Subject, Tie, normalised, subject
+from sampler_parity.statistics.law import Law, Subject, Tie, normalised, subject
 from sampler_parity.statistics.pilot import pilot
 from sampler_parity.statistics.planning import PROFILES, Plan, plan
 from sampler_parity.statistics.result import StatisticsResult

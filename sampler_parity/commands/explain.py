@@ -16,6 +16,7 @@ from sampler_parity.cases.case_file import load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.judge import Comparison, compare
 from sampler_parity.judge.around import Neighbour, neighbours
 from sampler_parity.judge.causes import judge
@@ -44,7 +45,7 @@ class Question:
     case: str
     after: tuple[str, ...] = ()
     capability: str | None = None
-    implementation: str = "rust_ext"
+    implementation: str = PORT
     limits: Limits = field(default_factory=Limits)
 
 

@@ -15,9 +15,13 @@ COMMAND = "command:"
 SPECIMEN = "specimen-"
 """What the names of the samplers with known faults begin with."""
 
+PORT = "rust_ext"
+"""Our own port: the candidate where none is named. Where it equals the reference, it stands for the
+reference at other capabilities, and it draws in the gate's own process."""
+
 BUILT_IN = {
     "python_ref": "sampler_parity.implementations.python_ref:PythonRef",
-    "rust_ext": "sampler_parity.implementations.rust_ext:RustExt",
+    PORT: "sampler_parity.implementations.rust_ext:RustExt",
     **{
         f"{SPECIMEN}{name.replace('_', '-')}": f"sampler_parity.implementations.specimens:{name}"
         for name in ("simple", "fast_sampler", "wild", "rwkv_pip", "batch_inference")

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.report.evidence import Evidence, Values, load_evidence
 from sampler_parity.report.matrices import Key, waived
@@ -379,7 +380,7 @@ def _replays(name: str, explain: str, path: str, home: str) -> tuple[str, ...]:
         return (explain,)
     file = shlex.quote(f"{home}/{path}")
     rust = f"cargo run --release --example replay -- {file}"
-    if name != "rust_ext":
+    if name != PORT:
         rust += "  # the Rust port on the same case"
     # A run knows where it is stored; what was made up for a test may not.
     return explain if file in explain else explain.replace(path, file), rust

@@ -27,6 +27,7 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import PROFILES, planned
 from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
@@ -82,7 +83,7 @@ class Request:
 
     profile: str = "quick"
     seed: int = 0
-    implementations: tuple[str, ...] = ("rust_ext",)
+    implementations: tuple[str, ...] = (PORT,)
     capabilities: tuple[str, ...] = CAPABILITIES
     families: tuple[str, ...] = tuple(FAMILIES)
     jobs: int | None = None
@@ -304,7 +305,7 @@ def _command(request: Request) -> str:
     """Give the command that was given, or that asks for the same."""
     command = ["sampler-parity", "run", "--profile", request.profile, "--seed", str(request.seed)]
     for option, given, every in (
-        ("--implementation", request.implementations, ("rust_ext",)),
+        ("--implementation", request.implementations, (PORT,)),
         ("--capability", request.capabilities, CAPABILITIES),
         ("--family", request.families, tuple(FAMILIES)),
     ):

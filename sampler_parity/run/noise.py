@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge.bits import difference
 from sampler_parity.model.case import Case
@@ -83,7 +84,7 @@ def _differing(reference: Outcome, other: Outcome) -> list[str]:
 
 def sentences(shards: tuple[Shard, ...]) -> tuple[str, ...]:
     """Say how often torch differs from itself; nothing where the port differs from torch."""
-    if any(shard.divergent for shard in shards if shard.implementation == "rust_ext"):
+    if any(shard.divergent for shard in shards if shard.implementation == PORT):
         return ()
     return tuple(_sentence(shard.capability, noise) for shard in shards for noise in shard.noise)
 

@@ -11,6 +11,7 @@ import numpy as np
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import importance
 from sampler_parity.cases.plan import STREAMS
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
@@ -230,7 +231,7 @@ class Tally:
     def _replay(self, what: str, after: Sequence[str]) -> str:
         command = ["sampler-parity", "explain", what, "--capability", self._capability]
         command += [word for case in after for word in ("--after", case)]
-        if self._implementation != "rust_ext":
+        if self._implementation != PORT:
             command += ["--implementation", self._implementation]
         return shlex.join([*command, *options_of(self._limits)])
 

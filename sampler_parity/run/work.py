@@ -17,6 +17,7 @@ from sampler_parity.faults.kill import (
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import port_faults
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
@@ -139,7 +140,7 @@ def _live(bench: _Bench, tally: Tally) -> Shard:
         bench.say(Message(done=total, total=total))
         return tally.shard(total, "torch", reason)
     reference = PythonRef()
-    floor = NoiseFloor(order.capability, verify=order.implementation != "rust_ext")
+    floor = NoiseFloor(order.capability, verify=order.implementation != PORT)
 
     def refer(case: Case) -> Outcome:
         return reference.run(case, here)

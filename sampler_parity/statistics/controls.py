@@ -7,13 +7,13 @@ import numpy as np
 from msgspec import structs
 from scipy import stats
 
-from sampler_parity.pipelines import SampleLogits
+from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.statistics.alternatives import swapped, swaps, tail, without_tail
 from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import STATISTICS
-from sampler_parity.statistics.law import Law, Parameters, Subject, law_of
+from sampler_parity.statistics.law import Law, Subject, law_of
 from sampler_parity.statistics.power import chance_of
 from sampler_parity.statistics.result import Decision
 from sampler_parity.statistics.sources import Logits, Source, Tokens
@@ -80,10 +80,12 @@ def mistempered(sound: Source, error: float) -> FaultySource:
     return FaultySource(sound, f"temperature off by {error:.0%}", spoil)
 
 
-def _at(parameters: Parameters, factor: float) -> SampleLogits:
-    if not isinstance(parameters, SampleLogits):
-        raise StatisticsError("the controls are planted in sample_logits")
-    return structs.replace(parameters, temperature=parameters.temperature * factor)
+def _at(parameters: Parameters, factor: float) -> Parameters:
+    temperature = values_of(parameters).get("temperature")
+    if not isinstance(temperature, float):
+        raise StatisticsError("the controls are planted in samplers that have a temperature")
+    changed = {"temperature": temperature * factor}
+    return structs.replace(parameters, **changed)
 
 
 def tailless(sound: Source, law: Law, share: float) -> FaultySource:

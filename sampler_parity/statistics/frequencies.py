@@ -5,6 +5,7 @@ from collections.abc import Callable
 import msgspec
 
 from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Lost, Outcome
 from sampler_parity.sandbox.isolated import Isolated, Limits
@@ -47,7 +48,7 @@ def frequencies(
     Raises:
         CannotJudgeError: it cannot be started; the extension is missing or stale.
     """
-    if implementation == "rust_ext":
+    if implementation == PORT:
         return run_statistics(port(), profile, seed, progress)
     patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
     with Isolated(implementation, patient) as candidate:

@@ -10,12 +10,11 @@ from msgspec import structs
 from sampler_parity.implementations.python_ref import reference_stage
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
-from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.pipelines.fates import Fates, fates
+from sampler_parity.model.pipeline import NoisyArgmax, Parameters, values_of
+from sampler_parity.pipelines.fates import Fates
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
 
-Parameters = SampleLogits | SimpleBatch
 SUM_TOLERANCE = 1e-12
 UNIT_F32 = 2.0**-24
 """Half an ulp of 1 in f32: the largest relative error of a rounding."""
@@ -139,8 +138,8 @@ def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
     """
     values: dict[str, npt.NDArray[np.float32]] = {}
     case = Case("law", "law", np.ascontiguousarray(logits)[None], parameters, seed=0)
-    last = "renormalized" if isinstance(parameters, SampleLogits) else "scaled_logits"
-    for stage in parameters.stages:
+    last = case.pipeline.draw.of
+    for stage in case.pipeline.names:
         try:
             values[stage] = reference_stage(stage, case, values)
         except SAMPLER_ERRORS as error:
@@ -148,27 +147,30 @@ def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
         if stage == last:
             break
     row = values[last][0]
-    if isinstance(parameters, SampleLogits):
-        return _with_ties(_race_of_ratios(row), case.logits, parameters)
-    return _noise(row, parameters)
+    if isinstance(case.pipeline.draw, NoisyArgmax):
+        return _noise(row, float(values_of(parameters)[case.pipeline.draw.noise] or 0))
+    return _with_ties(_race_of_ratios(row), case)
 
 
-def _with_ties(law: Law, logits: npt.NDArray[np.float32], parameters: SampleLogits) -> Law:
+def _with_ties(law: Law, case: Case) -> Law:
     """Let every token be possible that some correct sampler keeps, as ``judge.fates`` has it.
 
     Where top-p cuts among equal tokens, each order of them keeps as many, and other ones: a tie.
     Where rounding decides how many tokens are kept, the law is known to within their mass alone:
     they are possible, and their mass is slack.
     """
-    if parameters.temperature == 0 or not np.isfinite(parameters.temperature):
+    oracle = case.pipeline.oracle
+    fate: Fates | None = None
+    if oracle is not None and not case.parameters.greedy:
+        fate = oracle.fates(case.logits, case.parameters)
+    if fate is None:
         return law
-    fate = fates(logits, parameters)
     free = ~(fate.kept | fate.dropped)[0]
     kept = law.probabilities > 0
     if not free.any():
         return law
     possible, tied = law.possible | free, law.tied
-    if _sealed(fate, kept, free, parameters):
+    if _sealed(fate, kept, free):
         if kept[free].all() or not kept[free].any():
             return law
         tied += (Tie(np.flatnonzero(free), int(kept[free].sum())),)
@@ -187,10 +189,9 @@ def _sealed(
     fate: Fates,
     kept: npt.NDArray[np.bool_],
     free: npt.NDArray[np.bool_],
-    parameters: SampleLogits,
 ) -> bool:
     """Whether every correct sampler keeps as many of the ``free`` tokens as the reference."""
-    if not parameters.top_p > 0 or not fate.ranked[0][free].all():
+    if not fate.top_p > 0 or not fate.ranked[0][free].all():
         return False
     inside, outside = np.flatnonzero(free & kept), np.flatnonzero(free & ~kept)
     sizes = [kept]
@@ -218,7 +219,7 @@ def _race_of_ratios(renormalized: npt.NDArray[np.float32]) -> Law:
     return normalised(renormalized, slack, int((~possible).sum()) * UNIFORM_STEP)
 
 
-def _noise(scaled: npt.NDArray[np.float32], parameters: SimpleBatch) -> Law:
+def _noise(scaled: npt.NDArray[np.float32], upper: float) -> Law:
     """The law of the first largest of scaled logits plus U[0, noise).
 
     The noise has 24 bits, its product and the sum are rounded to f32: two noised logits compare
@@ -227,7 +228,7 @@ def _noise(scaled: npt.NDArray[np.float32], parameters: SimpleBatch) -> Law:
     lose the exact one with its own logit raised by h; and that one has at most h / noise times the
     probability more that all others are below the top of its raised range. Below, likewise.
     """
-    noise = float(np.float32(parameters.noise))
+    noise = float(np.float32(upper))
     values = scaled.astype(np.float64)
     probabilities = win_probabilities(values, noise)
     if noise == 0:
@@ -270,7 +271,7 @@ class Subject:
     def tied_at_top_k(self) -> npt.NDArray[np.int64]:
         """The tokens tied with the k-th, i64, if for them more than k are kept; else none."""
         p, drawable = self.law.probabilities, self.law.drawable
-        top_k = self.parameters.top_k if isinstance(self.parameters, SampleLogits) else 0
+        top_k = int(values_of(self.parameters).get("top_k") or 0)
         if not 0 < top_k < len(drawable):
             return np.empty(0, np.int64)
         return np.flatnonzero(p == p[drawable[top_k - 1]])
@@ -281,11 +282,12 @@ class Subject:
         The mask of ``sample_logits`` stays as it is: the hardest error to see, since a token that
         the mask gains or loses shows at once.
         """
-        if isinstance(self.parameters, SampleLogits):
+        draw = self.parameters.pipeline.draw
+        if not isinstance(draw, NoisyArgmax):
             return tilted(self.law, factor)
-        return law_of(
-            self.logits, structs.replace(self.parameters, temp=self.parameters.temp * factor)
-        )
+        now = float(values_of(self.parameters)[draw.temperature] or 0)
+        changed: dict[str, float] = {draw.temperature: now * factor}
+        return law_of(self.logits, structs.replace(self.parameters, **changed))
 
 
 _OF_A_CALL = {"seed", "draws", "advance", "threads"}

@@ -8,8 +8,9 @@ tokens is no other distribution. Then
 
 import numpy as np
 
+from sampler_parity.model.pipeline import Parameters
 from sampler_parity.statistics.goodness import count
-from sampler_parity.statistics.law import Law, Parameters, Subject, Tie
+from sampler_parity.statistics.law import Law, Subject, Tie
 from sampler_parity.statistics.sources import Logits, Source
 
 

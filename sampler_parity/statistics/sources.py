@@ -8,11 +8,11 @@ import numpy.typing as npt
 
 from sampler_parity.build.extension import load_extension
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
-from sampler_parity.pipelines import SampleLogits
+from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.law import Parameters
 
 Tokens = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
@@ -52,14 +52,14 @@ class PortSource:
 
     extension: Any
     capability: str | None = None
-    name: str = "rust_ext"
+    name: str = PORT
     fast: bool = True
     chunk: int = 250_000
 
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Draw with the extension's batched ``draw``, or from tiled rows."""
         generator = self.extension.Generator(seed)
-        if isinstance(parameters, SampleLogits):
+        if not parameters.pipeline.in_place:
             drawn: Tokens = self.extension.draw(
                 logits, n, generator=generator, **self._arguments(parameters)
             )
@@ -78,29 +78,15 @@ class PortSource:
         return np.stack([self._call(logits.copy(), parameters, generator) for _ in range(n)])
 
     def _call(self, logits: Logits, parameters: Parameters, generator: Any) -> Tokens:
-        if isinstance(parameters, SampleLogits):
-            tokens = self.extension.sample_logits(
-                logits, generator=generator, **self._arguments(parameters)
-            )
-        else:
-            tokens = self.extension.simple_batch_sampler(
-                logits,
-                parameters.noise,
-                parameters.temp,
-                generator=generator,
-                forbid_token=parameters.forbid_token,
-            )
-        found: Tokens = tokens.reshape(-1)
-        return found
+        call = getattr(self.extension, parameters.sampler)
+        tokens: Tokens = call(logits, generator=generator, **self._arguments(parameters))
+        return tokens.reshape(-1)
 
-    def _arguments(self, parameters: SampleLogits) -> dict[str, Any]:
-        return {
-            "temperature": parameters.temperature,
-            "top_p": parameters.top_p,
-            "top_k": parameters.top_k,
-            "zero_temperature": parameters.zero_temperature,
-            "capability": self.capability,
-        }
+    def _arguments(self, parameters: Parameters) -> dict[str, Any]:
+        arguments: dict[str, Any] = dict(values_of(parameters))
+        if parameters.pipeline.level_dependent:
+            arguments["capability"] = self.capability
+        return arguments
 
 
 def port() -> PortSource:
@@ -127,8 +113,8 @@ class ImplementationSource:
         return self.implementation.about.name
 
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
-        """Make ``n`` calls; of the simple sampler, which spoils its logits, one call of n rows."""
-        if isinstance(parameters, SampleLogits):
+        """Make ``n`` calls; of a sampler that works in place, one call of n rows."""
+        if not parameters.pipeline.in_place:
             tokens: Tokens = self.batches(logits[None], parameters, seed, n)[:, 0]
         else:
             tokens = self.batches(np.tile(logits, (n, 1)), parameters, seed, 1)[0]
@@ -138,11 +124,11 @@ class ImplementationSource:
         """Make ``n`` calls on the batch.
 
         Raises:
-            StatisticsError: several calls of the simple sampler are asked for: the second would
-                find the noise of the first in its logits.
+            StatisticsError: several calls of a sampler that works in place are asked for: the
+                second would find the noise of the first in its logits.
         """
-        if n > 1 and not isinstance(parameters, SampleLogits):
-            raise StatisticsError("successive calls of the simple sampler are not alike")
+        if n > 1 and parameters.pipeline.in_place:
+            raise StatisticsError("successive calls of a sampler that works in place are not alike")
         case = Case(f"draws@{seed}", "statistics", logits, parameters, seed, draws=n)
         outcome = self.implementation.run(case, self.capability)
         if outcome.lost is not None or outcome.declined:

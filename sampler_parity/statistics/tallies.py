@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics.cells import Cells, product
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.goodness import (
@@ -205,10 +204,10 @@ class Rows:
     subjects: tuple[Subject, Subject]
 
     def draw(self, source: Source, seeds: Seeds, n: int) -> Tokens:
-        """Draw batches of two; of the simple sampler, which spoils its logits, one of 2 n rows."""
+        """Draw batches of two; of a sampler that works in place, one of 2 n rows."""
         batch = np.stack([subject.logits for subject in self.subjects])
         parameters = self.subjects[0].parameters
-        if isinstance(parameters, SampleLogits):
+        if not parameters.pipeline.in_place:
             return source.batches(batch, parameters, seeds.take(), n)
         tiled = np.tile(batch, (n, 1))
         return source.batches(tiled, parameters, seeds.take(), 1).reshape(n, 2)
