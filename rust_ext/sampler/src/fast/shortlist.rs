@@ -7,6 +7,7 @@ use super::listing::{Listing, WORD, Word, estimated_exp_sum_in, exp_sum_in};
 use super::narrow::sum_at_least_in;
 use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::torch::capability::Capability;
 use crate::torch::exp::exp_and_sum_in;
@@ -90,7 +91,8 @@ kernel! {
             return Outcome::Unsuitable;
         };
         words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
-        let listing = Listing { least: bound - MARGIN, peaks: &peaks.maxima, words };
+        let least = if planted!(ShortlistMargin) { bound } else { bound - MARGIN };
+        let listing = Listing { least, peaks: &peaks.maxima, words };
         let (mut sum, estimated) = match enough {
             None => (exp_sum_in(wide, logits, max, listing, capability), 0.0),
             Some(_) => (0.0, estimated_exp_sum_in(wide, logits, max, listing)),
@@ -110,12 +112,14 @@ kernel! {
         values.extend_from_slice(listed.probabilities());
         exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
         few.reserve(most);
+        let k = k + usize::from(planted!(ShortlistFloor) && k < listed.probabilities().len());
         if let Some(enough) = enough {
             *floor = few.kth_largest(wide, listed.probabilities(), k);
             let kept = sum_at_least_in(wide, listed.probabilities(), *floor);
             let or_close = sum_at_least_in(wide, listed.probabilities(), *floor * CLOSE);
             let certain = enough * estimated * (1.0 - estimate_error(logits.len()));
-            if kept == or_close && kept <= certain {
+            let apart = kept == or_close || planted!(ShortlistClose);
+            if apart && (kept <= certain || planted!(ShortlistTopP)) {
                 return Outcome::Estimated;
             }
             let nothing = Listing { least: f32::INFINITY, peaks: &[], words };
