@@ -177,6 +177,31 @@ mod tests {
         assert!(listed > 100, "{listed} rows were listed");
     }
 
+    /// A logit below the bound has the probability of those that reach it, where the difference to the
+    /// largest is rounded to the same: [`MARGIN`] is what lists it.
+    #[test]
+    fn what_ties_by_a_rounded_difference_is_listed() {
+        const K: usize = 80;
+        let mut row = vec![-9.0; 8192];
+        row[4000] = 3.0;
+        // In more columns than k, so that the bound comes as close to them as it can.
+        row.iter_mut().step_by(17).take(200).for_each(|x| *x = 1e-3);
+        row[5000..5200].fill(1e-3 - 2e-8);
+        let reached = row.iter().filter(|x| **x >= 1e-3).count();
+        let mut probs = vec![0.0; row.len()];
+        for capability in Capability::ALL {
+            assert!(softmax(&row, &mut probs, capability));
+            let floor = kth_largest(&probs, K);
+            let tied: Vec<u32> =
+                (0..).zip(&probs).filter(|(_, p)| **p >= floor).map(|(token, _)| token).collect();
+            assert_eq!(tied.len(), reached + 200, "tokens below the others tie with them");
+            let mut list = Shortlist::default();
+            assert_eq!(list.take(&row, K, capability, None), Outcome::Listed);
+            list.listed.retain(|_, p| p >= list.floor);
+            assert_eq!(list.listed.tokens(), tied);
+        }
+    }
+
     /// What is kept is what the plain stages keep, and top-p keeps all of it.
     #[test]
     fn estimates_leave_no_doubt() {
