@@ -12,9 +12,9 @@ from contextlib import ExitStack
 import msgspec
 
 from benchmarks.timing import ratio
-from sampler_parity.benchmark_file import Bar, Work
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import REPOSITORY
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import Bar, Work
 
 CORES = (1, 2)
 BAR = 1.6

@@ -13,7 +13,7 @@ import rust_ext
 from benchmarks.cores import Answer, Turn
 from benchmarks.gaussian import SEED, gaussian
 from benchmarks.timing import median_us
-from sampler_parity.benchmark_file import Work
+from sampler_parity.run.benchmark_file import Work
 
 BATCHES = 2
 

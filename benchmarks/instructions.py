@@ -21,10 +21,10 @@ from rich.table import Table
 
 from benchmarks.programs import build, run
 from python_ref import GLOBAL, SEMANTIC
-from sampler_parity.benchmark_file import Name, Work
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import REPOSITORY
-from sampler_parity.manifest import write_atomically
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+from sampler_parity.run.benchmark_file import Name, Work
 
 SCHEMA: Final = 1
 STORED = REPOSITORY / "benchmarks" / "results" / "instructions.json"

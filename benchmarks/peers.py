@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sampler_parity.benchmark_file import Peer, Work
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import Peer, Work
 
 SEED = 20240229
 TEMPERATURE = 1.0

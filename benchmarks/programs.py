@@ -4,8 +4,8 @@ import os
 import subprocess
 from pathlib import Path
 
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import REPOSITORY
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.model.errors import CannotJudgeError
 
 
 def run(

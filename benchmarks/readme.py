@@ -6,7 +6,11 @@
 import textwrap
 from pathlib import Path
 
-from sampler_parity.benchmark_file import (
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+from sampler_parity.report.words import moment
+from sampler_parity.run.benchmark_file import (
     ALL_THREADS,
     ONE_THREAD,
     Benchmark,
@@ -16,10 +20,6 @@ from sampler_parity.benchmark_file import (
     read_benchmark,
     times,
 )
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import REPOSITORY
-from sampler_parity.manifest import write_atomically
-from sampler_parity.report.words import moment
 
 README = REPOSITORY / "README.md"
 STORED = REPOSITORY / "benchmarks" / "results" / "speed.json"

@@ -9,8 +9,8 @@ import msgspec
 from benchmarks.programs import build
 from benchmarks.programs import run as run_program
 from benchmarks.timing import ratio
-from sampler_parity.benchmark_file import Bar, Peer, Side, Timing, Work
-from sampler_parity.installation import REPOSITORY
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.run.benchmark_file import Bar, Peer, Side, Timing, Work
 
 CRATE = REPOSITORY / "benchmarks" / "rust"
 TARGET = REPOSITORY / "target" / "benchmarks"

@@ -20,7 +20,11 @@ from benchmarks import cores, readme, rust
 from benchmarks.peers import SAMPLERS, Sampler, describe
 from benchmarks.timing import Budget
 from benchmarks.workloads import compare, workloads
-from sampler_parity.benchmark_file import (
+from sampler_parity.build.extension import load_extension
+from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+from sampler_parity.run.benchmark_file import (
     ONE_THREAD,
     SCHEMA,
     Bar,
@@ -31,11 +35,7 @@ from sampler_parity.benchmark_file import (
     encoded,
     faster_peers,
 )
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import load_extension
-from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.manifest import write_atomically
-from sampler_parity.provenance import provenance
+from sampler_parity.run.provenance import provenance
 
 REFERENCE_BARS = {
     ("sample_logits", 4_096): 40.0,

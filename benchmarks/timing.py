@@ -5,7 +5,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from sampler_parity.benchmark_file import Ratio
+from sampler_parity.run.benchmark_file import Ratio
 
 Prepare = Callable[[int], Callable[[], object]]
 """Given a call's number, makes ready what is timed."""

@@ -13,9 +13,9 @@ from benchmarks.gaussian import SEED, gaussian
 from benchmarks.peers import Draw, Sampler, check_possible
 from benchmarks.timing import Budget, Contestant, measure, ratio
 from python_ref import GLOBAL, SEMANTIC
-from sampler_parity.benchmark_file import ALL_THREADS, ONE_THREAD, Side, Timing, Work
 from sampler_parity.cases.fixtures import real_logits
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import ALL_THREADS, ONE_THREAD, Side, Timing, Work
 
 BATCHES = (1, 8, 64)
 VOCABULARIES = (32_000, 49_152, 65_536, 128_256, 151_936)

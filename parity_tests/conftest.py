@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from sampler_parity.case import CAPABILITIES
+from sampler_parity.build.extension import load_extension
 from sampler_parity.cases.fixtures import check_fixtures
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import load_extension
 from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.run_file import Run, read_run
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.run_file import Run, read_run
 
 CANNOT_JUDGE = 2
 _deselected = pytest.StashKey[set[str]]()

@@ -2,7 +2,9 @@
 
 import msgspec
 
-from sampler_parity.benchmark_file import (
+from sampler_parity.faults.found import Planted
+from sampler_parity.model.verdict import Cause, Divergence, Verdict
+from sampler_parity.run.benchmark_file import (
     ALL_THREADS,
     ONE_THREAD,
     Bar,
@@ -13,9 +15,8 @@ from sampler_parity.benchmark_file import (
     Timing,
     Work,
 )
-from sampler_parity.benchmark_file import SCHEMA as BENCHMARK_SCHEMA
-from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
-from sampler_parity.verdict import Cause, Divergence, Verdict
+from sampler_parity.run.benchmark_file import SCHEMA as BENCHMARK_SCHEMA
+from sampler_parity.run.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
 
 STAGES = ("error", "probs", "top_p_mask", "token", "generator")
 FAMILIES = ("gaussian", "zipf")

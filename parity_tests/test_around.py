@@ -5,12 +5,12 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from sampler_parity.around import WIDTH, neighbours
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.outcome import Outcome
+from sampler_parity.judge.around import WIDTH, neighbours
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.outcome import Outcome
 
 HERE = capability_here()
 

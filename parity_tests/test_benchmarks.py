@@ -18,8 +18,8 @@ from benchmarks.peers import Draw, Sampler, check_possible, describe, kept
 from benchmarks.side_by_side import REFERENCE_BARS, missing, reference_bars, waited
 from benchmarks.timing import FEWEST_ROUNDS, Budget, Contestant, measure, ratio
 from benchmarks.workloads import Workload, check, sample, simple
-from sampler_parity.benchmark_file import ONE_THREAD, Ratio, Side, Timing, Work
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import ONE_THREAD, Ratio, Side, Timing, Work
 
 SMALL = Work("sample_logits", 200, 20, 0.9)
 # Probabilities 0.4, 0.3, 0.2, 0.1.

@@ -18,9 +18,9 @@ from sampler_parity.commands import doctor
 from sampler_parity.commands.diff import changed, compare_runs, headline
 from sampler_parity.commands.junit import junit
 from sampler_parity.commands.outputs import annotations, markdown
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.run import Request, _command
-from sampler_parity.run_file import Run, read_run, write_run
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.gate import Request, _command
+from sampler_parity.run.run_file import Run, read_run, write_run
 
 HOSTILE = "a%b\r\n::error::c|`<script>\x00]]>\ud800"
 
@@ -212,7 +212,7 @@ def test_the_doctor_finds_nothing_here_and_a_stale_extension(
 
 SAMPLER = '''
 import numpy as np
-from sampler_parity.plug_in import plug_in
+from sampler_parity.implementations.plug_in import plug_in
 
 
 @plug_in("greedy", view="tokens", generator=lambda seed: None, samplers=("sample_logits",))

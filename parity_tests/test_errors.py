@@ -12,7 +12,7 @@ import rust_ext
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.refusals import CAUSES, cause_of
+from sampler_parity.judge.refusals import CAUSES, cause_of
 
 HERE = capability_here()
 NAN, INF = math.nan, math.inf

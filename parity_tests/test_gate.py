@@ -4,9 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from sampler_parity.case import CAPABILITIES, EFFECTS, SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES
 from sampler_parity.cases.families import FAMILIES
-from sampler_parity.run_file import Run, Shard, read_run, write_run
+from sampler_parity.model.case import (
+    CAPABILITIES,
+    EFFECTS,
+    SAMPLE_LOGITS_STAGES,
+    SIMPLE_BATCH_STAGES,
+)
+from sampler_parity.run.run_file import Run, Shard, read_run, write_run
 
 
 def live(run: Run, capability: str) -> Shard:

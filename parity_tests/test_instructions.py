@@ -28,8 +28,8 @@ from benchmarks.instructions import (
     slower,
 )
 from benchmarks.programs import run
-from sampler_parity.benchmark_file import Work
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import Work
 
 COMPILER = Toolchain("rustc 1.95.0 (59807616e 2026-04-14)", "x86_64-unknown-linux-gnu")
 ROW = Call(Work("sample_logits", 200, 20, 0.9), "avx2", "avx512")

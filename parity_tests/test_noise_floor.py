@@ -4,12 +4,12 @@ from dataclasses import replace
 
 import torch
 
-from sampler_parity.case import CAPABILITIES
 from sampler_parity.cases.plan import case_of
-from sampler_parity.compare.bits import difference
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.noise import NEXT, SHOWN, NoiseFloor
-from sampler_parity.run_file import Run
+from sampler_parity.judge.bits import difference
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.run.noise import NEXT, SHOWN, NoiseFloor
+from sampler_parity.run.run_file import Run
 
 HERE = capability_here()
 

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from sampler_parity.implementation import ENTRY_POINTS, About, load_implementation, registered
-from sampler_parity.installation import REPOSITORY
-from sampler_parity.plug_in import PlugIn
-from sampler_parity.run import Request, run_gate
-from sampler_parity.run_file import Shard
-from sampler_parity.verdict import HARMLESS
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.implementations.plug_in import PlugIn
+from sampler_parity.implementations.registry import ENTRY_POINTS, load_implementation, registered
+from sampler_parity.model.implementation import About
+from sampler_parity.model.verdict import HARMLESS
+from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.run_file import Shard
 
 MANUAL = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
 

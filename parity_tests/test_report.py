@@ -18,22 +18,23 @@ import pytest
 from parity_tests.runs import make_divergence
 from parity_tests.runs import make_run as made_run
 from parity_tests.runs import make_shard as made_shard
-from sampler_parity.case import (
+from sampler_parity.cases.case_file import save_case
+from sampler_parity.faults.found import Planted
+from sampler_parity.model.case import (
     EFFECTS,
     SAMPLE_LOGITS_STAGES,
     SIMPLE_BATCH_STAGES,
     Case,
     SampleLogits,
 )
-from sampler_parity.case_file import save_case
-from sampler_parity.outcome import Outcome
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
 from sampler_parity.report import render, write_report
 from sampler_parity.report.divergences import _replays
 from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
 from sampler_parity.report.view import STAGES as DESCRIBED
-from sampler_parity.run_file import SCHEMA, Cell, FoundDivergence, Planted, Run, Shard
-from sampler_parity.verdict import SEVERITY, Cause, Divergence, Verdict
-from sampler_parity.waivers import AppliedWaiver, Waiver
+from sampler_parity.run.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
+from sampler_parity.run.waivers import AppliedWaiver, Waiver
 
 VOID = {"meta", "br", "hr", "img", "input", "link", "wbr"}
 SUCCESS = "is torch, bit for bit"

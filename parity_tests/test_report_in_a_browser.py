@@ -20,15 +20,15 @@ from parity_tests.runs import (
     make_shard,
 )
 from sampler_parity.cases.plan import case_of
-from sampler_parity.implementation import registered
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.isolated import Isolated, Limits
-from sampler_parity.outcome import Outcome
+from sampler_parity.implementations.registry import registered
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import Verdict
 from sampler_parity.report import write_report
-from sampler_parity.run_file import Run
-from sampler_parity.tally import Run as Again
-from sampler_parity.tally import Tally
-from sampler_parity.verdict import Verdict
+from sampler_parity.run.run_file import Run
+from sampler_parity.run.tally import Run as Again
+from sampler_parity.run.tally import Tally
+from sampler_parity.sandbox.isolated import Isolated, Limits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CASES = ("gaussian-0@0", "gaussian-5@0", "top-p-tie-3@0", "bf16-4@0", "odd-logits-1@0")
@@ -38,7 +38,7 @@ KINDS = ("equal", "many", "crashing", "empty", "hostile", *SPECIMENS)
 
 CRASHING = """
 import os
-from sampler_parity.implementation import About
+from sampler_parity.model.implementation import About
 class Crashing:
     about = About(name="crashing")
     def run(self, case, capability):

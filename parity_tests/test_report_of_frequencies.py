@@ -10,9 +10,10 @@ from parity_tests.runs import make_divergence, make_fault, make_run, make_shard
 from sampler_parity.commands.diff import compare_runs
 from sampler_parity.commands.junit import junit
 from sampler_parity.commands.outputs import annotations, markdown
+from sampler_parity.faults.found import Correct
 from sampler_parity.report import render
 from sampler_parity.report.statistics_view import caught, frequencies
-from sampler_parity.run_file import Correct, Run
+from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
     Checked,
     Control,

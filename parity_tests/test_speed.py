@@ -11,7 +11,10 @@ from typer.testing import CliRunner
 from benchmarks.readme import BEGIN, END, STORED, between, rewrite, table
 from benchmarks.side_by_side import CORES_WORKS, REFERENCE_BARS
 from parity_tests.runs import BUILD, make_bar, make_benchmark, make_run, make_shard
-from sampler_parity.benchmark_file import (
+from sampler_parity.cli import app
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.report import render
+from sampler_parity.run.benchmark_file import (
     MOST_BYTES,
     SCHEMA,
     Benchmark,
@@ -19,11 +22,8 @@ from sampler_parity.benchmark_file import (
     faster_peers,
     read_benchmark,
 )
-from sampler_parity.cli import app
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.report import render
-from sampler_parity.run import Found, Request, _conclude
-from sampler_parity.run_file import Run, read_run, write_run
+from sampler_parity.run.gate import Found, Request, _conclude
+from sampler_parity.run.run_file import Run, read_run, write_run
 
 
 def run_with(benchmark: Benchmark | None) -> Run:

@@ -1,6 +1,6 @@
 """Frequencies are part of every whole run, and say what they would have caught."""
 
-from sampler_parity.run_file import Run
+from sampler_parity.run.run_file import Run
 
 
 def test_the_port_s_frequencies_are_the_reference_s(gate_run: Run) -> None:

@@ -7,17 +7,17 @@ import numpy as np
 import pytest
 
 from parity_tests.runs import make_run, make_shard
-from sampler_parity.case import Case
 from sampler_parity.cases.plan import CALLS, PROFILES, STREAMS, case_of
 from sampler_parity.faults.mistakes import MISTAKES
-from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.model.case import Case
+from sampler_parity.model.implementation import About
 from sampler_parity.report import render
 from sampler_parity.report.headline import contradictions
 from sampler_parity.report.streams_view import streams
-from sampler_parity.run_file import Run, Streams, read_run
-from sampler_parity.streams import StreamTally
-from sampler_parity.tally import Tally
+from sampler_parity.run.run_file import Run, Streams, read_run
+from sampler_parity.run.streams import StreamTally
+from sampler_parity.run.tally import Tally
 
 TOKENS = [np.array([call % 7]) for call in range(25)]
 

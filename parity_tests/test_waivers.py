@@ -8,11 +8,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.run import Found, Request, judge, run_gate
-from sampler_parity.run_file import Run, read_run
-from sampler_parity.verdict import Verdict
-from sampler_parity.waivers import AppliedWaiver, Waiver, expired, load_waivers
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.gate import Found, Request, judge, run_gate
+from sampler_parity.run.run_file import Run, read_run
+from sampler_parity.run.waivers import AppliedWaiver, Waiver, expired, load_waivers
 
 TODAY = dt.date(2026, 6, 1)
 TEXT = """

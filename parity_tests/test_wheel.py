@@ -11,12 +11,12 @@ from zipfile import ZipFile
 import pytest
 
 from parity_tests.test_commands import SAMPLER
+from sampler_parity.build.extension import load_extension
+from sampler_parity.build.installation import commit, how_to_restore
 from sampler_parity.cases.fixtures import FIXTURES
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import load_extension
-from sampler_parity.installation import commit, how_to_restore
-from sampler_parity.manifest import FixtureError, load_manifest, verify
-from sampler_parity.run_file import read_run
+from sampler_parity.cases.manifest import FixtureError, load_manifest, verify
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.run_file import read_run
 
 GATED = """
 def test_run(parity_run):

@@ -7,7 +7,7 @@ use std::{env, fs, io};
 
 use sha2::{Digest, Sha256};
 
-/// What the extension's code depends on, relative to the repository; `sampler_parity.extension`
+/// What the extension's code depends on, relative to the repository; `sampler_parity.build.extension`
 /// hashes the same.
 const SOURCES: [&str; 7] = [
     "Cargo.lock",

@@ -12,26 +12,27 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from sampler_parity.benchmark_file import read_benchmark
-from sampler_parity.case import CAPABILITIES
+from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.cases.manifest import FixtureError
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import conclude, summarise
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.implementation import registered
-from sampler_parity.installation import has_sources
-from sampler_parity.isolated import GIB, Limits
-from sampler_parity.manifest import FixtureError, write_atomically
-from sampler_parity.record import RecordError, record_cases, record_golden, record_logits
+from sampler_parity.implementations.registry import registered
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+from sampler_parity.record.record import RecordError, record_cases, record_golden, record_logits
 from sampler_parity.report import page, write_report
-from sampler_parity.run import LATEST, Request, run_gate
-from sampler_parity.run_file import Run, encoded, read_run, write_run
+from sampler_parity.run.benchmark_file import read_benchmark
+from sampler_parity.run.gate import LATEST, Request, run_gate
+from sampler_parity.run.run_file import Run, encoded, read_run, write_run
+from sampler_parity.run.waivers import load_waivers, waivers_here
+from sampler_parity.sandbox.isolated import GIB, Limits
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
-from sampler_parity.waivers import load_waivers, waivers_here
 
 EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 
@@ -200,7 +201,7 @@ def explain(
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""
     # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
-    from sampler_parity.explain import explain as explain_case
+    from sampler_parity.commands.explain import explain as explain_case
 
     equal = explain_case(case, capability, implementation, out)
     raise typer.Exit(0 if equal else 1)
@@ -214,7 +215,7 @@ def frequencies(
     folder: Annotated[Path, typer.Option("--out", help="Where the result is stored.")] = LATEST,
 ) -> None:
     """Draw from a candidate and count; Ctrl-C keeps what was drawn, which is never a pass."""
-    from sampler_parity.frequencies import frequencies as count
+    from sampler_parity.statistics.frequencies import frequencies as count
 
     with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         task = bars.add_task(f"draws of {implementation}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from sampler_parity.run_file import Run
+    from sampler_parity.run.run_file import Run
 
 _OPTION = "parity_implementation"
 _runs = pytest.StashKey[dict[str, "Run"]]()
@@ -75,7 +75,7 @@ class ParityItem(pytest.Item):
         self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
     ) -> str:
         """Say it in words: a traceback of the gate helps nobody."""
-        from sampler_parity.errors import CannotJudgeError
+        from sampler_parity.model.errors import CannotJudgeError
 
         if isinstance(excinfo.value, (ParityError, CannotJudgeError)):
             return str(excinfo.value)
@@ -98,11 +98,11 @@ def parity_run(pytestconfig: pytest.Config) -> "Run":
 
 def gate(config: pytest.Config, implementation: str) -> "Run":
     """Run the gate once a session, store the run, and write its report."""
-    from sampler_parity.case import CAPABILITIES
     from sampler_parity.cases.families import FAMILIES
+    from sampler_parity.model.case import CAPABILITIES
     from sampler_parity.report import write_report
-    from sampler_parity.run import Request, run_gate
-    from sampler_parity.waivers import waivers_here
+    from sampler_parity.run.gate import Request, run_gate
+    from sampler_parity.run.waivers import waivers_here
 
     runs = config.stash[_runs]
     if implementation not in runs:

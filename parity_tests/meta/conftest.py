@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from sampler_parity.faults.port import instrumented
+from sampler_parity.build.instrumented import instrumented
 
 
 @pytest.fixture(scope="session")

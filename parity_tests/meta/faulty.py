@@ -2,7 +2,7 @@
 
 import os
 
-from sampler_parity.faults.port import instrumented
+from sampler_parity.build.instrumented import instrumented
 from sampler_parity.implementations.rust_ext import RustExt
 
 FAULT = "PARITY_FAULT"

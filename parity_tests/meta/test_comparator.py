@@ -7,11 +7,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.compare import compare
-from sampler_parity.compare.bits import difference, ulps_between
-from sampler_parity.outcome import Failure, Outcome
-from sampler_parity.verdict import Verdict
+from sampler_parity.judge import compare
+from sampler_parity.judge.bits import difference, ulps_between
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.model.verdict import Verdict
 
 F32 = np.float32
 LOGITS = np.zeros((2, 3), F32)

@@ -11,17 +11,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from sampler_parity.case import CAPABILITIES
+from sampler_parity.build.extension import SOURCES, load_extension
 from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import SOURCES, load_extension
+from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.orders import Message, Order
-from sampler_parity.run import Found, Request, judge, run_gate
-from sampler_parity.run_file import Correct, Planted, Shard, read_run
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.gate import Found, Request, judge, run_gate
+from sampler_parity.run.orders import Message, Order
+from sampler_parity.run.run_file import Shard, read_run
 from sampler_parity.statistics.result import StatisticsResult
-from sampler_parity.verdict import Verdict
 
 CANNOT_JUDGE = 2
 HERE = capability_here()
@@ -57,7 +58,7 @@ def test_missing_extension(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     isolated = (
         "import sys, importlib.abc\n"
-        "import sampler_parity.extension\n"
+        "import sampler_parity.build.extension\n"
         "class Absent(importlib.abc.MetaPathFinder):\n"
         "    def find_spec(self, name, path, target=None):\n"
         "        if name.startswith('rust_ext'): raise ModuleNotFoundError(name)\n"
@@ -306,7 +307,7 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
         folder=str(tmp_path),
     )
     with subprocess.Popen(
-        [sys.executable, "-m", "sampler_parity.worker"],
+        [sys.executable, "-m", "sampler_parity.run.worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
@@ -325,7 +326,7 @@ def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -
 
 
 def test_a_worker_that_dies_is_not_a_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("sampler_parity.run.WORKER", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr("sampler_parity.run.gate.WORKER", ("-c", "raise SystemExit(3)"))
     request = Request(families=("flat",), folder=tmp_path)
     with pytest.raises(CannotJudgeError, match=r"worker for rust_ext at .* ended with status 3"):
         run_gate(request)

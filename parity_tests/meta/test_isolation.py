@@ -8,16 +8,16 @@ from pathlib import Path
 import pytest
 
 from parity_tests.meta.unruly import MARK
-from sampler_parity.case import SampleLogits
 from sampler_parity.cases.plan import PROFILES, case_of
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.frequencies import frequencies
-from sampler_parity.isolated import Isolated, Limits
-from sampler_parity.outcome import Outcome
-from sampler_parity.run import Request, run_gate
-from sampler_parity.run_file import Run, Shard
-from sampler_parity.verdict import Verdict
-from sampler_parity.worker import IN_A_ROW
+from sampler_parity.model.case import SampleLogits
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.worker import IN_A_ROW
+from sampler_parity.sandbox.isolated import Isolated, Limits
+from sampler_parity.statistics.frequencies import frequencies
 
 SMALL = Limits(seconds=60, memory=256 << 20)
 CASES = PROFILES["quick"].count("flat")
@@ -141,9 +141,8 @@ def test_an_answer_that_is_none_is_a_crash(answer: str, tmp_path: Path) -> None:
 
 def test_a_candidate_without_torch_starts_without_it() -> None:
     """It takes seconds and half a gigabyte, which belong to the candidates that need it."""
-    program = (
-        "import sys, sampler_parity.host, sampler_parity.cli; sys.exit('torch' in sys.modules)"
-    )
+    imports = "import sys, sampler_parity.cli, sampler_parity.host"
+    program = f"{imports}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
@@ -155,8 +154,8 @@ def test_everything_of_a_case_comes_through(tmp_path: Path) -> None:
         case_of("flat-0@0"), logits=logits, parameters=parameters, seed=2**64 - 1, advance=3
     )
     (tmp_path / "echo.py").write_text(
-        "from sampler_parity.implementation import About\n"
-        "from sampler_parity.outcome import Outcome\n"
+        "from sampler_parity.model.implementation import About\n"
+        "from sampler_parity.model.outcome import Outcome\n"
         "class Echo:\n"
         "    about = About(name='echo')\n"
         "    def run(self, case, capability):\n"

@@ -11,6 +11,7 @@ import pytest
 
 from parity_tests.meta import faulty
 from parity_tests.meta.test_fails_closed import found, planted, shards
+from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cli import main
 from sampler_parity.faults import kill, port
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
@@ -18,10 +19,9 @@ from sampler_parity.faults.plain import Plain
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
-from sampler_parity.installation import REPOSITORY
-from sampler_parity.run import Request, judge
-from sampler_parity.run_file import Run, read_run
-from sampler_parity.verdict import Verdict
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.gate import Request, judge
+from sampler_parity.run.run_file import Run, read_run
 
 HERE = capability_here()
 DECLARED = re.findall(

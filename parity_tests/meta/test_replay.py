@@ -9,12 +9,12 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sampler_parity.case_file import save_case
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.plan import THREADED, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.installation import REPOSITORY
 
 HERE = capability_here()
 RECORDED = sorted((FIXTURES / "cases").glob("*.safetensors"))

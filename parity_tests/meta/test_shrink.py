@@ -5,14 +5,14 @@ from statistics import median
 import numpy as np
 import pytest
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.compare import compare
-from sampler_parity.compare.causes import judge
 from sampler_parity.faults.kill import kill_cases
 from sampler_parity.faults.mistakes import MISTAKES, Mistake
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.outcome import Outcome
-from sampler_parity.shrink import BUDGET, shrink
+from sampler_parity.judge import compare
+from sampler_parity.judge.causes import judge
+from sampler_parity.judge.shrink import BUDGET, shrink
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.outcome import Outcome
 
 HERE = capability_here()
 

@@ -10,19 +10,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.cases.plan import case_of
-from sampler_parity.compare import compare
-from sampler_parity.compare.causes import judge
-from sampler_parity.fates import fates
 from sampler_parity.faults.kill import FAMILIES, Pairs
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.plain import Plain
-from sampler_parity.implementation import About, Implementation, Stream, View
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.outcome import Outcome
-from sampler_parity.verdict import HARMLESS, Divergence, Verdict
+from sampler_parity.judge import compare
+from sampler_parity.judge.causes import judge
+from sampler_parity.judge.fates import fates
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.implementation import About, Implementation, Stream, View
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
 
 HERE = capability_here()
 

@@ -6,9 +6,9 @@ import subprocess
 import sys
 import time
 
-from sampler_parity.case import Case
-from sampler_parity.implementation import About
-from sampler_parity.outcome import Outcome
+from sampler_parity.model.case import Case
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import Outcome
 
 MARK = "parity-unruly-child"
 

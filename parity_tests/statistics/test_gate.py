@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.statistics import planning, subjects
 from sampler_parity.statistics.budget import Budget
 from sampler_parity.statistics.checks import Check, frequencies, versus

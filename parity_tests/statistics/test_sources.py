@@ -5,11 +5,12 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.outcome import Failure, Lost, Outcome
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import Failure, Lost, Outcome
+from sampler_parity.model.verdict import Verdict
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.checks import versus
 from sampler_parity.statistics.controls import mistempered
@@ -23,7 +24,6 @@ from sampler_parity.statistics.sources import (
     port,
     torch_reference,
 )
-from sampler_parity.verdict import Verdict
 
 LOGITS = np.random.default_rng(1).normal(0, 1, 40).astype(np.float32)
 PARAMETERS = (SampleLogits(0.8, 0.9, 20), SimpleBatch(0.7, 1.3), SimpleBatch(1.0, 1.0, 3))

@@ -5,7 +5,6 @@ from typing import Literal
 
 import numpy as np
 
-from sampler_parity.case import SampleLogits, SimpleBatch
 from sampler_parity.cases.draws import (
     TOP_KS,
     Draft,
@@ -20,6 +19,7 @@ from sampler_parity.cases.draws import (
     simple_batch,
 )
 from sampler_parity.cases.fixtures import real_logits
+from sampler_parity.model.case import SampleLogits, SimpleBatch
 
 Family = Callable[[np.random.Generator, int], Draft]
 

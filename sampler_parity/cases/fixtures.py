@@ -8,9 +8,9 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import how_to_restore
-from sampler_parity.manifest import FixtureError, verify
+from sampler_parity.build.installation import how_to_restore
+from sampler_parity.cases.manifest import FixtureError, verify
+from sampler_parity.model.errors import CannotJudgeError
 
 FIXTURES = (Path(__file__).parents[1] / "fixtures").resolve()
 """In a checkout, a link to its folder of that name; a wheel holds the files themselves."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler_parity.case import Case
 from sampler_parity.cases.families import FAMILIES
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.case import Case
+from sampler_parity.model.errors import CannotJudgeError
 
 THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""

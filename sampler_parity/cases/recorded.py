@@ -11,13 +11,13 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.build.installation import how_to_restore
 from sampler_parity.cases.draws import Logits, round_bf16
 from sampler_parity.cases.fixtures import FIXTURES, real_logits
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.installation import how_to_restore
-from sampler_parity.outcome import Outcome
-from sampler_parity.record import LogitsSource, SampleLogitsCase, SimpleBatchCase
+from sampler_parity.cases.golden import LogitsSource, SampleLogitsCase, SimpleBatchCase
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.outcome import Outcome
 
 _CASES = list[SampleLogitsCase | SimpleBatchCase]
 

@@ -10,7 +10,7 @@ from rich.table import Table
 
 from sampler_parity.commands.summary import conclusion
 from sampler_parity.report.words import implementations, place
-from sampler_parity.run_file import Run, Shard
+from sampler_parity.run.run_file import Run, Shard
 
 LISTED = 20
 """Cases of a kind that are listed; the others are counted."""

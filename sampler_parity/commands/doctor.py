@@ -12,10 +12,10 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sampler_parity.build.extension import load_extension
+from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.fixtures import check_fixtures
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.extension import load_extension
-from sampler_parity.installation import has_sources
+from sampler_parity.model.errors import CannotJudgeError
 
 OLDEST_TORCH = "2.7"
 """Before it, the same seed gave other tokens on some processors: finding F8."""

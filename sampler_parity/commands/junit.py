@@ -4,7 +4,8 @@ import re
 import xml.etree.ElementTree as ET
 
 from sampler_parity.commands.summary import conclusion
-from sampler_parity.run_file import Correct, FoundDivergence, Planted, Run, Shard
+from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.run.run_file import FoundDivergence, Run, Shard
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import controlled, tested
 

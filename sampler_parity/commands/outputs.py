@@ -6,8 +6,8 @@ from pathlib import Path
 
 from sampler_parity.commands.junit import in_words, junit, misjudged, missed
 from sampler_parity.commands.summary import conclusion
-from sampler_parity.manifest import write_atomically
-from sampler_parity.run_file import FoundDivergence, Run, Shard
+from sampler_parity.model.files import write_atomically
+from sampler_parity.run.run_file import FoundDivergence, Run, Shard
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import controlled, summary, tested
 

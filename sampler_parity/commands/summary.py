@@ -4,7 +4,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from sampler_parity.run_file import Run, Shard
+from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.statistics.words import summary as summary_of_frequencies
 
 SHOWN = 3

@@ -7,18 +7,18 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.cases.plan import case_of
-from sampler_parity.compare import compare
-from sampler_parity.compare.causes import judge
+from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import planted, port_faults
-from sampler_parity.implementation import Implementation
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.specimens import SPECIMENS
-from sampler_parity.outcome import Outcome
-from sampler_parity.run_file import Correct, Planted
-from sampler_parity.verdict import HARMLESS, SEVERITY, Verdict
+from sampler_parity.judge import compare
+from sampler_parity.judge.causes import judge
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.implementation import Implementation
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 
 FAMILIES = (
     "gaussian", "zipf", "flat", "bf16", "f16", "top-k-tie", "top-p-tie", "sorted", "masked",

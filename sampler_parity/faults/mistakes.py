@@ -8,11 +8,11 @@ import numpy as np
 import torch
 
 from python_ref import GLOBAL, SEMANTIC
-from sampler_parity.case import SampleLogits, SimpleBatch
 from sampler_parity.faults import plain
 from sampler_parity.faults.plain import F32, Array, Plain, PlainSimple, nucleus
-from sampler_parity.implementation import Implementation
-from sampler_parity.verdict import Verdict
+from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.model.implementation import Implementation
+from sampler_parity.model.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

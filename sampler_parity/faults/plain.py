@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.implementation import About
 from sampler_parity.implementations.python_ref import start_generator
-from sampler_parity.outcome import Failure, Outcome
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import Failure, Outcome
 
 Array = Any
 """A numpy array; arithmetic on arrays of any precision is not typed."""

@@ -8,10 +8,10 @@ import numpy.typing as npt
 import torch
 
 import python_ref
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
-from sampler_parity.errors import CannotJudgeError
-from sampler_parity.implementation import About
-from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
 def capability_here() -> str:

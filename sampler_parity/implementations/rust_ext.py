@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.case import Case, SampleLogits
-from sampler_parity.extension import load_extension
-from sampler_parity.implementation import About
-from sampler_parity.outcome import SAMPLER_ERRORS, Failure, Outcome
+from sampler_parity.build.extension import load_extension
+from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 
 
 class RustExt:

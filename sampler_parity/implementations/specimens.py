@@ -10,10 +10,10 @@ from typing import Any
 
 import torch
 
-from sampler_parity.case import SampleLogits, SimpleBatch
-from sampler_parity.faults.port import instrumented
-from sampler_parity.plug_in import Logits, PlugIn, plug_in
-from sampler_parity.verdict import Verdict
+from sampler_parity.build.instrumented import instrumented
+from sampler_parity.implementations.plug_in import Logits, PlugIn, plug_in
+from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.model.verdict import Verdict
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,8 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.model.verdict import SEVERITY
 from sampler_parity.report.charts import CANDIDATE, WIDTH, altair, draw
 from sampler_parity.report.words import (
     Sentence,
@@ -18,8 +20,7 @@ from sampler_parity.report.words import (
     marked,
     place,
 )
-from sampler_parity.run_file import Correct, Planted, Run, Shard
-from sampler_parity.verdict import SEVERITY
+from sampler_parity.run.run_file import Run, Shard
 
 PLACES = {
     "port": "Planted in the port",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sampler_parity.model.verdict import SEVERITY, Divergence
 from sampler_parity.report.evidence import Evidence, Values, load_evidence
 from sampler_parity.report.matrices import Key, waived
 from sampler_parity.report.pictures import Picture, pictures
@@ -22,8 +23,7 @@ from sampler_parity.report.words import (
     place,
     relative_link,
 )
-from sampler_parity.run_file import FoundDivergence, Run, Shard, Shrunken
-from sampler_parity.verdict import SEVERITY, Divergence
+from sampler_parity.run.run_file import FoundDivergence, Run, Shard, Shrunken
 
 DETAILED = 50
 """How many divergences are shown one by one."""

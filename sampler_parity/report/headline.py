@@ -8,7 +8,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sampler_parity.implementation import About
+from sampler_parity.model.implementation import About
+from sampler_parity.model.verdict import SEVERITY, Verdict
 from sampler_parity.report.statistics_view import caught
 from sampler_parity.report.words import (
     Piece,
@@ -20,8 +21,7 @@ from sampler_parity.report.words import (
     marked,
     place,
 )
-from sampler_parity.run_file import Run, Shard, Status
-from sampler_parity.verdict import SEVERITY, Verdict
+from sampler_parity.run.run_file import Run, Shard, Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
+from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.report.words import implementations, place
-from sampler_parity.run_file import Cell, FoundDivergence, Run, Shard
-from sampler_parity.verdict import HARMLESS, SEVERITY, Verdict
+from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
 
 Kind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
 Key = tuple[str, str, str]

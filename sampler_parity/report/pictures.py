@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from sampler_parity.model.verdict import Divergence
 from sampler_parity.report.charts import (
     BOTH,
     CANDIDATE,
@@ -23,7 +24,6 @@ from sampler_parity.report.charts import (
     draw,
 )
 from sampler_parity.report.evidence import Evidence, Values, ulps
-from sampler_parity.verdict import Divergence
 
 POINTS = 60
 """Tokens in a picture: more cannot be told apart, and every one has its weight."""

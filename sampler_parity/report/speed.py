@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
-from sampler_parity.benchmark_file import (
+from sampler_parity.report.charts import CANDIDATE, NEITHER, TORCH, WIDTH, altair, draw
+from sampler_parity.report.words import Sentence, cut, duration, marked, moment
+from sampler_parity.run.benchmark_file import (
     Bar,
     Benchmark,
     Ratio,
@@ -13,9 +15,7 @@ from sampler_parity.benchmark_file import (
     Where,
     faster_peers,
 )
-from sampler_parity.report.charts import CANDIDATE, NEITHER, TORCH, WIDTH, altair, draw
-from sampler_parity.report.words import Sentence, cut, duration, marked, moment
-from sampler_parity.run_file import Run
+from sampler_parity.run.run_file import Run
 
 WHERE: dict[Where, str] = {"python": "from Python", "rust": "in Rust"}
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")

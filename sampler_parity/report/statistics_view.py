@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from sampler_parity.report.charts import BOTH, CANDIDATE, HEIGHT, TORCH, WIDTH, altair, draw
 from sampler_parity.report.words import counted, cut
-from sampler_parity.run_file import Run
+from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
     Checked,
     Control,

@@ -7,7 +7,7 @@ from markupsafe import Markup
 
 from sampler_parity.report.charts import CANDIDATE, HEIGHT, WIDTH, altair, draw
 from sampler_parity.report.words import Piece, Sentence, counted
-from sampler_parity.run_file import Run, Streams
+from sampler_parity.run.run_file import Run, Streams
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ from sampler_parity.report.words import (
     marked,
     moment,
 )
-from sampler_parity.run_file import Run, Shard
+from sampler_parity.run.run_file import Run, Shard
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
 

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
-from sampler_parity.run_file import Shard
-from sampler_parity.verdict import Verdict
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.run_file import Shard
 
 STAGES = {
     "error": "whether the call raises, at which call, and which class of exception",

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from sampler_parity.errors import CannotJudgeError
+from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule

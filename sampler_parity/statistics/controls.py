@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from scipy import stats
 
-from sampler_parity.case import SampleLogits
+from sampler_parity.model.case import SampleLogits
 from sampler_parity.statistics.alternatives import swapped, swaps, tail, without_tail
 from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.errors import StatisticsError

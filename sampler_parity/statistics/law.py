@@ -6,9 +6,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.case import Case, SampleLogits, SimpleBatch
 from sampler_parity.implementations.python_ref import reference_stage
-from sampler_parity.outcome import SAMPLER_ERRORS
+from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.outcome import SAMPLER_ERRORS
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
 

@@ -1,6 +1,6 @@
 //! Replays cases in Rust alone: `cargo run --release --example replay -- FILE...`.
 //!
-//! A file is what `sampler_parity.case_file` writes: a case, and what the reference made of it.
+//! A file is what `sampler_parity.cases.case_file` writes: a case, and what the reference made of it.
 //! Prints a line a stage. Exit status: 0 everything is equal, bit for bit; 1 something differs;
 //! 2 a file cannot be read.
 

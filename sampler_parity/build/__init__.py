@@ -1,0 +1,1 @@
+"""The compiled extension: present, fresh, instrumented."""

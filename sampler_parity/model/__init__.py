@@ -1,0 +1,1 @@
+"""What every room speaks of: cases, outcomes, verdicts, implementations."""

@@ -1,0 +1,1 @@
+"""A run of the gate: its request, workers, conclusion and stored form."""

@@ -1,0 +1,96 @@
+"""The reference's own noise floor: torch beside torch at another capability or thread count.
+
+One process has torch at one capability. The port gives every capability's bits, and stands for
+torch at the others in a run that has shown it equal to torch at its own.
+"""
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+
+from sampler_parity.implementations.rust_ext import RustExt
+from sampler_parity.judge.bits import difference
+from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.run.run_file import Noise, Shard
+
+NEXT = {"default": "avx2", "avx2": "avx512", "avx512": "default"}
+"""The capability that each one is held against: every pair once."""
+
+SHOWN = ("probs", "top_k_mask", "top_p_mask", "renormalized", "token")
+
+
+class NoiseFloor:
+    """Counts, for one capability, how often the reference differs from itself."""
+
+    def __init__(self, capability: str, *, verify: bool) -> None:
+        """Let the port stand for the reference at other capabilities than ``capability``.
+
+        ``verify`` is for runs that do not compare the port anyway: it is held against the
+        reference here, and where it differs, nothing is told.
+        """
+        self._port = RustExt()
+        self._capability = capability
+        self._verify = verify
+        self._differs = False
+        self._cases: Counter[str] = Counter()
+        self._differing: Counter[tuple[str, str]] = Counter()
+
+    def add(self, case: Case, reference: Outcome) -> None:
+        """Compare one case of ``sample_logits`` that the reference accepts."""
+        if not isinstance(case.parameters, SampleLogits) or not reference.tokens:
+            return
+        once = replace(case, draws=1)
+        if self._verify:
+            self._differs |= _differing(reference, self._port.run(once, self._capability)) != []
+        other = NEXT[self._capability]
+        self._count(f"at {other}", reference, self._port.run(once, other))
+        if case.threads > 1 and case.logits.shape[0] == 1:
+            alone = self._port.run(replace(once, threads=1), self._capability)
+            self._count("with one thread", reference, alone)
+
+    def _count(self, against: str, reference: Outcome, other: Outcome) -> None:
+        self._cases[against] += 1
+        for stage in _differing(reference, other):
+            self._differing[against, stage] += 1
+
+    def noise(self) -> tuple[Noise, ...]:
+        """Give the counts; none where the port does not equal torch."""
+        if self._differs:
+            return ()
+        return tuple(
+            Noise(
+                against=against,
+                cases=cases,
+                differing={stage: self._differing[against, stage] for stage in SHOWN},
+            )
+            for against, cases in self._cases.items()
+        )
+
+
+def _differing(reference: Outcome, other: Outcome) -> list[str]:
+    found = [
+        stage
+        for stage in SHOWN[:-1]
+        if stage not in other.stages
+        or difference(reference.stages[stage], other.stages[stage]) is not None
+    ]
+    if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
+        found.append("token")
+    return found
+
+
+def sentences(shards: tuple[Shard, ...]) -> tuple[str, ...]:
+    """Say how often torch differs from itself; nothing where the port differs from torch."""
+    if any(shard.divergent for shard in shards if shard.implementation == "rust_ext"):
+        return ()
+    return tuple(_sentence(shard.capability, noise) for shard in shards for noise in shard.noise)
+
+
+def _sentence(capability: str, noise: Noise) -> str:
+    sides = f"at {capability} and {noise.against}"
+    if not noise.against.startswith("at "):
+        sides = f"at {capability} with two threads and {noise.against}"
+    counts = ", ".join(f"`{stage}` in {noise.differing[stage]:,}" for stage in SHOWN)
+    return f"Torch differs from torch {sides}, of {noise.cases:,} cases: {counts}."

@@ -1,0 +1,242 @@
+"""A stored run: everything the report is written from."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+
+from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+from sampler_parity.model.implementation import About
+from sampler_parity.model.verdict import Divergence
+from sampler_parity.run.benchmark_file import Benchmark
+from sampler_parity.run.waivers import AppliedWaiver
+from sampler_parity.statistics.result import StatisticsResult
+
+SCHEMA = 2
+RUN_NAME = "run.json"
+EVIDENCE = "evidence"
+
+Status = Literal["holds", "diverges", "unjudged"]
+"""Exit status 0, 1 and 2, in that order."""
+
+
+class Cell(msgspec.Struct, frozen=True, kw_only=True):
+    """One stage of one family.
+
+    Attributes:
+        family: the kind of logits.
+        stage: a stage, ``error`` or effect.
+        compared: cases in which it was compared.
+        differing: cases in which it differs.
+        first: cases of which it is the first divergent stage.
+    """
+
+    family: str
+    stage: str
+    compared: int
+    differing: int
+    first: int
+
+
+class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
+    """A divergent case made small.
+
+    Attributes:
+        parameters: the case in words.
+        logits: its logits in words, row by row; empty where they are too many to be read.
+        divergence: its divergence: the same verdict at the same stage.
+        evidence: safetensors file of both sides' stages, relative to the run.
+        replay: the command that runs it again.
+        tried: how many cases were run to find it.
+    """
+
+    parameters: dict[str, str]
+    logits: tuple[str, ...]
+    divergence: Divergence
+    evidence: str
+    replay: str
+    tried: int
+
+
+class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
+    """A divergent case.
+
+    Attributes:
+        case: the case's id.
+        family: the kind of logits.
+        parameters: the case in words, from :meth:`sampler_parity.model.case.Case.describe`.
+        divergence: the first divergent stage.
+        evidence: safetensors file of both sides' stages, relative to the run; ``None`` past the
+            number of files a run keeps.
+        replay: the command that runs this case again.
+    shrunken: the smallest case found that has the same verdict at the same stage.
+    """
+
+    case: str
+    family: str
+    parameters: dict[str, str]
+    divergence: Divergence
+    evidence: str | None
+    replay: str
+    shrunken: Shrunken | None = None
+
+
+class Noise(msgspec.Struct, frozen=True, kw_only=True):
+    """How far the reference is from itself, computed otherwise.
+
+    Attributes:
+        against: at which other capability, or with which other thread count.
+        cases: cases of ``sample_logits`` that were compared.
+        differing: of those, how many differ, by stage; the token is the first call's.
+    """
+
+    against: str
+    cases: int
+    differing: dict[str, int]
+
+
+class Streams(msgspec.Struct, frozen=True, kw_only=True):
+    """Successive calls with one generator: how long torch's tokens were drawn.
+
+    Attributes:
+        sampler: which of the two.
+        calls: how many calls a stream has.
+        first: of each stream, the number of the first call whose token differs, from 1; 0 where
+            none does.
+        window: calls that are counted together.
+        agreeing: how many calls agree in each window, over all streams.
+    """
+
+    sampler: str
+    calls: Annotated[int, msgspec.Meta(ge=1)]
+    first: tuple[int, ...]
+    window: Annotated[int, msgspec.Meta(ge=1)]
+    agreeing: tuple[int, ...]
+
+
+class Shard(msgspec.Struct, frozen=True, kw_only=True):
+    """One implementation at one capability.
+
+    Attributes:
+        implementation: its name.
+        capability: torch's dispatch level.
+        source: ``torch`` where the reference ran live, ``recorded`` where its recorded traces
+            were compared.
+        planned: cases planned.
+        compared: cases compared.
+        waived: cases not compared, for ``waiver``.
+        waiver: why, in one sentence; empty if none was waived.
+        stages: stage comparisons made, errors and effects included.
+        elements: numbers compared.
+        tokens: tokens compared.
+        divergent: cases that differ somewhere.
+        threads: torch's thread counts, with the cases of each.
+        cells: stages x families.
+        divergences: some divergent cases of every kind, the gravest first.
+        noise: the reference beside itself, where the implementation can stand for it.
+        verdicts: how many of the divergent cases have each verdict.
+        about: what the implementation says it is, and how much it shows.
+        accepted: how many of the divergent cases a waiver covers.
+        streams: long streams of calls, by sampler, where the candidate draws from torch's stream.
+    """
+
+    implementation: str
+    capability: str
+    source: Literal["torch", "recorded"]
+    planned: int
+    compared: int
+    waived: int
+    waiver: str
+    stages: int
+    elements: int
+    tokens: int
+    divergent: int
+    threads: dict[str, int]
+    cells: tuple[Cell, ...]
+    divergences: tuple[FoundDivergence, ...]
+    noise: tuple[Noise, ...] = ()
+    verdicts: dict[str, int] = {}
+    about: About = About(name="")
+    accepted: int = 0
+    streams: tuple[Streams, ...] = ()
+
+
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """A run of the gate.
+
+    Attributes:
+        schema: version of this form.
+        status: what the gate concluded.
+        reasons: why, one sentence each; empty when the gate holds.
+        started: time of day, ISO 8601, UTC.
+        seconds: how long it took.
+        command: the command that makes the same run.
+        profile: ``quick`` or ``full``.
+        seed: the run's seed, from which every case is generated.
+        shards: what was compared.
+        provenance: what it ran on, heading by heading: name and value.
+        findings: other checks of the run with what they measured, one sentence each.
+        planted: every planted fault.
+        correct: every sampler that must not be called wrong.
+        waivers: every waiver, with what it covered.
+        statistics: what each implementation's frequencies say.
+        benchmark: how fast the port was measured to be, if that was given.
+    """
+
+    schema: int
+    status: Status
+    reasons: tuple[str, ...]
+    started: str
+    seconds: float
+    command: str
+    profile: str
+    seed: int
+    shards: tuple[Shard, ...]
+    provenance: dict[str, dict[str, str]]
+    findings: tuple[str, ...] = ()
+    planted: tuple[Planted, ...] = ()
+    correct: tuple[Correct, ...] = ()
+    waivers: tuple[AppliedWaiver, ...] = ()
+    statistics: tuple[StatisticsResult, ...] = ()
+    benchmark: Benchmark | None = None
+
+
+def write_run(folder: Path, run: Run) -> Path:
+    """Write ``run.json`` atomically."""
+    path = folder / RUN_NAME
+    write_atomically(path, encoded(run))
+    return path
+
+
+def encoded(run: Run) -> bytes:
+    """Give the content of ``run.json``."""
+    return msgspec.json.format(msgspec.json.encode(run), indent=1)
+
+
+def read_run(folder: Path) -> Run:
+    """Read ``run.json`` of a run's folder.
+
+    Raises:
+        CannotJudgeError: there is none, it is damaged, or of another schema.
+    """
+    path = folder / RUN_NAME
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotJudgeError(f"there is no run in {folder}: {error}") from error
+    try:
+        schema = msgspec.json.decode(content, type=_Schema).schema
+        if schema != SCHEMA:
+            raise CannotJudgeError(
+                f"{path} has schema {schema}, and this version reads {SCHEMA}: "
+                "read it with the version that wrote it"
+            )
+        return msgspec.json.decode(content, type=Run)
+    except msgspec.MsgspecError as error:
+        raise CannotJudgeError(f"{path} is damaged ({error}): make the run again") from error
+
+
+class _Schema(msgspec.Struct):
+    schema: int

@@ -1,0 +1,55 @@
+"""The statistical gate for one candidate, in whichever way its draws are had fastest."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.model.case import Case
+from sampler_parity.model.outcome import Lost, Outcome
+from sampler_parity.sandbox.isolated import Isolated, Limits
+from sampler_parity.statistics.gate import run_statistics
+from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.sources import ImplementationSource, port
+
+PATIENCE = 10
+"""Times the limit for a case that a candidate may take here: a case has up to 1,000 calls."""
+
+
+class _OnceLost:
+    """A candidate that is not asked again once it has left a case without an answer."""
+
+    def __init__(self, candidate: Isolated) -> None:
+        self.about = candidate.about
+        self._candidate = candidate
+        self._lost: Lost | None = None
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        if self._lost is None:
+            outcome = self._candidate.run(case, capability)
+            self._lost = outcome.lost
+            return outcome
+        return Outcome(lost=self._lost)
+
+
+def frequencies(
+    implementation: str,
+    profile: str,
+    seed: int,
+    limits: Limits,
+    progress: Callable[[str, int, int], None],
+) -> StatisticsResult:
+    """Draw from ``implementation``, count, and judge.
+
+    The port draws in this process, a million times in some seconds: it is ours. Anything else
+    draws in its own.
+
+    Raises:
+        CannotJudgeError: it cannot be started; the extension is missing or stale.
+    """
+    if implementation == "rust_ext":
+        return run_statistics(port(), profile, seed, progress)
+    patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
+    with Isolated(implementation, patient) as candidate:
+        source = ImplementationSource(_OnceLost(candidate), capability_here())
+        return run_statistics(source, profile, seed, progress, samplers=candidate.about.samplers)
