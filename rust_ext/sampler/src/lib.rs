@@ -77,7 +77,7 @@ pub mod specimens;
 
 pub use error::{Offence, SampleError};
 #[cfg(feature = "planted-faults")]
-pub use fault::Fault;
+pub use fault::{Fault, Shipped};
 pub use logits::Logits;
 pub use parameters::{Replay, SampleParameters, ZeroTemperature};
 pub use presets::{GLOBAL, PRESETS, Preset, SEMANTIC};

@@ -11,6 +11,7 @@ use rayon::ThreadPool;
 use super::turns::{Over, lock, share};
 use crate::error::SampleError;
 use crate::fast::row_sampler::{Prepared, RowSampler, Sums};
+use crate::planted::planted;
 use crate::rows::{Rows, to_token};
 use crate::torch::generator::Generator;
 
@@ -82,7 +83,8 @@ pub(super) fn sample(
 
 impl Batch<'_> {
     fn draw(&self, generator: &mut Generator, tokens: &mut [i64]) -> Result<(), SampleError> {
-        for (row, token) in tokens.iter_mut().enumerate() {
+        let count = tokens.len() - usize::from(planted!(AheadLast));
+        for (row, token) in tokens[..count].iter_mut().enumerate() {
             let slot = self.slot(row);
             while slot.ready.load(Ordering::Acquire) != row + 1 {
                 if self.over.is() {
@@ -116,7 +118,8 @@ impl Batch<'_> {
         let slot = self.slot(row);
         let mut worker = lock(&slot.worker);
         let Worker { sampler, prepared } = &mut *worker;
-        *prepared = sampler.prepare(self.rows.row(row), Sums::EstimatedWherePossible);
+        let another = (row + usize::from(planted!(AheadRow))) % self.rows.logits.rows();
+        *prepared = sampler.prepare(self.rows.row(another), Sums::EstimatedWherePossible);
         drop(worker);
         slot.ready.store(row + 1, Ordering::Release);
         true

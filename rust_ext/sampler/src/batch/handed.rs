@@ -8,6 +8,7 @@ use rayon::ThreadPool;
 use super::turns::{Over, lock, share};
 use crate::error::SampleError;
 use crate::fast::row_sampler::RowSampler;
+use crate::planted::planted;
 use crate::rows::{Rows, to_token};
 use crate::torch::generator::Generator;
 
@@ -103,9 +104,13 @@ impl Batch<'_> {
                 let mut worker = lock(&slot.worker);
                 worker.row = row;
                 worker.generator.clone_from(generator);
+                if planted!(HandedGenerator) {
+                    worker.generator.skip_f64(self.rows.logits.vocab());
+                }
                 drop(worker);
                 slot.state.store(WAITS, Ordering::Release);
-                generator.skip_f64(self.rows.logits.vocab());
+                let outputs = self.rows.logits.vocab() - usize::from(planted!(HandedOutputs));
+                generator.skip_f64(outputs);
             } else {
                 match own.draw(self.rows.row(row), generator) {
                     Ok(token) => tokens[row] = to_token(token),
@@ -131,6 +136,9 @@ impl Batch<'_> {
         for slot in self.slots.iter().filter(|slot| slot.is(DRAWN)) {
             let worker = lock(&slot.worker);
             match worker.drawn {
+                Ok(token) if planted!(HandedToken) => {
+                    tokens[(worker.row + 1) % self.rows.logits.rows()] = to_token(token);
+                }
                 Ok(token) => tokens[worker.row] = to_token(token),
                 Err(error) if refused.is_none_or(|(row, _)| worker.row < row) => {
                     *refused = Some((worker.row, error));

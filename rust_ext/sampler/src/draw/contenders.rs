@@ -1,6 +1,7 @@
 //! The tokens that can win a draw, told by the upper bits of their uniforms.
 
 use super::race::{ENOUGH, SLACK};
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::mersenne::Output;
@@ -44,9 +45,10 @@ kernel! {
         generator: &'a mut Generator,
         list: &'a mut Vec<Contender>,
     ) -> () {
+        let end = weights.len() - usize::from(planted!(ContendersShort));
         let mut position = 0;
-        while position < weights.len() {
-            if let Some(outputs) = generator.outputs_in(wide, weights.len() - position) {
+        while position < end {
+            if let Some(outputs) = generator.outputs_in(wide, end - position) {
                 let weights = &weights[position..position + outputs.len()];
                 list_some(wide, weights, outputs, bound, position, list);
                 position += outputs.len();
@@ -82,7 +84,7 @@ fn list_some<W: Wide>(
             note(reaching, outputs, first + at * SIDE, list);
         }
     }
-    if rest.is_empty() {
+    if rest.is_empty() || planted!(ContendersRest) {
         return;
     }
     if let (Some(last), Some(last_outputs)) = (weights.last_chunk(), outputs.last_chunk()) {

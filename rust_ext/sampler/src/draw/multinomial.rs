@@ -2,6 +2,7 @@
 
 use super::notes::Notes;
 use super::race::SLACK;
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::mersenne::Output;
@@ -46,6 +47,7 @@ pub(crate) fn multinomial(
     race.enter(tokens[favourite] as usize, probabilities[favourite], uniform(outputs[favourite]));
     #[allow(clippy::cast_possible_truncation)] // A bound.
     let bound = (race.largest * SLACK) as f32;
+    let bound = if planted!(ListFavourite) { f32::INFINITY } else { bound };
     let mut at = 0;
     while let Some(contender) = next_at_least(limits, at, bound) {
         if contender != favourite {
@@ -82,10 +84,13 @@ fn note_outputs(
             continue;
         }
         let output = generator.next_output();
+        if planted!(ListWord) {
+            generator.next_u32();
+        }
         if tokens.get(count).is_some_and(|token| *token as usize == position) {
             noted[count] = output;
             count += 1;
-        } else if uniform(output) == 0.0 {
+        } else if uniform(output) == 0.0 && !planted!(ListZero) {
             zero.get_or_insert(position);
         }
         position += 1;
@@ -128,7 +133,8 @@ fn limits_of<W: Wide>(
     std::array::from_fn(|lane| {
         #[allow(clippy::cast_possible_truncation)] // A power of two.
         let u = upper[lane] * (1.0 / UPPER_RANGE) as f32;
-        probabilities[lane] / (u + u * u * 0.5)
+        let half = if planted!(ListLimit) { 1.0 } else { 0.5 };
+        probabilities[lane] / (u + u * u * half)
     })
 }
 

@@ -1,5 +1,6 @@
 //! Who wins: the largest of p / q.
 
+use crate::planted::planted;
 use crate::torch::exponential::exponential;
 
 /// The smallest positive number: a token of less probability is never drawn, but where its uniform
@@ -57,7 +58,7 @@ impl Race {
 
     /// A token without probability, and the next uniform.
     pub(crate) fn enter_impossible(&mut self, token: usize, uniform: f64) {
-        if uniform == 0.0 {
+        if uniform == 0.0 && !planted!(CrowdZero) {
             self.not_a_number.get_or_insert(token);
         }
     }
@@ -68,7 +69,7 @@ impl Race {
         if let Some(zero) = self.not_a_number {
             return Some(zero);
         }
-        let near = self.largest * SLACK;
+        let near = self.largest * if planted!(RaceSlack) { 1.0 } else { SLACK };
         let mut close = self.entrants.iter().filter(|entrant| entrant.ratio() >= near);
         let Some(first) = close.next() else {
             return Some(0);
@@ -83,7 +84,9 @@ impl Race {
         for entrant in others {
             let ratio = ratio(entrant);
             // Of equal ones, the first token wins.
-            if ratio > largest || (ratio == largest && entrant.token < best) {
+            let earlier =
+                if planted!(RaceLast) { entrant.token > best } else { entrant.token < best };
+            if ratio > largest || (ratio == largest && earlier) {
                 (best, largest) = (entrant.token, ratio);
             }
         }

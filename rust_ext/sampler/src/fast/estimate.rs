@@ -8,6 +8,7 @@
 use super::exp_estimate::{estimate, torch_error};
 use crate::draw::contenders::{Contender, EXPECTED, list_contenders};
 use crate::draw::race::ENOUGH;
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::folded;
@@ -91,12 +92,14 @@ impl Estimates {
         #[allow(clippy::cast_possible_truncation)] // torch rounds the temperature, and top_p.
         let (temperature, top_p) = (temperature as f32, top_p as f32);
         let top = largest_of_some(logits);
-        let far = temperature != 1.0 && (top / temperature).abs() > FARTHEST;
+        let far =
+            !planted!(EstimateFar) && temperature != 1.0 && (top / temperature).abs() > FARTHEST;
         if !top.is_finite() || far {
             return None;
         }
         #[allow(clippy::cast_possible_truncation)] // A rounding that ERROR allows for.
         let scale = (std::f64::consts::LOG2_E / f64::from(temperature)) as f32;
+        let scale = if planted!(EstimateBase) { scale * (1.0 + 1.0 / 256.0) } else { scale };
         weights.resize(logits.len(), 0.0);
         let sum = estimate(logits, top, scale, weights);
         if sum.is_nan() || sum > MOST {
@@ -112,12 +115,13 @@ impl Estimates {
             Entrant { token, weight, ratio: weight / f64::from(exponential(uniform)) }
         }));
         // Where a uniform is zero, even an impossible token wins.
-        let winner = if contenders.iter().any(|contender| contender.uniform == 0.0) {
+        let zero = contenders.iter().any(|contender| contender.uniform == 0.0);
+        let winner = if zero && !planted!(EstimateZero) {
             None
         } else {
             winner(weights, sum, share, bound * (1.0 + 4.0 * ERROR), entrants)
         };
-        if winner.is_none() {
+        if winner.is_none() && !planted!(EstimateRestart) {
             generator.clone_from(&start);
         }
         winner
@@ -136,7 +140,7 @@ fn winner(
     entrants.sort_unstable_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let mut heaviest_dropped = 0.0;
     for (place, entrant) in entrants.iter().enumerate() {
-        if entrant.ratio <= bound {
+        if entrant.ratio <= bound && !planted!(EstimateBound) {
             return None;
         }
         if entrant.weight <= heaviest_dropped {
@@ -146,7 +150,8 @@ fn winner(
             Fate::Kept => {
                 let near = entrant.ratio * (1.0 - 4.0 * ERROR);
                 let next = entrants.get(place + 1);
-                return next.is_none_or(|next| next.ratio < near).then_some(entrant.token);
+                let clear = next.is_none_or(|next| next.ratio < near || planted!(EstimateNear));
+                return clear.then_some(entrant.token);
             }
             Fate::Dropped => heaviest_dropped = entrant.weight,
             Fate::InDoubt => return None,
@@ -160,6 +165,8 @@ fn winner(
 /// It is kept where what comes before it in descending order does not exceed that.
 fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
     let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len());
+    let margin = if planted!(EstimateMargin) { 0.0 } else { margin };
+    let share = if planted!(EstimateShare) { share * 0.99 } else { share };
     // Whatever may come before it, or tie with it, is above the first level.
     let below = sum - weight - share * sum * (1.0 - margin);
     if sum_below(weights, weight * (1.0 - 4.0 * ERROR), below) >= below {

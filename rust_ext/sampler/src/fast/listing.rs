@@ -2,6 +2,7 @@
 
 use super::exp_estimate::{Estimate, total};
 use super::peaks::{GROUP, Maxima};
+use crate::planted::planted;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::wide::Wide;
 use crate::torch::capability::Capability;
@@ -80,7 +81,10 @@ fn accumulate_and_list<const LANES: usize, W: Wide>(
         if peaks.next().is_some_and(|peaks| wide.at_least(wide.load(&peaks.0), leasts) != 0) {
             let parts = wholes.iter().map(<[f32; WORD]>::as_slice).chain([rest]);
             for (part, first) in parts.zip((first..).step_by(WORD)) {
-                let lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
+                let mut lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
+                if planted!(ListingLast) && !part.len().is_multiple_of(WORD) {
+                    lanes &= !(1 << (part.len() - 1));
+                }
                 // Which have any cannot be predicted: those are listed without a branch.
                 words[listed] = Word { first, lanes };
                 listed += usize::from(lanes != 0);

@@ -5,6 +5,7 @@ use super::survivors::{Survivors, list_at_least};
 use super::top_p::Nucleus;
 use crate::draw::crowd::Crowd;
 use crate::draw::race::SMALLEST;
+use crate::planted::planted;
 
 /// What top-k and top-p leave of a row.
 #[derive(Debug, Clone, Copy)]
@@ -56,7 +57,7 @@ impl Masks<'_> {
         if let Nucleus::Split { .. } = self.nucleus {
             return None;
         }
-        let least = self.least_kept();
+        let least = if planted!(CrowdFloor) { self.floor } else { self.least_kept() };
         are_at_least(probs, least.max(SMALLEST), probs.len() / MANY)
             .then(|| Crowd { least, mass: sum_at_least(probs, least) })
     }

@@ -2,6 +2,7 @@
 //! sort, by sums of what is at or above one value after another.
 
 use super::keep::{BLOCK, Gathered};
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
 
@@ -58,7 +59,9 @@ pub(crate) fn narrow<E>(
 ) -> Result<Option<f64>, E> {
     /// As many values are soon sorted.
     const FEW: usize = 64;
-    if crosses(above)? || !crosses(above + sum_at_least(inside.values(), low))? {
+    if !planted!(GuessUnasked)
+        && (crosses(above)? || !crosses(above + sum_at_least(inside.values(), low))?)
+    {
         return Ok(None);
     }
     let (mut low, mut high) = (low.to_bits(), high.to_bits());

@@ -14,6 +14,7 @@ use crate::draw::multinomial::multinomial;
 use crate::draw::notes::Notes;
 use crate::error::SampleError;
 use crate::parameters::SampleParameters;
+use crate::planted::planted;
 use crate::rows::Row;
 use crate::stages::distribution::distribution;
 use crate::stages::scale;
@@ -102,11 +103,14 @@ impl RowSampler {
         if let Prepared::EstimatedList = prepared {
             let start = generator.clone();
             let possible = self.survivors.possible();
-            let drawn = multinomial(possible, vocab, || None, generator, &mut self.notes);
+            let sum = || planted!(ListSum).then_some(1.0);
+            let drawn = multinomial(possible, vocab, sum, generator, &mut self.notes);
             if let Some(token) = drawn {
                 return Ok(token);
             }
-            generator.clone_from(&start);
+            if !planted!(ListRestart) {
+                generator.clone_from(&start);
+            }
             prepared = self.prepare(row, Sums::Exact)?;
         }
         let Self { probs, survivors, notes, .. } = self;

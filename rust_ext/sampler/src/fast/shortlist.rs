@@ -7,6 +7,7 @@ use super::listing::{Listing, WORD, Word, estimated_exp_sum_in, exp_sum_in};
 use super::narrow::sum_at_least_in;
 use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::torch::capability::Capability;
 use crate::torch::exp::exp_and_sum_in;
@@ -90,7 +91,8 @@ kernel! {
             return Outcome::Unsuitable;
         };
         words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
-        let listing = Listing { least: bound - MARGIN, peaks: &peaks.maxima, words };
+        let least = if planted!(ShortlistMargin) { bound } else { bound - MARGIN };
+        let listing = Listing { least, peaks: &peaks.maxima, words };
         let (mut sum, estimated) = match enough {
             None => (exp_sum_in(wide, logits, max, listing, capability), 0.0),
             Some(_) => (0.0, estimated_exp_sum_in(wide, logits, max, listing)),
@@ -110,12 +112,14 @@ kernel! {
         values.extend_from_slice(listed.probabilities());
         exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
         few.reserve(most);
+        let k = k + usize::from(planted!(ShortlistFloor) && k < listed.probabilities().len());
         if let Some(enough) = enough {
             *floor = few.kth_largest(wide, listed.probabilities(), k);
             let kept = sum_at_least_in(wide, listed.probabilities(), *floor);
             let or_close = sum_at_least_in(wide, listed.probabilities(), *floor * CLOSE);
             let certain = enough * estimated * (1.0 - estimate_error(logits.len()));
-            if kept == or_close && kept <= certain {
+            let apart = kept == or_close || planted!(ShortlistClose);
+            if apart && (kept <= certain || planted!(ShortlistTopP)) {
                 return Outcome::Estimated;
             }
             let nothing = Listing { least: f32::INFINITY, peaks: &[], words };
@@ -171,6 +175,31 @@ mod tests {
             }
         }
         assert!(listed > 100, "{listed} rows were listed");
+    }
+
+    /// A logit below the bound has the probability of those that reach it, where the difference to the
+    /// largest is rounded to the same: [`MARGIN`] is what lists it.
+    #[test]
+    fn what_ties_by_a_rounded_difference_is_listed() {
+        const K: usize = 80;
+        let mut row = vec![-9.0; 8192];
+        row[4000] = 3.0;
+        // In more columns than k, so that the bound comes as close to them as it can.
+        row.iter_mut().step_by(17).take(200).for_each(|x| *x = 1e-3);
+        row[5000..5200].fill(1e-3 - 2e-8);
+        let reached = row.iter().filter(|x| **x >= 1e-3).count();
+        let mut probs = vec![0.0; row.len()];
+        for capability in Capability::ALL {
+            assert!(softmax(&row, &mut probs, capability));
+            let floor = kth_largest(&probs, K);
+            let tied: Vec<u32> =
+                (0..).zip(&probs).filter(|(_, p)| **p >= floor).map(|(token, _)| token).collect();
+            assert_eq!(tied.len(), reached + 200, "tokens below the others tie with them");
+            let mut list = Shortlist::default();
+            assert_eq!(list.take(&row, K, capability, None), Outcome::Listed);
+            list.listed.retain(|_, p| p >= list.floor);
+            assert_eq!(list.listed.tokens(), tied);
+        }
     }
 
     /// What is kept is what the plain stages keep, and top-p keeps all of it.

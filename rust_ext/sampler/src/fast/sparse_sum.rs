@@ -1,6 +1,7 @@
 //! torch's sum of a row that is zero but for a few tokens.
 
 use super::survivors::Survivors;
+use crate::planted::planted;
 use crate::torch::sums::{
     GROUP, LANES, LEVELS, SIDE, Sharing, added, cascade_power, cascade_sum, in_chunks,
 };
@@ -30,6 +31,9 @@ pub(crate) fn sparse_row_sum(survivors: &Survivors, length: usize, sharing: Shar
 /// Adding a zero changes nothing. So a lane's sums need not move up until the lane takes another
 /// value; and what has not moved up at the end is added all the same.
 fn sparse_cascade_sum(listed: impl Iterator<Item = (usize, f32)>, length: usize) -> f32 {
+    if planted!(SparseSumOrder) {
+        return listed.fold(0.0, |sum, (_, p)| sum + p);
+    }
     if length < LANES {
         let mut row = [0.0; LANES];
         for (at, p) in listed {

@@ -3,6 +3,7 @@
 use super::keep::BLOCK;
 use super::listing::Word;
 use crate::draw::multinomial::Possible;
+use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
 
@@ -138,7 +139,10 @@ kernel! {
         let mut length = 0;
         for (block, numbers) in blocks.iter().zip(numbers) {
             let x = wide.load(block);
-            let lanes = wide.at_least(x, leasts);
+            let mut lanes = wide.at_least(x, leasts);
+            if planted!(SurvivorsFloor) {
+                lanes = wide.greater(x, leasts);
+            }
             let end = length + BLOCK;
             probabilities[length..end].copy_from_slice(&wide.gather(x, lanes));
             tokens[length..end].copy_from_slice(&wide.gather_numbers(numbers, lanes));

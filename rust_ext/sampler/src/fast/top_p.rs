@@ -9,6 +9,7 @@ use super::keep::Gathered;
 use super::narrow::{Bounds, SPLIT_ERROR, guess, multiply_and_split, narrow, split, sum_at_least};
 use super::survivors::Survivors;
 use crate::draw::race::SMALLEST;
+use crate::planted::planted;
 use crate::stages::softmax::multiply_by;
 use crate::stages::top_p::crosses;
 use crate::torch::sort::{Entry, order_of_equal};
@@ -74,7 +75,14 @@ pub(crate) fn nucleus_of_list(
         return Nucleus::All;
     }
     let sorted = sorted(&mut workspace.few, probabilities);
-    let cutoff = walk(&sorted[..sorted.partition_point(|p| *p >= floor)], top_p);
+    let sorted = &sorted[..sorted.partition_point(|p| *p >= floor)];
+    let mut cutoff = walk(sorted, top_p);
+    if planted!(CutoffEarly)
+        && let Some(Cutoff { value, .. }) = cutoff
+    {
+        let last = sorted.partition_point(|p| *p > value).saturating_sub(1);
+        cutoff = Some(cutoff_at(sorted, last));
+    }
     as_nucleus(cutoff.as_ref(), workspace, |entries| {
         #[allow(clippy::cast_possible_truncation)] // A row has at most 2^24 tokens.
         entries.extend((0..vocab as u32).map(|index| Entry { key: 0.0, index }));
@@ -136,7 +144,8 @@ fn find_between(
         return Ok(None);
     };
     let above = multiply_and_split(row, factor, bounds, inside);
-    let decided = decision(row.len(), above * SPLIT_ERROR, top_p);
+    let split_error = if planted!(SplitError) { 0.0 } else { SPLIT_ERROR };
+    let decided = decision(row.len(), above * split_error, top_p);
     walk_between(inside, bounds, above, decided).or_else(|Doubt| {
         let above = split(row, bounds, inside);
         walk_between(inside, bounds, above, decision(row.len(), 0.0, top_p))
@@ -194,7 +203,9 @@ fn as_nucleus(
 ) -> Nucleus {
     match cutoff {
         None => Nucleus::All,
-        Some(&Cutoff { value, kept_ties, ties }) if kept_ties == ties => Nucleus::AtLeast(value),
+        Some(&Cutoff { value, kept_ties, ties }) if kept_ties == ties || planted!(TiesStay) => {
+            Nucleus::AtLeast(value)
+        }
         Some(&Cutoff { value, kept_ties, .. }) => {
             // It is the whole row that torch sorts, zeros included: they decide the pivots.
             workspace.entries.clear();
@@ -279,7 +290,7 @@ fn walk_buckets(top_p: f32, workspace: &mut Workspace) -> Result<Option<Cutoff>,
 fn keep_ties(tied: f32, kept: usize, workspace: &mut Workspace) {
     let Workspace { entries, kept_ties, .. } = workspace;
     order_of_equal(entries, tied, kept_ties);
-    kept_ties.truncate(kept);
+    kept_ties.truncate(kept + usize::from(planted!(OneTieMore)));
     kept_ties.sort_unstable();
 }
 

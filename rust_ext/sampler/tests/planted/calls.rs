@@ -1,0 +1,710 @@
+//! Calls on which the faults that are planted in what users run show often.
+//!
+//! Two tokens whose p / q nearly tie, a sum near `top_p`, tied probabilities, a uniform of zero, rows of
+//! a batch. Where that takes a certain uniform for a certain token, the generator's state is set: torch
+//! takes it over as well. The port only tells what probabilities the logits give.
+
+use std::num::NonZeroUsize;
+
+use torch_exact_sampler::{
+    Capability, Fault, Generator, Logits, Replay, SampleLogitsTrace, SampleParameters, Sampler,
+    trace_sample_logits,
+};
+
+/// Tokens of which the uniforms can be set: the outputs that a state holds after its first word.
+const WITHIN: usize = 311;
+
+/// A call, and how the generator stands before it.
+#[derive(Clone)]
+pub(crate) struct Call {
+    logits: Vec<f32>,
+    rows: usize,
+    parameters: SampleParameters,
+    generator: Generator,
+    /// How many tokens are drawn of a row; one is a call of `sample`.
+    draws: usize,
+    /// A row that the sampler has seen before.
+    seen: Option<Vec<f32>>,
+}
+
+impl Call {
+    fn new(logits: Vec<f32>, parameters: SampleParameters, seed: u64) -> Self {
+        let mut generator = Generator::new(seed);
+        generator.next_u32();
+        Self { logits, rows: 1, parameters, generator, draws: 1, seen: None }
+    }
+
+    fn replay(&self) -> Replay {
+        let capability = Capability::ALL[self.logits.len() % 3];
+        Replay { capability, threads: NonZeroUsize::MIN }
+    }
+
+    fn batch(&self) -> Logits<'_> {
+        Logits::new(&self.logits, self.rows, self.logits.len() / self.rows).unwrap()
+    }
+
+    fn trace(&self) -> SampleLogitsTrace {
+        let (replay, mut generator) = (self.replay(), self.generator.clone());
+        trace_sample_logits(self.batch(), &self.parameters, replay, &mut generator).unwrap()
+    }
+
+    /// The probabilities, and what both masks keep.
+    fn stages(&self) -> (Vec<f32>, Vec<bool>) {
+        let SampleLogitsTrace { probs, top_k_mask, top_p_mask, .. } = self.trace();
+        let kept = top_k_mask.iter().zip(&top_p_mask).map(|(k, p)| *k && *p).collect();
+        (probs, kept)
+    }
+
+    /// The sum that the probabilities which are kept are divided by.
+    fn sum(&self) -> f32 {
+        // A probability over its share of the sum is that sum, but for a rounding: of the floats that
+        // are near, one gives every share.
+        let (trace, probs, kept) = (self.trace(), self.stages().0, self.stages().1);
+        let token = descending(&probs)[0];
+        let about = probs[token] / trace.renormalized[token];
+        let divides = |sum: &f32| {
+            (0..probs.len())
+                .filter(|token| kept[*token])
+                .all(|token| (probs[token] / sum).to_bits() == trace.renormalized[token].to_bits())
+        };
+        (0..8).map(|n| f32::from_bits(about.to_bits() - 4 + n)).find(divides).unwrap()
+    }
+
+    /// The tokens, and how the generator stands after them.
+    pub(crate) fn outcome(&self) -> (Vec<i64>, Generator) {
+        let mut sampler = Sampler::new();
+        let replay = self.replay();
+        if let Some(seen) = &self.seen {
+            let (mut generator, mut token) = (Generator::new(0), [0]);
+            sampler
+                .sample(Logits::row(seen), &self.parameters, replay, &mut generator, &mut token)
+                .unwrap();
+        }
+        let mut generator = self.generator.clone();
+        let mut tokens = vec![-1; self.rows * self.draws];
+        if self.draws == 1 {
+            sampler
+                .sample(self.batch(), &self.parameters, replay, &mut generator, &mut tokens)
+                .unwrap();
+        } else {
+            sampler
+                .draw(&self.logits, &self.parameters, replay, &mut generator, &mut tokens)
+                .unwrap();
+        }
+        (tokens, generator)
+    }
+
+    /// Has the row gone before itself, so that nothing is left to the first of its length.
+    fn again(mut self) -> Self {
+        self.seen = Some(self.logits.clone());
+        self
+    }
+
+    /// Draws twice: the exact way, the first draw of which is compared with others here.
+    fn twice(mut self) -> Self {
+        self.draws = 2;
+        self
+    }
+
+    /// Gives a token a uniform. It takes the place of the generator's own.
+    fn set_uniform(&mut self, token: usize, uniform: f64) {
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // 53 bits.
+        let bits = (uniform * 53_f64.exp2()) as u64;
+        #[allow(clippy::cast_possible_truncation)] // Two halves.
+        let (high, low) = ((bits >> 32) as u32, bits as u32);
+        // The upper eleven bits of an output are not used: some of them keep the word from zero.
+        self.set_words(token, [untempered(high | 0x8000_0000), untempered(low | 1)]);
+    }
+
+    fn set_words(&mut self, token: usize, words: [u32; 2]) {
+        assert!(token < WITHIN);
+        let mut state = self.generator.state();
+        // From byte 24 on, each word takes eight; the next one is the second.
+        for (word, at) in words.into_iter().zip(1 + 2 * token..) {
+            state[24 + 8 * at..][..4].copy_from_slice(&word.to_le_bytes());
+        }
+        self.generator.set_state(&state).unwrap();
+    }
+
+    /// Makes a token win, if it is kept.
+    fn favour(mut self, token: usize) -> Self {
+        self.set_uniform(token, 1e-9);
+        self
+    }
+}
+
+/// The word of the state that gives an output.
+fn untempered(mut y: u32) -> u32 {
+    y ^= y >> 18;
+    y ^= (y << 15) & 0xEFC6_0000;
+    let mut x = y;
+    for _ in 0..5 {
+        x = y ^ ((x << 7) & 0x9D2C_5680);
+    }
+    let mut y = x;
+    for _ in 0..3 {
+        y = x ^ (y >> 11);
+    }
+    y
+}
+
+fn between(low: f32, high: f32, random: &mut Generator) -> f32 {
+    low + (high - low) * random.next_f32()
+}
+
+fn below(count: usize, random: &mut Generator) -> usize {
+    random.next_u32() as usize % count
+}
+
+/// Logits in the shape of a bell, from `-spread` to `spread`.
+fn bell(count: usize, spread: f32, random: &mut Generator) -> Vec<f32> {
+    (0..count)
+        .map(|_| {
+            let sum: f32 = (0..4).map(|_| random.next_f32()).sum();
+            (sum - 2.0) / 2.0 * spread
+        })
+        .collect()
+}
+
+fn parameters(temperature: f64, top_p: f64, top_k: i64) -> SampleParameters {
+    SampleParameters { temperature, top_p, top_k, ..SampleParameters::default() }
+}
+
+/// The tokens in descending order of their probability.
+fn descending(probs: &[f32]) -> Vec<usize> {
+    let mut order: Vec<usize> = (0..probs.len()).collect();
+    order.sort_by(|&a, &b| probs[b].total_cmp(&probs[a]));
+    order
+}
+
+/// A token of those whose uniforms can be set.
+fn some_token(wanted: impl Fn(usize) -> bool, random: &mut Generator) -> Option<usize> {
+    let tokens: Vec<usize> = (0..WITHIN).filter(|token| wanted(*token)).collect();
+    (!tokens.is_empty()).then(|| tokens[below(tokens.len(), random)])
+}
+
+/// Two tokens beat all others; their p / q differ by up to a share of `apart`, and by no less than
+/// a tenth of that.
+fn near_tie(mut call: Call, apart: f64, random: &mut Generator) -> Call {
+    let (probs, _) = call.stages();
+    let a = below(WITHIN / 2, random);
+    let b = WITHIN / 2 + below(WITHIN / 2, random);
+    let q = 1e-6 * f64::from(probs[a]);
+    call.set_uniform(a, -(-q).exp_m1());
+    let apart = apart * f64::from(between(0.1, 1.0, random));
+    let apart = if random.next_u32().is_multiple_of(2) { apart } else { -apart };
+    let q = q * f64::from(probs[b]) / f64::from(probs[a]) * (1.0 + apart);
+    call.set_uniform(b, -(-q).exp_m1());
+    call
+}
+
+/// A token wins if the nucleus keeps it, to which what comes before it adds up to `top_p`, but for a
+/// share of `apart` at most.
+fn near_cutoff(mut call: Call, least: f64, most: f64, random: &mut Generator) -> Call {
+    call.parameters.top_p = 0.0;
+    let (probs, _) = call.stages();
+    let order = descending(&probs);
+    let mut before = 0.0;
+    for token in order {
+        if before > 0.6 && token < WITHIN {
+            let apart = least + (most - least) * f64::from(random.next_f32());
+            #[allow(clippy::cast_possible_truncation)] // As torch rounds it.
+            let top_p = (before * (1.0 + apart)) as f32;
+            call.parameters.top_p = f64::from(top_p);
+            return call.favour(token);
+        }
+        before += f64::from(probs[token]);
+    }
+    panic!("no token near the cutoff has a uniform that can be set");
+}
+
+/// Of four tokens that tie, the nucleus parts some from the others, one of which wins if it is kept.
+fn parted_ties(number: u64, random: &mut Generator) -> Call {
+    loop {
+        let mut call = Call::new(bell(4096, 6.0, random), parameters(1.0, 0.0, 0), number);
+        let tied = between(1.0, 2.0, random);
+        for _ in 0..4 {
+            let token = below(WITHIN, random);
+            call.logits[token] = tied;
+        }
+        let (probs, _) = call.stages();
+        let order = descending(&probs);
+        let first = order.iter().position(|token| call.logits[*token] == tied).unwrap();
+        let before: f64 = order[..=first].iter().map(|token| f64::from(probs[*token])).sum();
+        call.parameters.top_p = before + 0.5 * f64::from(probs[order[first]]);
+        let (_, kept) = call.stages();
+        let dropped = |token: usize| call.logits[token] == tied && !kept[token];
+        if let Some(token) = some_token(dropped, random) {
+            return call.favour(token).again();
+        }
+    }
+}
+
+/// A token of the list wins; `wanted` tells of its place in descending order, whether it is kept, and
+/// whether it is the last one that is. The nucleus holds `share` of what top-k leaves; all of it where
+/// that is zero.
+fn list(
+    share: f64,
+    number: u64,
+    random: &mut Generator,
+    wanted: impl Fn(usize, bool, bool) -> bool,
+) -> Call {
+    const K: u16 = 40;
+    loop {
+        let mut call = Call::new(bell(4096, 6.0, random), parameters(1.0, 0.0, K.into()), number);
+        // The largest are among those whose uniforms can be set.
+        for token in 0..WITHIN {
+            call.logits[token] += 3.0;
+        }
+        let (probs, kept) = call.stages();
+        let mass = |(p, kept): (&f32, &bool)| if *kept { f64::from(*p) } else { 0.0 };
+        call.parameters.top_p = share * probs.iter().zip(&kept).map(mass).sum::<f64>();
+        let (probs, kept) = call.stages();
+        let order = descending(&probs);
+        let last = order.iter().rposition(|token| kept[*token]).unwrap();
+        let favoured = (0..=usize::from(K)).find(|place| {
+            wanted(*place, kept[order[*place]], *place == last) && order[*place] < WITHIN
+        });
+        if let Some(place) = favoured {
+            return call.favour(order[place]);
+        }
+    }
+}
+
+/// Of two tokens with one q, the later one has the larger p, but the division by the sum makes their
+/// p / q the same, so that the earlier one wins; where `another` sum is given, only the division by
+/// that one does not.
+fn rounded_tie(number: u64, random: &mut Generator, another: Option<fn(&[f32]) -> f32>) -> Call {
+    loop {
+        let mut logits: Vec<f32> = bell(4096, 3.0, random).iter().map(|x| x - 12.0).collect();
+        let largest = between(-0.9, -0.6, random);
+        logits[WITHIN] = 0.0;
+        let (first, second) = (below(100, random), 100 + below(100, random));
+        (logits[first], logits[second]) = (largest.next_down(), largest);
+        for x in &mut logits[200..230] {
+            *x = between(-6.0, -1.0, random);
+        }
+        let mut call = Call::new(logits, parameters(1.0, 0.0, 60), number);
+        let (probs, kept) = call.stages();
+        let left: Vec<f32> =
+            probs.iter().zip(&kept).map(|(p, kept)| if *kept { *p } else { 0.0 }).collect();
+        let sum = call.sum();
+        let other = another.map(|other| other(&left));
+        for _ in 0..100 {
+            let uniform = 1e-6 * (1.0 + f64::from(random.next_f32()));
+            #[allow(clippy::cast_possible_truncation)] // As torch rounds it.
+            let q = -(-uniform).ln_1p() as f32;
+            let ratio = |token: usize, sum: f32| probs[token] / sum / q;
+            let ties = |sum| ratio(first, sum) == ratio(second, sum);
+            if probs[first] < probs[second] && ties(sum) && other.is_none_or(|sum| !ties(sum)) {
+                call.set_uniform(first, uniform);
+                call.set_uniform(second, uniform);
+                return call;
+            }
+        }
+    }
+}
+
+/// More tokens than k tie with the k-th largest: some by their logits, some by what is left of the
+/// difference to the largest. One of the latter wins.
+fn tied_differences(number: u64, random: &mut Generator) -> Call {
+    let mut logits = vec![-9.0; 8192];
+    logits[WITHIN] = 3.0;
+    for _ in 0..170 {
+        let token = WITHIN + 1 + below(8192 - WITHIN - 1, random);
+        logits[token] = 0.001;
+    }
+    for x in &mut logits[..200] {
+        *x = 0.001 - 2e-8;
+    }
+    let token = below(200, random);
+    Call::new(logits, parameters(1.0, 0.0, 80), number).favour(token)
+}
+
+/// As many tokens as k have one exponential, and others the next float below: mostly or not, their
+/// probabilities are the same. One of the others wins if it is kept.
+fn tied_products(number: u64, random: &mut Generator) -> Call {
+    let mut logits: Vec<f32> = bell(4096, 1.0, random).iter().map(|x| x - 12.0).collect();
+    // The sum is such that floats are further from each other than before the multiplication.
+    let largest = between(-0.9, -0.75, random);
+    logits[WITHIN] = 0.0;
+    for x in &mut logits[WITHIN + 1..WITHIN + 40] {
+        *x = largest;
+    }
+    for x in &mut logits[..86] {
+        *x = largest.next_down();
+    }
+    let token = below(86, random);
+    Call::new(logits, parameters(1.0, 1.0, 40), number).favour(token).again()
+}
+
+/// One token has nearly all the mass, and a uniform so close to one that its p / q is small: another
+/// one has a larger one, but none that is large beside the sum.
+fn unlisted_winner(number: u64, random: &mut Generator) -> Call {
+    let mut logits: Vec<f32> = bell(4096, 1.0, random).iter().map(|x| x - 14.0).collect();
+    let (heavy, light) = (below(100, random), 100 + below(100, random));
+    logits[heavy] = 0.0;
+    logits[light] = -6.0;
+    let mut call = Call::new(logits, parameters(1.0, 0.0, 0), number);
+    let (probs, _) = call.stages();
+    call.set_uniform(heavy, 1.0 - 1e-6);
+    call.set_uniform(light, f64::from(probs[light]) / 0.11);
+    call
+}
+
+/// Two tokens of a list, of which `a` has some uniform and all else little mass; the p / q of `b` is
+/// `ratio` times that of `a`.
+fn duel(uniform: f64, ratio: f64, number: u64, random: &mut Generator) -> Call {
+    let mut logits: Vec<f32> = bell(4096, 1.0, random).iter().map(|x| x - 14.0).collect();
+    let (a, b) = (below(100, random), 100 + below(100, random));
+    logits[a] = 0.0;
+    logits[b] = -3.0;
+    let mut call = Call::new(logits, parameters(1.0, 0.0, 40), number);
+    let (probs, _) = call.stages();
+    call.set_uniform(a, uniform);
+    let q = -(-uniform).ln_1p() * f64::from(probs[b]) / f64::from(probs[a]) / ratio;
+    call.set_uniform(b, -(-q).exp_m1());
+    call
+}
+
+/// A uniform of zero, for a token that is not kept.
+fn zero_uniform(mut call: Call, random: &mut Generator) -> Call {
+    let (_, kept) = call.stages();
+    let token = some_token(|token| !kept[token], random).unwrap();
+    call.set_words(token, [0; 2]);
+    call
+}
+
+/// Where a guess of the cutoff looks, tokens are more likely than elsewhere. One that is dropped by
+/// little wins if it is kept.
+fn bad_guess(number: u64, random: &mut Generator) -> Call {
+    loop {
+        let mut logits = bell(4096, 6.0, random);
+        for blocks in logits.chunks_mut(32) {
+            blocks[..16].iter_mut().for_each(|x| *x += 0.7);
+        }
+        let call = Call::new(logits, parameters(1.0, 0.7, 0), number).twice();
+        let (probs, kept) = call.stages();
+        let order = descending(&probs);
+        let last = order.iter().rposition(|token| kept[*token]).unwrap();
+        if let Some(token) = order[last + 1..].iter().take(20).find(|token| **token < WITHIN) {
+            return call.favour(*token);
+        }
+    }
+}
+
+/// The sum of what comes before a token is between two floats, but for less than the roundings of some
+/// sums in f32; `top_p` is the lower one. The token wins if it is kept.
+fn sum_between_floats(number: u64, random: &mut Generator) -> Call {
+    loop {
+        let mut call = Call::new(bell(4096, 12.0, random), parameters(1.0, 0.0, 0), number).twice();
+        let (probs, _) = call.stages();
+        let mut before = 0.0;
+        for token in descending(&probs) {
+            #[allow(clippy::cast_possible_truncation)] // As torch rounds it.
+            let nearest = before as f32;
+            let lower = if f64::from(nearest) > before { nearest.next_down() } else { nearest };
+            let middle = f64::midpoint(f64::from(lower), f64::from(lower.next_up()));
+            let near = (before - middle).abs() < 1e-9;
+            if (0.5..0.98).contains(&before) && token < WITHIN && near {
+                call.parameters.top_p = f64::from(lower);
+                return call.favour(token);
+            }
+            before += f64::from(probs[token]);
+        }
+    }
+}
+
+/// A batch; every row has tokens of its own.
+fn batch(top_k: i64, number: u64, random: &mut Generator) -> Call {
+    let mut call = Call::new(bell(8 * 8200, 6.0, random), parameters(1.0, 0.9, top_k), number);
+    call.rows = 8;
+    call
+}
+
+/// The calls that a fault is judged by.
+pub(crate) struct Judged {
+    pub(crate) fault: Fault,
+    /// What is made for it.
+    pub(crate) input: &'static str,
+    /// How many calls are enough.
+    pub(crate) calls: u32,
+    pub(crate) make: fn(u64, &mut Generator) -> Call,
+}
+
+/// A row, and what top-p is.
+fn whole(top_p: f64, number: u64, random: &mut Generator) -> Call {
+    let length = 4096 + 97 * below(3, random);
+    Call::new(bell(length, 6.0, random), parameters(1.0, top_p, 0), number)
+}
+
+fn far(number: u64, random: &mut Generator) -> Call {
+    let mut call = whole(0.0, number, random);
+    call.parameters.temperature = 0.7;
+    call.logits.iter_mut().for_each(|x| *x += 200_000.0);
+    near_tie(call.again(), 2e-2, random)
+}
+
+fn after_an_even_row(number: u64, random: &mut Generator) -> Call {
+    let mut call = list(0.7, number, random, |place, kept, _| place < 40 && !kept);
+    // Of an even row, top-p keeps all that top-k does.
+    call.seen = Some(bell(call.logits.len(), 0.1, random));
+    call
+}
+
+/// The last token is likely; more tokens than k are listed without it.
+fn likely_last(number: u64, random: &mut Generator) -> Call {
+    let mut logits = bell(4096, 6.0, random);
+    for blocks in logits.chunks_exact_mut(32) {
+        // Their maximum is one of a bound's, and both of them reach it.
+        blocks.copy_within(..16, 16);
+    }
+    logits.extend(bell(8, 6.0, random));
+    logits.push(12.0);
+    Call::new(logits, parameters(1.0, 0.9, 64), number)
+}
+
+fn dropped_winner(number: u64, random: &mut Generator) -> Call {
+    let call = whole(0.8, number, random).twice();
+    let (_, kept) = call.stages();
+    let token = some_token(|token| !kept[token], random).unwrap();
+    call.favour(token)
+}
+
+fn late_winner(number: u64, random: &mut Generator) -> Call {
+    let token = 256 + below(WITHIN - 256, random);
+    whole(0.0, number, random).favour(token).again()
+}
+
+pub(crate) const JUDGED: &[Judged] = &[
+    Judged {
+        fault: Fault::EstimateNear,
+        input: "p / q of two tokens differ by less than 4e-5",
+        calls: 60,
+        make: |number, random| near_tie(whole(0.0, number, random).again(), 4e-5, random),
+    },
+    Judged {
+        fault: Fault::EstimateMargin,
+        input: "mass before a token differs from top_p by less than 2e-6",
+        calls: 200,
+        make: |number, random| near_cutoff(whole(0.0, number, random).again(), -2e-6, 2e-6, random),
+    },
+    Judged {
+        fault: Fault::EstimateShare,
+        input: "mass before a token is 0.4 to 0.8 % below top_p",
+        calls: 20,
+        make: |number, random| {
+            near_cutoff(whole(0.0, number, random).again(), 0.004, 0.008, random)
+        },
+    },
+    Judged {
+        fault: Fault::EstimateBound,
+        input: "a likely token has a small p / q",
+        calls: 10,
+        make: |number, random| unlisted_winner(number, random).again(),
+    },
+    Judged {
+        fault: Fault::EstimateZero,
+        input: "a uniform of zero for a token that is dropped",
+        calls: 10,
+        make: |number, random| zero_uniform(whole(0.5, number, random).again(), random),
+    },
+    Judged {
+        fault: Fault::EstimateRestart,
+        input: "mass before a token differs from top_p by less than 1e-4",
+        calls: 10,
+        make: |number, random| near_cutoff(whole(0.0, number, random).again(), -1e-4, 1e-4, random),
+    },
+    Judged {
+        fault: Fault::EstimateFar,
+        input: "logits of 200,000, p / q of two tokens differ by less than 2e-2",
+        calls: 150,
+        make: |number, random| far(number, random),
+    },
+    Judged {
+        fault: Fault::EstimateBase,
+        input: "p / q of two tokens differ by less than 1e-2",
+        calls: 120,
+        make: |number, random| near_tie(whole(0.0, number, random).again(), 1e-2, random),
+    },
+    Judged {
+        fault: Fault::ShortlistMargin,
+        input: "tokens tie with the k-th largest by rounded differences only",
+        calls: 10,
+        make: |number, random| tied_differences(number, random),
+    },
+    Judged {
+        fault: Fault::ShortlistClose,
+        input: "tokens tie with the k-th largest by rounded products only",
+        calls: 70,
+        make: |number, random| tied_products(number, random),
+    },
+    Judged {
+        fault: Fault::ShortlistTopP,
+        input: "a nucleus in a list, after a row without",
+        calls: 10,
+        make: |number, random| after_an_even_row(number, random),
+    },
+    Judged {
+        fault: Fault::ShortlistFloor,
+        input: "the token after the k-th wins if it is kept",
+        calls: 10,
+        make: |number, random| list(0.0, number, random, |place, _, _| place == 40),
+    },
+    Judged {
+        fault: Fault::ListingLast,
+        input: "the last token is likely",
+        calls: 10,
+        make: |number, random| likely_last(number, random),
+    },
+    Judged {
+        fault: Fault::SurvivorsFloor,
+        input: "the k-th token wins if it is kept",
+        calls: 10,
+        make: |number, random| list(0.0, number, random, |place, _, _| place == 39),
+    },
+    Judged {
+        fault: Fault::SparseSumOrder,
+        input: "p / q tie by the rounding of the division by the sum",
+        calls: 10,
+        make: |number, random| rounded_tie(number, random, Some(|left| left.iter().sum())),
+    },
+    Judged {
+        fault: Fault::ListSum,
+        input: "p / q tie by the rounding of the division by the sum",
+        calls: 20,
+        make: |number, random| rounded_tie(number, random, None).again(),
+    },
+    Judged {
+        fault: Fault::ListRestart,
+        input: "p / q tie by the rounding of the division by the sum",
+        calls: 10,
+        make: |number, random| rounded_tie(number, random, None).again(),
+    },
+    Judged {
+        fault: Fault::CutoffEarly,
+        input: "the last token of the nucleus wins if it is kept",
+        calls: 10,
+        make: |number, random| list(0.7, number, random, |_, _, last| last),
+    },
+    Judged {
+        fault: Fault::SplitError,
+        input: "mass before a token is within 1e-9 of the middle of two floats",
+        calls: 90,
+        make: |number, random| sum_between_floats(number, random),
+    },
+    Judged {
+        fault: Fault::TiesStay,
+        input: "the nucleus parts ties, one that it drops wins if it is kept",
+        calls: 10,
+        make: |number, random| parted_ties(number, random),
+    },
+    Judged {
+        fault: Fault::OneTieMore,
+        input: "the nucleus parts ties, one that it drops wins if it is kept",
+        calls: 40,
+        make: |number, random| parted_ties(number, random),
+    },
+    Judged {
+        fault: Fault::GuessUnasked,
+        input: "every second block of 16 tokens is likelier",
+        calls: 90,
+        make: |number, random| bad_guess(number, random),
+    },
+    Judged {
+        fault: Fault::CrowdFloor,
+        input: "a token that the nucleus drops wins if it is kept",
+        calls: 10,
+        make: |number, random| dropped_winner(number, random),
+    },
+    Judged {
+        fault: Fault::RaceSlack,
+        input: "p / q tie by the rounding of the division by the sum",
+        calls: 10,
+        make: |number, random| rounded_tie(number, random, None),
+    },
+    Judged {
+        fault: Fault::RaceLast,
+        input: "p / q tie by the rounding of the division by the sum",
+        calls: 10,
+        make: |number, random| rounded_tie(number, random, None),
+    },
+    Judged {
+        fault: Fault::CrowdZero,
+        input: "a uniform of zero for a token that is dropped",
+        calls: 10,
+        make: |number, random| zero_uniform(whole(0.8, number, random).twice(), random),
+    },
+    Judged {
+        fault: Fault::CrowdBound,
+        input: "a likely token has a small p / q",
+        calls: 10,
+        make: |number, random| unlisted_winner(number, random).twice(),
+    },
+    Judged {
+        fault: Fault::ListZero,
+        input: "a uniform of zero for a token that is dropped",
+        calls: 10,
+        make: |number, random| zero_uniform(list(0.0, number, random, |_, _, _| true), random),
+    },
+    Judged {
+        fault: Fault::ListWord,
+        input: "any list",
+        calls: 10,
+        make: |number, random| list(0.0, number, random, |_, _, _| true),
+    },
+    Judged {
+        fault: Fault::ListFavourite,
+        input: "the token with the largest bound on its p / q is second",
+        calls: 10,
+        make: |number, random| duel(0.9, 1.3, number, random),
+    },
+    Judged {
+        fault: Fault::ListLimit,
+        input: "the token with the largest bound on its p / q is first, closely",
+        calls: 10,
+        make: |number, random| duel(0.5, 0.96, number, random),
+    },
+    Judged {
+        fault: Fault::ContendersShort,
+        input: "any row",
+        calls: 10,
+        make: |number, random| whole(0.9, number, random).again(),
+    },
+    Judged {
+        fault: Fault::ContendersRest,
+        input: "a token among the last outputs of a state wins",
+        calls: 10,
+        make: |number, random| late_winner(number, random),
+    },
+    Judged {
+        fault: Fault::HandedGenerator,
+        input: "a batch of 8 rows",
+        calls: 10,
+        make: |number, random| batch(0, number, random),
+    },
+    Judged {
+        fault: Fault::HandedOutputs,
+        input: "a batch of 8 rows",
+        calls: 10,
+        make: |number, random| batch(0, number, random),
+    },
+    Judged {
+        fault: Fault::HandedToken,
+        input: "a batch of 8 rows",
+        calls: 10,
+        make: |number, random| batch(0, number, random),
+    },
+    Judged {
+        fault: Fault::AheadRow,
+        input: "a batch of 8 rows",
+        calls: 10,
+        make: |number, random| batch(50, number, random),
+    },
+    Judged {
+        fault: Fault::AheadLast,
+        input: "a batch of 8 rows",
+        calls: 10,
+        make: |number, random| batch(50, number, random),
+    },
+];
