@@ -9,8 +9,9 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge.around import WIDTH, neighbours
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 HERE = capability_here()
 

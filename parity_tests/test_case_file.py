@@ -11,9 +11,10 @@ from sampler_parity.cases.case_file import load_case, save_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cli import main
 from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 HERE = capability_here()
 LOGITS = np.array([[0x7FC01234, 0x80000000, 0x3F800000]], np.uint32).view(np.float32)

@@ -1,5 +1,6 @@
 """The promise: every case, every stage, every capability, not one bit."""
 
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -8,9 +9,8 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.model.case import (
     CAPABILITIES,
     EFFECTS,
-    SAMPLE_LOGITS_STAGES,
-    SIMPLE_BATCH_STAGES,
 )
+from sampler_parity.pipelines import PIPELINES
 from sampler_parity.run.run_file import Run, Shard, read_run, write_run
 
 
@@ -37,7 +37,7 @@ def test_everything_planned_was_compared(gate_run: Run, capability: str) -> None
     assert shard.planned == shard.compared + shard.waived
     assert shard.planned >= 20_000
     if not shard.waived:
-        stages = {*SAMPLE_LOGITS_STAGES, *SIMPLE_BATCH_STAGES, *EFFECTS, "error"}
+        stages = {*chain(*(p.names for p in PIPELINES.values())), *EFFECTS, "error"}
         assert {cell.family for cell in shard.cells} == set(FAMILIES)
         assert {cell.stage for cell in shard.cells if cell.compared} == stages
         assert set(shard.threads) == {"1", "2"}

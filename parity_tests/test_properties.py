@@ -9,7 +9,8 @@ from hypothesis.extra.numpy import arrays
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge import compare
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 VALUES = st.one_of(
     st.sampled_from([0.0, -0.0, 1.0, -1.0, 2.5, 88.0, -104.0, 1e-45, 3e38, float("-inf")]),

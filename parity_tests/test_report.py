@@ -20,15 +20,10 @@ from parity_tests.runs import make_run as made_run
 from parity_tests.runs import make_shard as made_shard
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.faults.found import Planted
-from sampler_parity.model.case import (
-    EFFECTS,
-    SAMPLE_LOGITS_STAGES,
-    SIMPLE_BATCH_STAGES,
-    Case,
-    SampleLogits,
-)
+from sampler_parity.model.case import EFFECTS, Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
+from sampler_parity.pipelines import PIPELINES, SampleLogits
 from sampler_parity.report import render, write_report
 from sampler_parity.report.divergences import _replays
 from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
@@ -260,7 +255,8 @@ def test_the_matrix_tells_the_first_divergent_stage_from_what_follows() -> None:
 
 def test_every_stage_and_verdict_is_described_in_the_order_of_comparison() -> None:
     assert list(VERDICTS) == sorted(Verdict, key=SEVERITY.__getitem__)
-    for stages in (SAMPLE_LOGITS_STAGES, SIMPLE_BATCH_STAGES):
+    for pipeline in PIPELINES.values():
+        stages = pipeline.names
         order = [stage for stage in DESCRIBED if stage in {"error", *stages, *EFFECTS}]
         assert order == ["error", *stages, *EFFECTS]
 

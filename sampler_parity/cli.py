@@ -24,7 +24,10 @@ from sampler_parity.implementations.registry import registered
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
-from sampler_parity.record.record import RecordError, record_cases, record_golden, record_logits
+from sampler_parity.record.cases import record_cases
+from sampler_parity.record.golden import record_golden
+from sampler_parity.record.logits import record_logits
+from sampler_parity.record.recording import RecordError
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.gate import LATEST, Request, run_gate

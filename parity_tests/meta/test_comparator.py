@@ -9,9 +9,10 @@ import pytest
 
 from sampler_parity.judge import compare
 from sampler_parity.judge.bits import difference, ulps_between
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 F32 = np.float32
 LOGITS = np.zeros((2, 3), F32)

@@ -9,10 +9,10 @@ import pytest
 
 from parity_tests.meta.unruly import MARK
 from sampler_parity.cases.plan import PROFILES, case_of
-from sampler_parity.model.case import SampleLogits
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.run.gate import Request, run_gate
 from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.run.worker import IN_A_ROW

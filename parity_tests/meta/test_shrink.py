@@ -11,8 +11,9 @@ from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.judge.shrink import BUDGET, shrink
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 HERE = capability_here()
 

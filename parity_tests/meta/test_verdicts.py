@@ -19,10 +19,11 @@ from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.judge.fates import fates
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation, Stream, View
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 HERE = capability_here()
 

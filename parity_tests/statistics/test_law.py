@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import python_ref
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.goodness import goodness
 from sampler_parity.statistics.law import Law, distance, law_of, normalised, subject, tilted

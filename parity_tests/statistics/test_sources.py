@@ -7,10 +7,11 @@ import pytest
 
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Lost, Outcome
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.checks import versus
 from sampler_parity.statistics.controls import mistempered

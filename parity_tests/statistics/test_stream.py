@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pytest
 
-from sampler_parity.model.case import SampleLogits
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.checks import Check, consecutive_seeds, rows, successive, uniformity
 from sampler_parity.statistics.errors import StatisticsError

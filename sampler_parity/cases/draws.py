@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Logits = npt.NDArray[np.float32]
 Parameters = SampleLogits | SimpleBatch

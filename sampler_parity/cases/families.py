@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
+from msgspec import structs
 
 from sampler_parity.cases.draws import (
     TOP_KS,
@@ -19,7 +20,7 @@ from sampler_parity.cases.draws import (
     simple_batch,
 )
 from sampler_parity.cases.fixtures import real_logits
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Family = Callable[[np.random.Generator, int], Draft]
 
@@ -120,8 +121,8 @@ def huge_logits(rng: np.random.Generator, index: int) -> Draft:
     values = gaussian(rng, rows, vocab, 1.0)
     values *= np.float32(10.0) ** rng.uniform(10, 37)
     drawn = either(rng, vocab)
-    if isinstance(drawn, SampleLogits):
-        drawn = SampleLogits(pick(rng, (1.0, 3.0, 1e30)), drawn.top_p, drawn.top_k)
+    if drawn.sampler == SampleLogits.sampler:
+        drawn = structs.replace(drawn, temperature=pick(rng, (1.0, 3.0, 1e30)))
     return Draft(values, drawn)
 
 

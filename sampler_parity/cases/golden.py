@@ -2,6 +2,8 @@
 
 import msgspec
 
+from sampler_parity.model.case import Described
+
 
 class LogitsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the logits of a golden case come from: either ``tensor`` or the other three.
@@ -19,47 +21,15 @@ class LogitsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bf16: bool | msgspec.UnsetType = msgspec.UNSET
 
 
-class SampleLogitsCase(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="sampler",
-    tag="sample_logits",
-):
-    """A golden case of ``sample_logits``: ``draws`` calls on one generator.
+class GoldenCase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A golden case.
 
-    Floats that JSON lacks are the strings ``"nan"`` and ``"inf"``.
+    Attributes:
+        id: what its tensors' names begin with.
+        case: the case.
+        logits: where its logits come from.
     """
 
     id: str
-    batch: int
-    vocab: int
-    temperature: float | str
-    top_p: float | str
-    top_k: int
-    seed: int
-    threads: int
-    draws: int
-    logits: LogitsSource
-
-
-class SimpleBatchCase(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    tag_field="sampler",
-    tag="simple_batch_sampler",
-):
-    """A golden case of the simple sampler: ``draws`` in-place calls on one tensor and generator."""
-
-    id: str
-    batch: int
-    vocab: int
-    noise: float
-    temp: float
-    seed: int
-    threads: int
-    draws: int
+    case: Described
     logits: LogitsSource

@@ -14,12 +14,36 @@ from safetensors.numpy import load_file
 from sampler_parity.build.installation import how_to_restore
 from sampler_parity.cases.draws import Logits, round_bf16
 from sampler_parity.cases.fixtures import FIXTURES, real_logits
-from sampler_parity.cases.golden import LogitsSource, SampleLogitsCase, SimpleBatchCase
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.cases.golden import GoldenCase, LogitsSource
+from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import KINDS
 
-_CASES = list[SampleLogitsCase | SimpleBatchCase]
+
+def load_golden(golden: Path, folder: Path = FIXTURES) -> Iterator[tuple[str, Case]]:
+    """Load every golden case from the folder ``golden``, with its name; ``folder`` has real logits.
+
+    Raises:
+        CannotJudgeError: the cases cannot be read, or there are none.
+    """
+    try:
+        cases = msgspec.json.decode((golden / "cases.json").read_bytes(), type=list[GoldenCase])
+        inputs = load_file(golden / "cases.safetensors")
+        for entry in cases:
+            logits = _logits(entry.logits, inputs, folder)
+            if logits.shape != entry.case.shape:
+                raise CannotJudgeError(
+                    f"the logits of the golden case {entry.id} have shape {list(logits.shape)}, "
+                    f"not {list(entry.case.shape)}: {how_to_restore()}"
+                )
+            yield entry.id, entry.case.case(logits, KINDS)
+    except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+        raise CannotJudgeError(
+            f"the golden cases cannot be read ({error}): {how_to_restore()}"
+        ) from error
+    if not cases:
+        raise CannotJudgeError(f"{golden / 'cases.json'} lists no case")
 
 
 def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[Case, "Recorded"]]:
@@ -30,31 +54,13 @@ def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[C
     """
     golden = folder / "golden"
     try:
-        cases = msgspec.json.decode((golden / "cases.json").read_bytes(), type=_CASES)
-        inputs = load_file(golden / "cases.safetensors")
         tensors = load_file(golden / f"{capability}.safetensors")
-    except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+    except (OSError, SafetensorError) as error:
         raise CannotJudgeError(
             f"the recorded traces cannot be read ({error}): {how_to_restore()}"
         ) from error
-    if not cases:
-        raise CannotJudgeError(f"{golden / 'cases.json'} lists no case")
-    for entry in cases:
-        parameters: SampleLogits | SimpleBatch
-        if isinstance(entry, SampleLogitsCase):
-            parameters = SampleLogits(float(entry.temperature), float(entry.top_p), entry.top_k)
-        else:
-            parameters = SimpleBatch(entry.noise, entry.temp)
-        case = Case(
-            id=f"recorded:{entry.id}",
-            family="recorded",
-            logits=_logits(entry.logits, inputs, folder),
-            parameters=parameters,
-            seed=entry.seed,
-            draws=entry.draws,
-            threads=entry.threads,
-        )
-        prefix = f"{entry.id}."
+    for name, case in load_golden(golden, folder):
+        prefix = f"{name}."
         found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
         yield case, Recorded(case, found)
 
@@ -76,12 +82,11 @@ class Recorded:
         case = self._case
         stages = {
             stage: self._stage(stage, candidate.stages.get(stage))
-            for stage in case.parameters.stages[:-1]
+            for stage in case.pipeline.names[:-1]
         }
-        if isinstance(case.parameters, SimpleBatch):
-            after: npt.NDArray[Any] = self._stage("logits_after", candidate.input)
-        else:
-            after = case.logits
+        after: npt.NDArray[Any] = case.logits
+        if case.pipeline.in_place:
+            after = self._stage("logits_after", candidate.input)
         tokens = self._tensors["token"]
         return Outcome(
             stages=stages,

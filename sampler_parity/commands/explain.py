@@ -18,11 +18,12 @@ from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import Comparison, compare
 from sampler_parity.judge.around import Neighbour, neighbours
 from sampler_parity.judge.causes import judge
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Divergence
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.sandbox.isolated import Isolated
 
 

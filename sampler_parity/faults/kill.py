@@ -15,10 +15,11 @@ from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 FAMILIES = (
     "gaussian", "zipf", "flat", "bf16", "f16", "top-k-tie", "top-p-tie", "sorted", "masked",
@@ -43,7 +44,8 @@ Found = Counter[tuple[str, Verdict]]
 def kill_cases(profile: str, capability: str) -> Pairs:
     """Give the cases, those that the reference accepts, with its outcomes.
 
-    The simple sampler is called once: what a mistake leaves behind would be the next call's input.
+    A sampler that works in place is called once: what a mistake leaves behind would be the next
+    call's input.
     """
     reference = PythonRef()
     pairs: Pairs = []
@@ -52,7 +54,7 @@ def kill_cases(profile: str, capability: str) -> Pairs:
     while any(wanted.values()):
         for family in FAMILIES:
             case = replace(case_of(f"{family}-{index}@{SEED}"), threads=1, advance=0)
-            if isinstance(case.parameters, SimpleBatch):
+            if case.pipeline.in_place:
                 case = replace(case, draws=1)
             if not wanted[case.parameters.sampler]:
                 continue

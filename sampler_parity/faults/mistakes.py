@@ -2,17 +2,18 @@
 
 import operator
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
+from msgspec import structs
 
 from python_ref import GLOBAL, SEMANTIC
 from sampler_parity.faults import plain
 from sampler_parity.faults.plain import F32, Array, Plain, PlainSimple, nucleus
-from sampler_parity.model.case import SampleLogits, SimpleBatch
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +97,11 @@ def _above_threshold(probs: Array, p: SampleLogits) -> Array:
 
 def _one_more(probs: Array, p: SampleLogits) -> Array:
     more = min(p.top_k + 1, probs.shape[-1]) if p.top_k > 0 else 0
-    return plain.top_k(probs, replace(p, top_k=more))
+    return plain.top_k(probs, structs.replace(p, top_k=more))
 
 
 def _one_fewer(probs: Array, p: SampleLogits) -> Array:
-    return plain.top_k(probs, replace(p, top_k=max(p.top_k - 1, 1) if p.top_k > 0 else 0))
+    return plain.top_k(probs, structs.replace(p, top_k=max(p.top_k - 1, 1) if p.top_k > 0 else 0))
 
 
 def _no_top_k(probs: Array, _: SampleLogits) -> Array:
@@ -187,12 +188,12 @@ def _survivors_only(probs: Array, generator: torch.Generator) -> Array:
 
 
 def _swapped(p: SampleLogits) -> SampleLogits:
-    return replace(p, temperature=p.top_p or 1.0, top_p=p.temperature)
+    return structs.replace(p, temperature=p.top_p or 1.0, top_p=p.temperature)
 
 
 def _other_preset(p: SampleLogits) -> SampleLogits:
     other = {GLOBAL.top_k: SEMANTIC.top_k, SEMANTIC.top_k: GLOBAL.top_k}
-    return replace(p, top_k=other.get(p.top_k, p.top_k))
+    return structs.replace(p, top_k=other.get(p.top_k, p.top_k))
 
 
 def _divided_by_half(x: Array, p: SimpleBatch) -> Array:

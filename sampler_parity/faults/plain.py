@@ -7,15 +7,16 @@ Each step can be replaced, which is how a mistake is planted.
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 
 from sampler_parity.implementations.python_ref import start_generator
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Array = Any
 """A numpy array; arithmetic on arrays of any precision is not typed."""
@@ -110,9 +111,9 @@ class Plain:
 
     def run(self, case: Case, _: str) -> Outcome:
         """Run a case of ``sample_logits``."""
-        if not isinstance(case.parameters, SampleLogits):
-            return Outcome(declined=f"{self.name} has no {case.parameters.sampler}")
-        p = self.parameters(case.parameters)
+        if case.pipeline.name not in self.about.samplers:
+            return Outcome(declined=f"{self.name} has no {case.pipeline.name}")
+        p = self.parameters(cast("SampleLogits", case.parameters))
         generator = start_generator(case)
         logits = case.logits.copy()
         outcome = Outcome(input=logits)
@@ -193,9 +194,9 @@ class PlainSimple:
 
     def run(self, case: Case, _: str) -> Outcome:
         """Run a case of ``simple_batch_sampler``."""
-        if not isinstance(case.parameters, SimpleBatch):
-            return Outcome(declined=f"{self.name} has no {case.parameters.sampler}")
-        p = self.parameters(case.parameters)
+        if case.pipeline.name not in self.about.samplers:
+            return Outcome(declined=f"{self.name} has no {case.pipeline.name}")
+        p = self.parameters(cast("SimpleBatch", case.parameters))
         generator = start_generator(case)
         logits = case.logits.copy()
         outcome = Outcome()

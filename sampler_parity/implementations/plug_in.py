@@ -7,14 +7,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Effect, Stream, View
 from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.model.pipeline import Parameters
+from sampler_parity.pipelines import SampleLogits
 
 Logits = npt.NDArray[np.float32]
 Answer = Mapping[str, Any] | int | npt.NDArray[np.int64]
 Call = Callable[[Logits, Any, Any], Answer]
-"""Called with logits, parameters (:class:`SampleLogits` or :class:`SimpleBatch`) and generator."""
+"""Called with logits, parameters (the case's, such as :class:`SampleLogits`) and generator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +71,7 @@ class PlugIn:
         return self.advance is not None or self.about.stream == "own"
 
     def _call(
-        self, logits: Logits, parameters: SampleLogits | SimpleBatch, generator: Any
+        self, logits: Logits, parameters: Parameters, generator: Any
     ) -> dict[str, npt.NDArray[Any]]:
         if self.batched or logits.ndim == 1:
             return _stages(self.call(logits, parameters, generator))

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-import python_ref
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
+from sampler_parity.model.pipeline import LOGITS, Parameters, Pipeline, Traced
 
 
 def capability_here() -> str:
@@ -19,17 +19,12 @@ def capability_here() -> str:
     return torch.backends.cpu.get_cpu_capability().lower()
 
 
-def forbid(logits: torch.Tensor, case: Case) -> torch.Tensor:
-    """Mask the forbidden token of the simple sampler, if there is one, in place."""
-    if isinstance(case.parameters, SimpleBatch) and case.parameters.forbid_token is not None:
-        logits[..., case.parameters.forbid_token] = -torch.inf
-    return logits
-
-
 def start_generator(case: Case) -> torch.Generator:
     """Give the generator as the case's first call finds it."""
     generator = torch.Generator("cpu").manual_seed(case.seed)
-    if case.advance:
+    if case.state:
+        generator.set_state(torch.frombuffer(bytearray(case.state), dtype=torch.uint8))
+    elif case.advance:
         torch.empty(case.advance).uniform_(generator=generator)
     return generator
 
@@ -44,51 +39,13 @@ def reference_stage(
 
     ``generator`` goes on from where it is; without one, the case's own is started.
     """
-    parameters = case.parameters
-    generator = start_generator(case) if generator is None else generator
-    values = {name: torch.from_numpy(np.array(value)) for name, value in stages.items()}
-    logits = forbid(torch.from_numpy(case.logits.copy()), case)
-    if isinstance(parameters, SampleLogits):
-        return _sample_logits_stage(stage, parameters, logits, values, generator).numpy()
-    if stage != "scaled_logits":
-        logits = values["noised_logits" if stage == "token" else "scaled_logits"]
-    noise = parameters.noise if stage == "noised_logits" else 0.0
-    temp = parameters.temp if stage == "scaled_logits" else 1.0
-    trace = python_ref.trace_sampler_simple_batch(logits, noise, temp, generator=generator)
-    found: torch.Tensor = getattr(trace, stage)
+    step = case.pipeline.stage(stage)
+    values = {LOGITS: case.logits, **stages}
+    tensors = {name: torch.from_numpy(np.array(values[name])) for name in step.reads}
+    if generator is None:
+        generator = start_generator(case)
+    found: torch.Tensor = step.reference(tensors, case.parameters, generator)
     return found.numpy()
-
-
-def _sample_logits_stage(
-    stage: str,
-    parameters: SampleLogits,
-    logits: torch.Tensor,
-    values: Mapping[str, torch.Tensor],
-    generator: torch.Generator,
-) -> torch.Tensor:
-    found: torch.Tensor
-    if parameters.temperature == 0 and parameters.zero_temperature == "argmax":
-        trace = python_ref.trace_sample_logits(logits, 0.0, zero_temperature="argmax")
-        found = getattr(trace, stage)
-    elif stage == "scaled_logits":
-        found = logits / parameters.temperature if parameters.temperature != 1.0 else logits
-    elif stage == "probs":
-        found = torch.nn.functional.softmax(values["scaled_logits"], dim=-1)
-    elif stage == "top_k_mask":
-        found = torch.ones_like(values["probs"], dtype=torch.bool)
-        if parameters.top_k > 0:
-            found = ~python_ref.top_k_dropped(values["probs"], parameters.top_k)
-    elif stage == "top_p_mask":
-        found = torch.ones_like(values["probs"], dtype=torch.bool)
-        if parameters.top_p > 0:
-            kept = values["probs"].masked_fill(~values["top_k_mask"], 0)
-            found = ~python_ref.top_p_dropped(kept, parameters.top_p)
-    elif stage == "renormalized":
-        kept = values["top_k_mask"] & values["top_p_mask"]
-        found = python_ref.renormalize(values["probs"].masked_fill(~kept, 0))
-    else:
-        found = torch.multinomial(values["renormalized"], 1, generator=generator)
-    return found
 
 
 class PythonRef:
@@ -123,24 +80,30 @@ class PythonRef:
     def _call(
         self, case: Case, logits: torch.Tensor, generator: torch.Generator, traced: Outcome | None
     ) -> torch.Tensor:
-        parameters = case.parameters
-        if isinstance(parameters, SampleLogits):
-            arguments = (parameters.temperature, parameters.top_p, parameters.top_k)
-            zero_temperature = parameters.zero_temperature
-            if traced is None:
-                return python_ref.sample_logits(
-                    logits, *arguments, generator=generator, zero_temperature=zero_temperature
-                )
-            trace: Any = python_ref.trace_sample_logits(
-                logits, *arguments, generator=generator, zero_temperature=zero_temperature
-            )
-        else:
-            forbid(logits, case)
-            noise, temp = parameters.noise, parameters.temp
-            if traced is None:
-                return python_ref.sampler_simple_batch(logits, noise, temp, generator=generator)
-            trace = python_ref.trace_sampler_simple_batch(logits, noise, temp, generator=generator)
-        for stage in parameters.stages[:-1]:
-            traced.stages[stage] = getattr(trace, stage).numpy()
-        token: torch.Tensor = trace.token
-        return token
+        if traced is None and case.pipeline.whole is not None:
+            found: torch.Tensor = case.pipeline.whole(logits, case.parameters, generator)
+            return found
+        trace = case.pipeline.traced or composed(case.pipeline)
+        stages: dict[str, torch.Tensor] = trace(logits, case.parameters, generator)
+        if traced is not None:
+            traced.stages = {name: stages[name].numpy() for name in case.pipeline.names[:-1]}
+        return stages[case.pipeline.names[-1]]
+
+
+def composed(pipeline: Pipeline) -> Traced:
+    """Make one function of a pipeline's stages; it gives all of them and changes its logits alike.
+
+    A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
+    """
+
+    def call(
+        logits: torch.Tensor, parameters: Parameters, generator: torch.Generator
+    ) -> dict[str, torch.Tensor]:
+        tensors = {LOGITS: logits}
+        for stage in pipeline.stages:
+            tensors[stage.name] = stage.reference(tensors, parameters, generator)
+            if pipeline.in_place and stage.kind != "draw":
+                logits.copy_(tensors[stage.name])
+        return tensors
+
+    return call

@@ -7,9 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.build.extension import load_extension
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
+from sampler_parity.model.pipeline import values_of
 
 
 class RustExt:
@@ -23,7 +24,9 @@ class RustExt:
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""
         generator = self._extension.Generator(case.seed)
-        if case.advance:
+        if case.state:
+            generator.set_state(case.state)
+        elif case.advance:
             unused = np.zeros(case.advance, np.float32)
             self._extension.simple_batch_sampler(unused, generator=generator)
         logits = case.logits.copy()
@@ -49,30 +52,16 @@ class RustExt:
         generator: Any,
         traced: Outcome | None,
     ) -> npt.NDArray[np.int64]:
-        parameters = case.parameters
-        arguments: dict[str, Any]
-        if isinstance(parameters, SampleLogits):
-            arguments = {
-                "temperature": parameters.temperature,
-                "top_p": parameters.top_p,
-                "top_k": parameters.top_k,
-                "zero_temperature": parameters.zero_temperature,
-                "capability": capability,
-                "threads": case.threads,
-            }
-        else:
-            arguments = {
-                "noise": parameters.noise,
-                "temp": parameters.temp,
-                "forbid_token": parameters.forbid_token,
-            }
+        arguments: dict[str, Any] = dict(values_of(case.parameters))
+        if case.pipeline.level_dependent:
+            arguments |= {"capability": capability, "threads": case.threads}
         if traced is None:
-            call = getattr(self._extension, parameters.sampler)
+            call = getattr(self._extension, case.pipeline.name)
             token: npt.NDArray[np.int64] = call(logits, generator=generator, **arguments)
             return token
-        call = getattr(self._extension, f"trace_{parameters.sampler}")
+        call = getattr(self._extension, f"trace_{case.pipeline.name}")
         trace = call(logits, generator=generator, **arguments)
-        for stage in parameters.stages[:-1]:
+        for stage in case.pipeline.names[:-1]:
             traced.stages[stage] = getattr(trace, stage)
         traced_token: npt.NDArray[np.int64] = trace.token
         return traced_token

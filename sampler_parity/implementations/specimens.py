@@ -12,8 +12,8 @@ import torch
 
 from sampler_parity.build.instrumented import instrumented
 from sampler_parity.implementations.plug_in import Logits, PlugIn, plug_in
-from sampler_parity.model.case import SampleLogits, SimpleBatch
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.judge.bits import ulps_between
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import FINAL
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits
 
 WIDTH = 3
 """Tokens that are shown on either side of the cutoff."""

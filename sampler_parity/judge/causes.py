@@ -12,17 +12,19 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sampler_parity.implementations.python_ref import forbid, reference_stage, start_generator
+from sampler_parity.implementations.python_ref import reference_stage, start_generator
 from sampler_parity.judge import oracle
 from sampler_parity.judge.bits import difference
 from sampler_parity.judge.final import Judgement, judge_final, rows_of, same_counts
 from sampler_parity.judge.outcomes import WHOLE, Comparison, unfit_tokens
 from sampler_parity.judge.possible import impossible_token
 from sampler_parity.judge.stream import may_draw
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import FINAL, About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.simple_batch import forbid
 
 Array = npt.NDArray[Any]
 
@@ -198,7 +200,7 @@ def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:
 
 
 def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
-    parameters = case.parameters
+    parameters: Any = case.parameters
     if isinstance(parameters, SampleLogits):
         if stage == "scaled_logits":
             return oracle.quotient(case.logits, parameters.temperature)
@@ -207,7 +209,7 @@ def _truth(case: Case, stage: str, stages: dict[str, Array]) -> oracle.Truth:
         kept = stages["top_k_mask"] & stages["top_p_mask"]
         return oracle.renormalized(np.where(kept, stages["probs"], np.float32(0)))
     if stage == "scaled_logits":
-        masked = forbid(torch.from_numpy(case.logits.copy()), case)
+        masked = forbid(torch.from_numpy(case.logits.copy()), parameters)
         return oracle.quotient(masked.numpy(), parameters.temp)
     zero = np.zeros_like(stages["scaled_logits"])
     added = reference_stage(stage, case, {"scaled_logits": zero})

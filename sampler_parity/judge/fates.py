@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.judge.oracle import F32, TINY, Exact, Truth, U, gamma, quotient
-from sampler_parity.model.case import SampleLogits
+from sampler_parity.pipelines import SampleLogits
 
 Mask = npt.NDArray[np.bool_]
 

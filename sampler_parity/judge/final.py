@@ -9,8 +9,9 @@ import numpy.typing as npt
 
 from sampler_parity.judge.fates import Fates, fates
 from sampler_parity.judge.oracle import TINY
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import SampleLogits
 
 Array = npt.NDArray[Any]
 

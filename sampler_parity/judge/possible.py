@@ -1,13 +1,16 @@
 """Tokens that no correct sampler draws, however it rounds and whatever its generator."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.judge import oracle
 from sampler_parity.judge.bits import Difference
 from sampler_parity.judge.fates import fates
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits
 
 
 def impossible(case: Case) -> npt.NDArray[np.bool_]:
@@ -16,18 +19,19 @@ def impossible(case: Case) -> npt.NDArray[np.bool_]:
     A token of the simple sampler is the largest once noise is added, so that its logit is within
     the noise of the largest one.
     """
-    if isinstance(case.parameters, SampleLogits):
-        if case.parameters.temperature == 0:
+    parameters: Any = case.parameters
+    if isinstance(parameters, SampleLogits):
+        if parameters.temperature == 0:
             logits = np.atleast_2d(case.logits)
             below: npt.NDArray[np.bool_] = logits < logits.max(axis=-1, keepdims=True)
             return below
-        return np.atleast_2d(fates(case.logits, case.parameters).dropped)
+        return np.atleast_2d(fates(case.logits, parameters).dropped)
     logits = np.atleast_2d(case.logits).copy()
-    if case.parameters.forbid_token is not None:
-        logits[:, case.parameters.forbid_token] = -np.inf
-    scaled = oracle.quotient(logits, case.parameters.temp)
+    if parameters.forbid_token is not None:
+        logits[:, parameters.forbid_token] = -np.inf
+    scaled = oracle.quotient(logits, parameters.temp)
     top = scaled.value.max(axis=-1, keepdims=True)
-    noise = np.longdouble(case.parameters.noise)
+    noise = np.longdouble(parameters.noise)
     # The sum with the noise is rounded as well: once for each side.
     with np.errstate(invalid="ignore"):
         slack = 2 * scaled.bound + 2 * oracle.gamma(2) * (np.abs(top) + noise)

@@ -5,8 +5,9 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from msgspec import structs
 
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 
 BUDGET = 400
 """How many cases are tried to shrink one."""
@@ -76,7 +77,7 @@ def _key(case: Case) -> tuple[object, ...]:
 def _calls(search: _Search) -> None:
     for simple in (
         replace(search.case, draws=1),
-        replace(search.case, draws=1, advance=0, threads=1, seed=0),
+        replace(search.case, draws=1, advance=0, threads=1, seed=0, state=b""),
     ):
         search.take(simple)
     search.take(replace(search.case, advance=0))
@@ -122,30 +123,21 @@ def _tokens(search: _Search) -> None:
 def _only(case: Case, tokens: np.ndarray[Any, np.dtype[np.int64]]) -> Case:
     """Leave these tokens, and let the parameters fit."""
     logits = np.ascontiguousarray(case.logits[..., tokens])
-    parameters = case.parameters
-    if isinstance(parameters, SampleLogits):
-        fitting = min(parameters.top_k, len(tokens))
-        return replace(case, logits=logits, parameters=replace(parameters, top_k=fitting))
-    forbidden = parameters.forbid_token
-    if forbidden is not None:
-        found = np.flatnonzero(tokens == forbidden)
-        forbidden = int(found[0]) if found.size else None
-    return replace(case, logits=logits, parameters=replace(parameters, forbid_token=forbidden))
+    changed: dict[str, int | None] = {}
+    for name, parameter in case.pipeline.parameters.items():
+        value = getattr(case.parameters, name)
+        if parameter.of_vocabulary == "count":
+            changed[name] = min(value, len(tokens))
+        elif parameter.of_vocabulary == "token" and value is not None:
+            found = np.flatnonzero(tokens == value)
+            changed[name] = int(found[0]) if found.size else None
+    return replace(case, logits=logits, parameters=structs.replace(case.parameters, **changed))
 
 
 def _parameters(search: _Search) -> None:
-    simpler: dict[str, tuple[Any, ...]]
-    if isinstance(search.case.parameters, SampleLogits):
-        simpler = {
-            "temperature": (1.0, 2.0, 0.5),
-            "top_p": (0.0, 1.0, 0.5, 0.9),
-            "top_k": (0, 1, 2),
-        }
-    else:
-        simpler = {"noise": (0.0, 1.0), "temp": (1.0, 2.0, 0.5, 3.0), "forbid_token": (None,)}
-    for name, values in simpler.items():
+    for name, parameter in search.case.pipeline.parameters.items():
         now = getattr(search.case.parameters, name)
-        for value in (*values, *_rounder(now)):
+        for value in (*parameter.simpler, *_rounder(now)):
             if value == now or _set(search, name, value):
                 break
 
@@ -157,10 +149,8 @@ def _rounder(value: float | None) -> Iterator[float | int]:
 
 def _set(search: _Search, name: str, value: object) -> bool:
     changed: dict[str, Any] = {name: value}
-    parameters = search.case.parameters
-    if isinstance(parameters, SampleLogits):
-        return search.take(replace(search.case, parameters=replace(parameters, **changed)))
-    return search.take(replace(search.case, parameters=replace(parameters, **changed)))
+    parameters = structs.replace(search.case.parameters, **changed)
+    return search.take(replace(search.case, parameters=parameters))
 
 
 def _logits(search: _Search) -> None:

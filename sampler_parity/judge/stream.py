@@ -1,13 +1,16 @@
 """Tokens that a correct sampler may draw from the reference's own stream."""
 
+from typing import Any
+
 import numpy as np
 import torch
 
 from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.judge import oracle
 from sampler_parity.judge.fates import fates
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits
 
 
 def may_draw(case: Case, candidate: Outcome) -> bool:
@@ -17,7 +20,7 @@ def may_draw(case: Case, candidate: Outcome) -> bool:
     in some correct sampler if, at the upper end of its probability's bound, it is not below a token
     that all of them keep, at the lower end of its own. The quotient is rounded on each side.
     """
-    parameters = case.parameters
+    parameters: Any = case.parameters
     if not isinstance(parameters, SampleLogits):
         return parameters.noise == 0 and len(candidate.tokens) == 1
     if parameters.temperature == 0:

@@ -1,50 +1,19 @@
 """A case: logits, parameters and a seed, the same for every implementation."""
 
-from dataclasses import dataclass, field, fields
-from typing import ClassVar, Literal
+from dataclasses import dataclass, field
+from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
+
+from sampler_parity.model.pipeline import Parameters, Pipeline, from_json, to_json
 
 CAPABILITIES = ("default", "avx2", "avx512")
 """torch's CPU dispatch levels, lowest first: the gate holds at all of them, or it does not hold."""
 
-SAMPLE_LOGITS_STAGES = (
-    "scaled_logits",
-    "probs",
-    "top_k_mask",
-    "top_p_mask",
-    "renormalized",
-    "token",
-)
-SIMPLE_BATCH_STAGES = ("scaled_logits", "noised_logits", "token")
 EFFECTS = ("input", "generator")
 """What a call leaves behind: its logits, and the generator's state."""
-
-
-@dataclass(frozen=True, slots=True)
-class SampleLogits:
-    """Parameters of ``sample_logits``."""
-
-    sampler: ClassVar[str] = "sample_logits"
-    stages: ClassVar[tuple[str, ...]] = SAMPLE_LOGITS_STAGES
-
-    temperature: float = 1.0
-    top_p: float = 0.85
-    top_k: int = 0
-    zero_temperature: Literal["raise", "argmax"] = "raise"
-
-
-@dataclass(frozen=True, slots=True)
-class SimpleBatch:
-    """Parameters of ``simple_batch_sampler``."""
-
-    sampler: ClassVar[str] = "simple_batch_sampler"
-    stages: ClassVar[tuple[str, ...]] = SIMPLE_BATCH_STAGES
-
-    noise: float = 1.0
-    temp: float = 1.0
-    forbid_token: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,34 +29,92 @@ class Case:
         draws: how many successive calls are made with one generator.
         advance: how many 32-bit outputs the generator has given before the first call.
         threads: torch's thread count.
+        state: the generator's state before the first call, in torch's form (5,056 bytes); where it
+            is given, ``seed`` and ``advance`` only say where it came from.
     """
 
     id: str
     family: str
     logits: npt.NDArray[np.float32] = field(repr=False)
-    parameters: SampleLogits | SimpleBatch
+    parameters: Parameters
+    seed: int
+    draws: int = 1
+    advance: int = 0
+    threads: int = 1
+    state: bytes = field(default=b"", repr=False)
+
+    @property
+    def pipeline(self) -> Pipeline:
+        """The sampler that the case is for."""
+        return self.parameters.pipeline
+
+    def described(self) -> "Described":
+        """Give the case without its logits' values."""
+        return Described(
+            id=self.id,
+            family=self.family,
+            parameters=to_json(self.parameters),
+            shape=self.logits.shape,
+            seed=self.seed,
+            draws=self.draws,
+            advance=self.advance,
+            threads=self.threads,
+        )
+
+    def describe(self) -> dict[str, str]:
+        """Everything but the logits' values, as words for a report."""
+        return self.described().words()
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A case without its logits' values: the form that messages, files and reports share.
+
+    Attributes:
+        id: see :class:`Case`.
+        family: see :class:`Case`.
+        parameters: every parameter by name, and the sampler's name as ``sampler``, from
+            :func:`sampler_parity.model.pipeline.to_json`.
+        shape: of the logits.
+        seed: see :class:`Case`.
+        draws: see :class:`Case`.
+        advance: see :class:`Case`.
+        threads: see :class:`Case`.
+    """
+
+    id: str
+    family: str
+    parameters: dict[str, float | int | str | None]
+    shape: tuple[int, ...]
     seed: int
     draws: int = 1
     advance: int = 0
     threads: int = 1
 
-    def parameter_values(self) -> dict[str, float | int | str | None]:
-        """Give every parameter by name."""
-        parameters = self.parameters
-        return {field.name: getattr(parameters, field.name) for field in fields(parameters)}
-
-    def parameter_text(self) -> dict[str, str]:
-        """Give every parameter by name, in a form that Python reads back."""
-        return {name: str(value) for name, value in self.parameter_values().items()}
-
-    def describe(self) -> dict[str, str]:
-        """Everything but the logits' values, as words for a report."""
+    def words(self) -> dict[str, str]:
+        """Give everything but id and family as words, by name."""
         return {
-            "sampler": self.parameters.sampler,
-            **self.parameter_text(),
-            "shape": str(list(self.logits.shape)),
+            **{name: str(value) for name, value in self.parameters.items()},
+            "shape": str(list(self.shape)),
             "seed": str(self.seed),
             "draws": str(self.draws),
             "advance": str(self.advance),
             "threads": str(self.threads),
         }
+
+    def case(self, logits: npt.NDArray[np.float32], kinds: Any, state: bytes = b"") -> Case:
+        """Give the case; ``kinds`` is the union of the parameters that may be meant.
+
+        Raises:
+            msgspec.ValidationError: the parameters are none of them.
+        """
+        return Case(
+            id=self.id,
+            family=self.family,
+            logits=logits,
+            parameters=from_json(self.parameters, kinds),
+            seed=self.seed,
+            draws=self.draws,
+            advance=self.advance,
+            threads=self.threads,
+            state=state,
+        )

@@ -4,7 +4,7 @@ from typing import Literal, Protocol, runtime_checkable
 
 import msgspec
 
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 
 View = Literal["trace", "probs", "tokens"]
@@ -31,7 +31,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True):
     view: View = "trace"
     stream: Stream = "torch"
     effects: tuple[Effect, ...] = ("input", "generator")
-    samplers: tuple[str, ...] = (SampleLogits.sampler, SimpleBatch.sampler)
+    samplers: tuple[str, ...] = ("sample_logits", "simple_batch_sampler")
 
     def stages(self, case: Case) -> tuple[str, ...]:
         """Name the stages that it shows of ``case``, in order."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge.bits import difference
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.run.run_file import Noise, Shard
 
@@ -39,7 +39,7 @@ class NoiseFloor:
 
     def add(self, case: Case, reference: Outcome) -> None:
         """Compare one case of ``sample_logits`` that the reference accepts."""
-        if not isinstance(case.parameters, SampleLogits) or not reference.tokens:
+        if not case.pipeline.level_dependent or not reference.tokens:
             return
         once = replace(case, draws=1)
         if self._verify:

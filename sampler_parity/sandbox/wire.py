@@ -4,12 +4,12 @@ A message is one line of JSON, then as many bytes of safetensors as its field ``
 candidate begins with :class:`Hello`; then every :class:`Ask` gets one :class:`Reply`. Parameters
 are JSON numbers, or ``"nan"``, ``"inf"``, ``"-inf"``, which JSON has no numbers for.
 
-An ask carries the tensor ``logits`` (f32 [B, V] or [V]). A reply carries ``token`` (i64 [B, calls
+An ask carries the tensor ``logits`` (f32 [B, V] or [V]) and, where the case begins with a
+generator's state, ``state`` (u8 [5056]). A reply carries ``token`` (i64 [B, calls
 that returned]) and, where the candidate shows them, the first call's stages by name, ``input``
 (f32) and ``generator`` (u8 [5056]).
 """
 
-import math
 from typing import Any, Protocol, TypeVar
 
 import msgspec
@@ -18,9 +18,10 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case, Described
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.pipelines import KINDS
 
 PROTOCOL = 1
 OUT_OF_MEMORY = 77
@@ -29,7 +30,6 @@ OUT_OF_MEMORY = 77
 LONGEST_LINE = 1 << 20
 LARGEST = 1 << 32
 
-Parameter = float | int | str | None
 Tensors = dict[str, npt.NDArray[Any]]
 
 
@@ -46,17 +46,16 @@ class Hello(msgspec.Struct, frozen=True, kw_only=True):
     bytes: int = 0
 
 
-class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """A case; the fields are :class:`sampler_parity.model.case.Case`'s."""
+class Ask(Described, frozen=True, kw_only=True):
+    """A case, and what else is needed to run it.
 
-    id: str
-    family: str
+    Attributes:
+        sampler: the sampler's name, as in ``parameters``.
+        capability: torch's dispatch level.
+        bytes: how many bytes of safetensors follow.
+    """
+
     sampler: str
-    parameters: dict[str, Parameter]
-    seed: int
-    draws: int
-    advance: int
-    threads: int
     capability: str
     bytes: int = 0
 
@@ -140,41 +139,18 @@ def read(reader: Reader, kind: type[Message]) -> tuple[Message, Tensors] | None:
 
 def ask_of(case: Case, capability: str) -> bytes:
     """Give the message that asks for ``case``."""
-    parameters = {
-        name: value if isinstance(value, str | None) or math.isfinite(value) else str(value)
-        for name, value in case.parameter_values().items()
-    }
-    message = Ask(
-        id=case.id,
-        family=case.family,
-        sampler=case.parameters.sampler,
-        parameters=parameters,
-        seed=case.seed,
-        draws=case.draws,
-        advance=case.advance,
-        threads=case.threads,
-        capability=capability,
-    )
-    return encode(message, {"logits": case.logits})
+    described = msgspec.structs.asdict(case.described())
+    message = Ask(**described, sampler=case.pipeline.name, capability=capability)
+    tensors: Tensors = {"logits": case.logits}
+    if case.state:
+        tensors["state"] = np.frombuffer(case.state, np.uint8)
+    return encode(message, tensors)
 
 
 def case_of(ask: Ask, tensors: Tensors) -> Case:
     """Give the case that is asked for."""
-    values: dict[str, Any] = {
-        name: float(value) if value in {"nan", "inf", "-inf"} else value
-        for name, value in ask.parameters.items()
-    }
-    kind = SimpleBatch if ask.sampler == SimpleBatch.sampler else SampleLogits
-    return Case(
-        id=ask.id,
-        family=ask.family,
-        logits=tensors["logits"],
-        parameters=kind(**values),
-        seed=ask.seed,
-        draws=ask.draws,
-        advance=ask.advance,
-        threads=ask.threads,
-    )
+    state = tensors.get("state", np.empty(0, np.uint8)).tobytes()
+    return ask.case(tensors["logits"], KINDS, state)
 
 
 def reply_of(outcome: Outcome, about: About) -> bytes:

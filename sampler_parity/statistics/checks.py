@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.alternatives import declared
 from sampler_parity.statistics.cells import Cells, Choice, build, choose, product

@@ -1,12 +1,13 @@
 """Faults planted in the draws: every run shows that its tests catch them."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
+from msgspec import structs
 from scipy import stats
 
-from sampler_parity.model.case import SampleLogits
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics.alternatives import swapped, swaps, tail, without_tail
 from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.errors import StatisticsError
@@ -82,7 +83,7 @@ def mistempered(sound: Source, error: float) -> FaultySource:
 def _at(parameters: Parameters, factor: float) -> SampleLogits:
     if not isinstance(parameters, SampleLogits):
         raise StatisticsError("the controls are planted in sample_logits")
-    return replace(parameters, temperature=parameters.temperature * factor)
+    return structs.replace(parameters, temperature=parameters.temperature * factor)
 
 
 def tailless(sound: Source, law: Law, share: float) -> FaultySource:

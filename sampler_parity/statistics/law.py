@@ -1,14 +1,16 @@
 """The exact law of a case: the probability of every token, and how far f32 can move it."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
+from msgspec import structs
 
 from sampler_parity.implementations.python_ref import reference_stage
-from sampler_parity.model.case import Case, SampleLogits, SimpleBatch
+from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
 
@@ -174,7 +176,9 @@ class Subject:
         """
         if isinstance(self.parameters, SampleLogits):
             return tilted(self.law, factor)
-        return law_of(self.logits, replace(self.parameters, temp=self.parameters.temp * factor))
+        return law_of(
+            self.logits, structs.replace(self.parameters, temp=self.parameters.temp * factor)
+        )
 
 
 _OF_A_CALL = {"seed", "draws", "advance", "threads"}

@@ -3,8 +3,8 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from sampler_parity.model.case import SampleLogits, SimpleBatch
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
 from sampler_parity.statistics.checks import (

@@ -8,8 +8,9 @@ import numpy.typing as npt
 
 from sampler_parity.build.extension import load_extension
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.model.case import Case, SampleLogits
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.law import Parameters
 

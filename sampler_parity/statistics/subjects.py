@@ -7,7 +7,7 @@ import numpy as np
 from sampler_parity.cases.draws import gaussian, round_bf16
 from sampler_parity.cases.families import PRESETS
 from sampler_parity.cases.fixtures import real_logits
-from sampler_parity.model.case import SampleLogits, SimpleBatch
+from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics.alternatives import declared
 from sampler_parity.statistics.cells import choose
 from sampler_parity.statistics.errors import StatisticsError

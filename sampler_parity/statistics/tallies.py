@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from sampler_parity.model.case import SampleLogits
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics.cells import Cells, product
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.goodness import (

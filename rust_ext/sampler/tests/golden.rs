@@ -17,34 +17,28 @@ use torch_exact_sampler::{
 };
 
 #[derive(Deserialize)]
-#[serde(tag = "sampler")]
-enum Case {
-    #[serde(rename = "sample_logits")]
-    SampleLogits {
-        #[serde(flatten)]
-        common: Common,
-        temperature: Number,
-        top_p: Number,
-        top_k: i64,
-    },
-    #[serde(rename = "simple_batch_sampler")]
-    SimpleBatch {
-        #[serde(flatten)]
-        common: Common,
-        noise: Number,
-        temp: Number,
-    },
+struct Golden {
+    id: String,
+    case: Case,
+    logits: Source,
 }
 
 #[derive(Deserialize)]
-struct Common {
-    id: String,
-    batch: usize,
-    vocab: usize,
+struct Case {
+    parameters: Parameters,
+    shape: [usize; 2],
     seed: u64,
     threads: NonZeroUsize,
     draws: usize,
-    logits: Source,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "sampler")]
+enum Parameters {
+    #[serde(rename = "sample_logits")]
+    SampleLogits { temperature: Number, top_p: Number, top_k: i64 },
+    #[serde(rename = "simple_batch_sampler")]
+    SimpleBatch { noise: Number, temp: Number },
 }
 
 #[derive(Deserialize)]
@@ -162,14 +156,13 @@ fn columns(calls: &[Vec<i64>], rows: usize) -> Vec<i64> {
 }
 
 fn sample(
-    common: &Common,
+    Golden { id, case, .. }: &Golden,
     parameters: &SampleParameters,
     logits: &[f32],
     capability: Capability,
     recorded: &mut Recorded<'_>,
 ) {
-    let &Common { batch, vocab, seed, threads, draws, .. } = common;
-    let id = &common.id;
+    let &Case { shape: [batch, vocab], seed, threads, draws, .. } = case;
     let batched = Logits::new(logits, batch, vocab).unwrap();
     let replay = Replay { capability, threads };
     let mut generator = Generator::new(seed);
@@ -200,13 +193,12 @@ fn sample(
 }
 
 fn simple(
-    common: &Common,
+    Golden { id, case, .. }: &Golden,
     parameters: &NoiseParameters,
     logits: &mut [f32],
     recorded: &mut Recorded<'_>,
 ) {
-    let &Common { batch, vocab, seed, draws, .. } = common;
-    let id = &common.id;
+    let &Case { shape: [batch, vocab], seed, draws, .. } = case;
     let mut generator = Generator::new(seed);
     let trace =
         trace_simple_batch_sampler(logits, vocab, parameters, &mut generator, batch).unwrap();
@@ -224,7 +216,7 @@ fn simple(
 }
 
 fn agrees_with_torch(capability: Capability) {
-    let cases: Vec<Case> = serde_json::from_slice(&fixture("golden/cases.json")).unwrap();
+    let cases: Vec<Golden> = serde_json::from_slice(&fixture("golden/cases.json")).unwrap();
     let synthetic = fixture("golden/cases.safetensors");
     let real = fixture("smollm2/logits.safetensors");
     let real = SafeTensors::deserialize(&real).unwrap();
@@ -237,27 +229,26 @@ fn agrees_with_torch(capability: Capability) {
     let golden = fixture(&format!("golden/{capability}.safetensors"));
     let mut recorded =
         Recorded { tensors: SafeTensors::deserialize(&golden).unwrap(), compared: BTreeSet::new() };
-    for case in &cases {
-        match case {
-            Case::SampleLogits { common, temperature, top_p, top_k } => {
+    for golden in &cases {
+        let mut logits = inputs.logits(&golden.logits);
+        match golden.case.parameters {
+            Parameters::SampleLogits { temperature, top_p, top_k } => {
                 let parameters = SampleParameters {
-                    temperature: (*temperature).into(),
-                    top_p: (*top_p).into(),
-                    top_k: *top_k,
+                    temperature: temperature.into(),
+                    top_p: top_p.into(),
+                    top_k,
                     zero_temperature: ZeroTemperature::Raise,
                 };
-                let logits = inputs.logits(&common.logits);
-                sample(common, &parameters, &logits, capability, &mut recorded);
+                sample(golden, &parameters, &logits, capability, &mut recorded);
             }
-            Case::SimpleBatch { common, noise, temp } => {
+            Parameters::SimpleBatch { noise, temp } => {
                 let parameters = NoiseParameters {
-                    noise: (*noise).into(),
-                    temp: (*temp).into(),
+                    noise: noise.into(),
+                    temp: temp.into(),
                     forbid_token: None,
                     order: NoiseOrder::RowMajor,
                 };
-                let mut logits = inputs.logits(&common.logits);
-                simple(common, &parameters, &mut logits, &mut recorded);
+                simple(golden, &parameters, &mut logits, &mut recorded);
             }
         }
     }

@@ -1,17 +1,17 @@
 //! A case's file, read.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::str::FromStr;
 use std::{fmt, fs};
 
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
-use torch_exact_sampler::{NoiseOrder, NoiseParameters, Replay, SampleParameters, ZeroTemperature};
+use torch_exact_sampler::{
+    Generator, NoiseOrder, NoiseParameters, Replay, SampleParameters, ZeroTemperature,
+};
 
-const SCHEMA: &str = "1";
+const SCHEMA: &str = "2";
 
 /// A case, and what the reference made of it.
 #[derive(Debug, Clone)]
@@ -25,6 +25,9 @@ pub(crate) struct Case {
     pub(crate) draws: usize,
     /// How many 32-bit outputs the generator has given before.
     pub(crate) advance: u64,
+    /// The generator as the first call finds it; where its state was kept, `seed` and `advance` only
+    /// say where it came from.
+    pub(crate) generator: Generator,
     pub(crate) replay: Replay,
     pub(crate) reference: Outcome,
 }
@@ -62,13 +65,36 @@ pub(crate) enum Values {
 /// The metadata's `case`.
 #[derive(Deserialize)]
 struct Note {
-    sampler: String,
-    parameters: HashMap<String, String>,
+    parameters: NoteParameters,
     seed: u64,
     draws: usize,
     advance: u64,
     threads: NonZeroUsize,
     capability: String,
+}
+
+#[derive(Deserialize)]
+#[serde(tag = "sampler")]
+enum NoteParameters {
+    #[serde(rename = "sample_logits")]
+    SampleLogits { temperature: Number, top_p: Number, top_k: i64, zero_temperature: Zero },
+    #[serde(rename = "simple_batch_sampler")]
+    SimpleBatch { noise: Number, temp: Number, forbid_token: Option<usize> },
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Zero {
+    Raise,
+    Argmax,
+}
+
+/// A number, or the name of one that JSON cannot write.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Number {
+    Finite(f64),
+    Named(String),
 }
 
 /// Reads a case.
@@ -88,7 +114,7 @@ pub(crate) fn read(path: &Path) -> Result<Case, Box<dyn Error>> {
     let note = metadata.get("case").ok_or("its metadata have no case")?;
     let note: Note = serde_json::from_str(note)?;
     let tensors = SafeTensors::deserialize(&bytes)?;
-    let parameters = parameters(&note)?;
+    let parameters = parameters(&note.parameters)?;
     let logits = tensors.tensor("logits")?;
     let shape = logits.shape().to_vec();
     let reference = reference(&tensors, parameters.stages(), &shape, note.draws)?;
@@ -102,6 +128,7 @@ pub(crate) fn read(path: &Path) -> Result<Case, Box<dyn Error>> {
         seed: note.seed,
         draws: note.draws,
         advance: note.advance,
+        generator: generator(&note, &tensors)?,
         replay: Replay { capability: note.capability.parse()?, threads: note.threads },
         reference,
     })
@@ -148,35 +175,52 @@ fn rows_and_vocab(shape: &[usize]) -> Option<(usize, usize)> {
     shape.split_last().map(|(&vocab, leading)| (leading.iter().product(), vocab))
 }
 
-fn parameters(note: &Note) -> Result<Parameters, Box<dyn Error>> {
-    match note.sampler.as_str() {
-        "sample_logits" => Ok(Parameters::SampleLogits(SampleParameters {
-            temperature: parameter(note, "temperature")?,
-            top_p: parameter(note, "top_p")?,
-            top_k: parameter(note, "top_k")?,
-            zero_temperature: match parameter::<String>(note, "zero_temperature")?.as_str() {
-                "argmax" => ZeroTemperature::Argmax,
-                "raise" => ZeroTemperature::Raise,
-                other => return Err(format!("zero_temperature = {other} is unknown").into()),
+fn parameters(note: &NoteParameters) -> Result<Parameters, Box<dyn Error>> {
+    Ok(match *note {
+        NoteParameters::SampleLogits {
+            ref temperature,
+            ref top_p,
+            top_k,
+            ref zero_temperature,
+        } => Parameters::SampleLogits(SampleParameters {
+            temperature: number("temperature", temperature)?,
+            top_p: number("top_p", top_p)?,
+            top_k,
+            zero_temperature: match zero_temperature {
+                Zero::Raise => ZeroTemperature::Raise,
+                Zero::Argmax => ZeroTemperature::Argmax,
             },
-        })),
-        "simple_batch_sampler" => Ok(Parameters::SimpleBatch(NoiseParameters {
-            noise: parameter(note, "noise")?,
-            temp: parameter(note, "temp")?,
-            forbid_token: match parameter::<String>(note, "forbid_token")?.as_str() {
-                "None" => None,
-                _ => Some(parameter(note, "forbid_token")?),
-            },
-            order: NoiseOrder::RowMajor,
-        })),
-        other => Err(format!("sampler {other} is unknown").into()),
-    }
+        }),
+        NoteParameters::SimpleBatch { ref noise, ref temp, forbid_token } => {
+            Parameters::SimpleBatch(NoiseParameters {
+                noise: number("noise", noise)?,
+                temp: number("temp", temp)?,
+                forbid_token,
+                order: NoiseOrder::RowMajor,
+            })
+        }
+    })
 }
 
-/// A parameter from its text; NaN and infinity are `nan`, `inf` and `-inf`.
-fn parameter<T: FromStr<Err: fmt::Display>>(note: &Note, name: &str) -> Result<T, String> {
-    let text = note.parameters.get(name).ok_or_else(|| format!("it has no parameter {name}"))?;
-    text.parse().map_err(|error| format!("{name} = {text}: {error}"))
+fn generator(note: &Note, tensors: &SafeTensors<'_>) -> Result<Generator, Box<dyn Error>> {
+    let mut generator = Generator::new(note.seed);
+    if let Ok(state) = tensors.tensor("state") {
+        generator.set_state(state.data())?;
+    } else {
+        for _ in 0..note.advance {
+            generator.next_u32();
+        }
+    }
+    Ok(generator)
+}
+
+fn number(parameter: &str, number: &Number) -> Result<f64, String> {
+    match number {
+        Number::Finite(value) => Ok(*value),
+        Number::Named(name) => {
+            name.parse().map_err(|error| format!("{parameter} = {name}: {error}"))
+        }
+    }
 }
 
 fn reference(

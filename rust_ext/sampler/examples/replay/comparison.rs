@@ -72,13 +72,10 @@ fn run(case: &Case, calls: usize) -> (Outcome, Option<String>) {
     let mut port = Port {
         case,
         logits: case.logits.clone(),
-        generator: Generator::new(case.seed),
+        generator: case.generator.clone(),
         sampler: Sampler::new(),
         stages: Vec::new(),
     };
-    for _ in 0..case.advance {
-        port.generator.next_u32();
-    }
     let mut tokens = Vec::new();
     let mut refusal = None;
     for call in 0..calls {

@@ -1,0 +1,48 @@
+"""Samplers as data: the stages, composed, are ``python_ref``, bit for bit."""
+
+from dataclasses import replace
+
+import pytest
+
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.plan import case_of
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.judge import compare
+from sampler_parity.model.case import Case
+from sampler_parity.pipelines import KINDS, PIPELINES
+
+CASES = 60
+"""Cases of each family; the families of long rows have fewer."""
+LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1}
+
+
+def composed(case: Case) -> Case:
+    """Give the case with a pipeline that has its stages only."""
+    parameters = case.parameters
+    stages_only = replace(parameters.pipeline, whole=None, traced=None)
+    kind = type(
+        type(parameters).__name__,
+        (type(parameters),),
+        {"pipeline": stages_only, "__annotations__": {}},
+        frozen=True,
+        tag=parameters.sampler,
+    )
+    values = {name: getattr(parameters, name) for name in parameters.__struct_fields__}
+    return replace(case, parameters=kind(**values))
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_composed_stages_are_the_reference(family: str) -> None:
+    reference, here = PythonRef(), capability_here()
+    for index in range(LONG.get(family, CASES)):
+        case = case_of(f"{family}-{index}@11")
+        whole, parts = reference.run(case, here), reference.run(composed(case), here)
+        assert compare(case, whole, parts).differences == {}, case.id
+
+
+def test_every_pipeline_is_described() -> None:
+    assert {kind.pipeline.name for kind in KINDS.__args__} == set(PIPELINES)
+    for kind in KINDS.__args__:
+        assert set(kind.pipeline.parameters) == set(kind.__struct_fields__)
+        assert kind.pipeline.name == kind.__struct_config__.tag
+        assert all(stage.words for stage in kind.pipeline.stages)

@@ -1,0 +1,156 @@
+"""``sample_logits``: temperature, softmax, top-k, top-p, renormalise, draw.
+
+Each stage's reference is the operation of :mod:`python_ref` on the values of earlier stages; a test
+shows over every family that the stages, composed, are ``python_ref.sample_logits``, bit for bit.
+"""
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
+
+from sampler_parity.model.pipeline import (
+    LOGITS,
+    Parameter,
+    Parameters,
+    Pipeline,
+    Race,
+    Stage,
+    values_of,
+)
+
+Tensors = Mapping[str, Any]
+
+
+class SampleLogits(Parameters, frozen=True, tag="sample_logits"):
+    """Parameters of ``sample_logits``; see :func:`python_ref.sample_logits`."""
+
+    sampler: ClassVar[str] = "sample_logits"
+    pipeline: ClassVar[Pipeline]
+
+    temperature: float = 1.0
+    top_p: float = 0.85
+    top_k: int = 0
+    zero_temperature: Literal["raise", "argmax"] = "raise"
+
+    @property
+    def greedy(self) -> bool:
+        """Whether the token is the largest logit's, without a draw."""
+        return self.temperature == 0 and self.zero_temperature == "argmax"
+
+    @property
+    def nucleus(self) -> float:
+        """``top_p``, or 0 where temperature 0 turns the nucleus off."""
+        return 0.0 if self.temperature == 0 else self.top_p
+
+
+def _scaled(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+    logits = tensors[LOGITS]
+    if p.greedy or p.temperature == 1.0:
+        return logits.clone()
+    return logits / p.temperature
+
+
+def _probs(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+    import torch
+
+    scaled = tensors["scaled_logits"]
+    if p.greedy:
+        token = torch.argmax(scaled, dim=-1, keepdim=True)
+        return torch.zeros_like(scaled).scatter_(-1, token, 1.0)
+    return torch.nn.functional.softmax(scaled, dim=-1)
+
+
+def _top_k(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+    import torch
+
+    import python_ref
+
+    probs = tensors["probs"]
+    if p.top_k <= 0 or p.greedy:
+        return torch.ones_like(probs, dtype=torch.bool)
+    return ~python_ref.top_k_dropped(probs, p.top_k)
+
+
+def _top_p(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+    import torch
+
+    import python_ref
+
+    probs = tensors["probs"]
+    if not p.nucleus > 0:
+        return torch.ones_like(probs, dtype=torch.bool)
+    kept = probs.masked_fill(~tensors["top_k_mask"], 0)
+    return ~python_ref.top_p_dropped(kept, p.nucleus)
+
+
+def _renormalized(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+    import python_ref
+
+    if p.greedy:
+        return tensors["probs"].clone()
+    kept = tensors["top_k_mask"] & tensors["top_p_mask"]
+    return python_ref.renormalize(tensors["probs"].masked_fill(~kept, 0))
+
+
+def _token(tensors: Tensors, p: SampleLogits, generator: Any) -> Any:
+    import torch
+
+    if p.greedy:
+        return torch.argmax(tensors["renormalized"], dim=-1, keepdim=True)
+    return torch.multinomial(tensors["renormalized"], 1, generator=generator)
+
+
+def _arguments(p: SampleLogits, generator: Any) -> dict[str, Any]:
+    return {**values_of(p), "generator": generator}
+
+
+def _whole(logits: Any, p: SampleLogits, generator: Any) -> Any:
+    import python_ref
+
+    return python_ref.sample_logits(logits, **_arguments(p, generator))
+
+
+def _traced(logits: Any, p: SampleLogits, generator: Any) -> dict[str, Any]:
+    import python_ref
+
+    trace = python_ref.trace_sample_logits(logits, **_arguments(p, generator))
+    return {name: getattr(trace, name) for name in p.stages}
+
+
+SampleLogits.pipeline = Pipeline(
+    name=SampleLogits.sampler,
+    stages=(
+        Stage("scaled_logits", "logits / temperature", "numbers", (LOGITS,), _scaled),
+        Stage("probs", "softmax", "numbers", ("scaled_logits",), _probs),
+        Stage(
+            "top_k_mask",
+            "keep what is not below the top_k-th largest probability, ties included",
+            "mask",
+            ("probs",),
+            _top_k,
+        ),
+        Stage(
+            "top_p_mask",
+            "keep up to the token at which the cumulative sum exceeds top_p, un-renormalised",
+            "mask",
+            ("probs", "top_k_mask"),
+            _top_p,
+        ),
+        Stage(
+            "renormalized",
+            "divide what is kept by its sum",
+            "numbers",
+            ("probs", "top_k_mask", "top_p_mask"),
+            _renormalized,
+        ),
+        Stage("token", "draw one token a row", "draw", ("renormalized",), _token, random=True),
+    ),
+    draw=Race(of="renormalized"),
+    whole=_whole,
+    traced=_traced,
+    parameters={
+        "temperature": Parameter("divisor of the logits", (1.0, 2.0, 0.5)),
+        "top_p": Parameter("mass of the nucleus; off where it is not > 0", (0.0, 1.0, 0.5, 0.9)),
+        "top_k": Parameter("how many tokens stay; off where it is not > 0", (0, 1, 2), "count"),
+        "zero_temperature": Parameter("what temperature 0 does: raise, or take the largest"),
+    },
+)
