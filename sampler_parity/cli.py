@@ -29,6 +29,7 @@ from sampler_parity.record.cases import record_cases
 from sampler_parity.record.golden import record_golden
 from sampler_parity.record.logits import record_logits
 from sampler_parity.record.recording import RecordError
+from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.gate import LATEST, Request, run_gate
@@ -87,6 +88,7 @@ class Recordable(enum.StrEnum):
     logits = "logits"
     golden = "golden"
     cases = "cases"
+    recordings = "recordings"
     everything = "all"
 
 
@@ -294,7 +296,9 @@ def record(
     what: Annotated[Recordable, typer.Argument()] = Recordable.everything,
     folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
 ) -> None:
-    """Record the fixtures anew: a model's logits (extra `record`), torch's traces, cases."""
+    """Record the fixtures anew: a model's logits (extra `record`), torch's traces, cases,
+    engines' recordings.
+    """
     if folder == FIXTURES and not has_sources():
         raise CannotJudgeError("an installed package's fixtures stay as they are: name an --out")
     try:
@@ -305,6 +309,9 @@ def record(
                 out.print(path, soft_wrap=True)
         if what in (Recordable.cases, Recordable.everything):
             for path in record_cases(folder):
+                out.print(path, soft_wrap=True)
+        if what in (Recordable.recordings, Recordable.everything):
+            for path in record_recordings(folder):
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
