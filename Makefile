@@ -35,7 +35,7 @@ rust-tests:  ## Optimised, with overflow checks: see the profile in Cargo.toml.
 	cargo test --workspace --locked
 	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
 	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads
-	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
+	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --package sampler-recorder --no-deps --locked
 
 python-tests: chromium
 	$(BIN)/pytest
