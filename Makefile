@@ -42,7 +42,7 @@ rust-tests:  ## Rust tests, optimised, with overflow checks (the profile in Carg
 	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
 	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads
 	cargo test --package torch-exact-sampler --locked --features planted-faults,rayon --test planted
-	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --no-deps --locked
+	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --package sampler-recorder --no-deps --locked
 
 python-tests: .venv/ready chromium  ## All Python tests, the gate included.
 	$(BIN)/pytest

@@ -296,9 +296,7 @@ def record(
     what: Annotated[Recordable, typer.Argument()] = Recordable.everything,
     folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
 ) -> None:
-    """Record the fixtures anew: a model's logits (extra `record`), torch's traces, cases,
-    engines' recordings.
-    """
+    """Record the fixtures anew: logits (extra `record`), traces, cases, conformance files."""
     if folder == FIXTURES and not has_sources():
         raise CannotJudgeError("an installed package's fixtures stay as they are: name an --out")
     try:

@@ -188,7 +188,7 @@ faults! {
     CrowdBound: "crowd-bound", "draw/crowd.rs", "crowd";
     /// A uniform of zero does not make an impossible token beside a list win.
     ListZero: "list-zero", "draw/multinomial.rs", "list";
-    /// A word is passed over behind an output that is made by itself.
+    /// The generator skips one word too many after an output that it makes by itself.
     ListWord: "list-word", "draw/multinomial.rs", "list";
     /// The token of a list that is most likely to win does.
     ListFavourite: "list-favourite", "draw/multinomial.rs", "list";
@@ -196,7 +196,7 @@ faults! {
     ListLimit: "list-limit", "draw/multinomial.rs", "list";
     /// The last token of a row is no contender, and its output is left to the next draw.
     ContendersShort: "contenders-short", "draw/contenders.rs", "estimate, or crowd";
-    /// The last outputs of a state are passed over.
+    /// The generator skips the last outputs of a state.
     ContendersRest: "contenders-rest", "draw/contenders.rs", "estimate, or crowd";
     /// A row is handed over with the generator of the next one.
     HandedGenerator: "handed-generator", "batch/handed.rs", "rows handed over";

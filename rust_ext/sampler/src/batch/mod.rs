@@ -1,9 +1,11 @@
 //! Rows of a batch in parallel.
 //!
-//! A row's draw begins where the one before it ended in the stream. Either rows are prepared
-//! [`ahead`] of draws that are made in order, or whole rows are [`handed`] over with a generator of
-//! their own, which is passed over their outputs by the calling thread: the latter where most of a
-//! row's time goes to the draw. The bits do not depend on how many threads there are.
+//! A row's draw begins in the generator's stream where the draw of the row before it ended. There
+//! are two ways to share rows. Helpers prepare rows [`ahead`], and the calling thread draws from
+//! them in order. Or whole rows are [`handed`] over, which is better where most of a row's time
+//! goes to its draw: a helper gets a copy of the generator as it stands where its row's draw
+//! begins, and the calling thread advances its own generator past that row's outputs. The bits do
+//! not depend on the number of threads.
 
 mod ahead;
 mod handed;
@@ -20,7 +22,7 @@ use crate::logits::Logits;
 use crate::rows::Rows;
 use crate::torch::generator::Generator;
 
-/// A smaller batch is not worth the threads' time.
+/// Starting threads costs more than a smaller batch saves.
 const ROWS: usize = 4;
 const TOKENS: usize = 65_536;
 

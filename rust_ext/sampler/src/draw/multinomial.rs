@@ -24,7 +24,7 @@ pub(crate) struct Possible<'a> {
 /// Draws one token of a row of `vocab`; `sum` gives the sum of its probabilities. The generator
 /// advances by `vocab` 64-bit outputs.
 ///
-/// `None` where `sum` is needed, and gives nothing.
+/// `None` if the draw needs the sum and `sum` gives none.
 pub(crate) fn multinomial(
     Possible { tokens, probabilities, room }: Possible<'_>,
     vocab: usize,

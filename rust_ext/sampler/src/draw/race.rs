@@ -63,8 +63,8 @@ impl Race {
         }
     }
 
-    /// The token that torch draws; `sum` gives the sum of all probabilities. `None` where it is needed
-    /// and does not.
+    /// The token that torch draws. `sum` gives the sum of all probabilities; `None` if the draw
+    /// needs that sum and `sum` gives none.
     pub(crate) fn winner(&self, sum: impl FnOnce() -> Option<f32>) -> Option<usize> {
         if let Some(zero) = self.not_a_number {
             return Some(zero);

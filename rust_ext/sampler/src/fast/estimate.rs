@@ -1,9 +1,9 @@
 //! A draw from estimates, where bounds on their errors leave no doubt of what torch would draw.
 //!
-//! Who wins is a matter of ratios: an estimate of each exponential, from any maximum and by a short
-//! polynomial, nearly always tells which token's p / q is the largest, and whether enough mass lies
-//! below it for the nucleus to keep it. Where it does not, nothing was decided, and the exact stages
-//! follow.
+//! Only the ratios of the p / q decide the token. An estimate of each exponential, relative to any
+//! maximum and by a short polynomial, nearly always tells which token's p / q is the largest, and
+//! whether enough mass lies below that token for the nucleus to keep it. If the estimate does not
+//! tell, it decides nothing, and the exact stages follow.
 
 use super::exp_estimate::{estimate, torch_error};
 use crate::draw::contenders::{Contender, EXPECTED, list_contenders};
@@ -15,8 +15,8 @@ use crate::simd::wide::folded;
 use crate::torch::exponential::exponential;
 use crate::torch::generator::Generator;
 
-/// How far an exponential's estimate may be from torch's, as a share, but for a factor that all have
-/// in common; twice over.
+/// Twice the largest relative error of an estimate against torch's exponential, apart from a factor
+/// that all estimates of a row share.
 ///
 /// `exp2_estimate` is off by 2^-13 at most. Of the argument, in natural units and roundings of 2^-24:
 /// torch's quotient by the temperature is off by [`FARTHEST`] + 80 of them, its difference by 80, and
@@ -24,7 +24,8 @@ use crate::torch::generator::Generator;
 /// be at most 2^-114 of a sum.
 const ERROR: f64 = 1.0 / 2048.0;
 
-/// How large a logit of importance may be, over the temperature, where that is not one.
+/// The largest |logit / temperature| for which the error bound holds, where the temperature is not
+/// one.
 const FARTHEST: f32 = 1024.0;
 
 /// Sums above this may hold an estimate that is out of its range.
@@ -33,7 +34,7 @@ const MOST: f64 = 1e30;
 /// A nucleus of less mass is found first: else too many tokens would be drawn in vain.
 const LEAST_MASS: f64 = 0.25;
 
-/// Rows with fewer tokens are as fast without.
+/// A row with fewer tokens gains nothing from estimates.
 const LONG: usize = 2048;
 
 /// Tokens whose estimates are added up in f32, before it is looked whether they are enough.
@@ -181,7 +182,7 @@ fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
     }
 }
 
-/// The largest of a sample of the logits; a NaN counts as nothing.
+/// The largest logit of a sample of the row; a NaN does not count.
 fn largest_of_some(logits: &[f32]) -> f32 {
     const SAMPLED: usize = 64;
     let (blocks, _) = logits.as_chunks::<LANES>();

@@ -15,7 +15,8 @@ pub(crate) const WORD: usize = u64::BITS as usize;
 #[derive(Debug)]
 pub(crate) struct Listing<'a> {
     pub(crate) least: f32,
-    /// The maxima of every [`GROUP`] logits, lane by lane: groups without any are passed over.
+    /// The maxima of every [`GROUP`] logits, lane by lane: a group whose maximum is too small holds
+    /// no logit to list, and is skipped.
     pub(crate) peaks: &'a [Maxima],
     /// Has a place for each [`WORD`] logits, and one more; those that list any are left.
     pub(crate) words: &'a mut Vec<Word>,

@@ -19,12 +19,13 @@ pub(crate) struct Peaks {
     /// Of [`GROUP`] logits each; the last ones, of what is left.
     pub(crate) maxima: Vec<Maxima>,
     coarse: Vec<Maxima>,
-    /// How far below the largest the last bound lay: the next one's row is mostly alike.
+    /// How far below its row's largest logit the previous bound lay; the next row is mostly like
+    /// it.
     gap: Option<f32>,
 }
 
 impl Peaks {
-    /// Takes the maxima of a row and returns the largest; a NaN counts as nothing.
+    /// Takes the maxima of a row and returns the largest; a NaN does not count.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     pub(crate) fn take<W: Wide>(&mut self, wide: W, row: &[f32]) -> f32 {
@@ -58,7 +59,7 @@ impl Peaks {
         max: f32,
         reach: f32,
     ) -> Option<f32> {
-        /// As many maxima for each of k logits seldom meet.
+        /// With this many maxima for each of the k largest logits, two of them seldom share one.
         const ENOUGH: usize = 6;
         const MOST: usize = 16;
         let Self { maxima, coarse, gap } = self;

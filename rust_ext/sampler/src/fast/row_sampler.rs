@@ -34,7 +34,7 @@ pub(crate) struct RowSampler {
     survivors: Survivors,
     notes: Notes,
     estimates: Estimates,
-    /// Whether top-p kept all that top-k did of the last row: the next one is mostly alike.
+    /// Whether top-p cut nothing in the previous row; the next row is mostly like it.
     top_p_keeps: bool,
 }
 
@@ -54,7 +54,7 @@ pub(crate) enum Prepared {
 pub(crate) enum Sums {
     /// For more than one draw, or a trace.
     Exact,
-    /// For one draw: mostly an estimate will do.
+    /// For one draw, for which an estimate of the sum mostly suffices.
     EstimatedWherePossible,
 }
 
@@ -122,7 +122,7 @@ impl RowSampler {
             let sum = || Some(sparse_row_sum(survivors, vocab, sharing));
             multinomial(survivors.possible(), vocab, sum, generator, notes)
         };
-        // There is none only where a sum is needed and not given.
+        // `None` would mean that the draw needed a sum and got none.
         Ok(drawn.unwrap_or(0))
     }
 
@@ -190,7 +190,8 @@ impl RowSampler {
 
     /// Appends every stage before the draw to `trace`.
     ///
-    /// The last one is that of what draws use, so that a comparison of traces is one of those.
+    /// The last stage, the token, is drawn as `sample` draws it, so that comparing traces compares
+    /// draws.
     pub(crate) fn trace(
         &mut self,
         row: Row<'_>,

@@ -63,8 +63,9 @@ impl Shortlist {
 
     /// Lists the tokens whose probability is at least the `k`-th largest, and some others.
     ///
-    /// With an `enough`, the sum of all exponentials is only estimated where that leaves no doubt: so
-    /// where what top-k keeps is certainly not more than that share of it.
+    /// With `enough`, the sum of all exponentials may be an estimate: it is one if, within the
+    /// estimate's error, kept / sum <= `enough`, where `kept` is the sum of the exponentials that
+    /// top-k keeps.
     pub(crate) fn take(
         &mut self,
         logits: &[f32],
@@ -202,7 +203,7 @@ mod tests {
         }
     }
 
-    /// What is kept is what the plain stages keep, and top-p keeps all of it.
+    /// Top-k keeps what the plain stage keeps, and top-p keeps all of that.
     #[test]
     fn estimates_leave_no_doubt() {
         let mut generator = Generator::new(7);

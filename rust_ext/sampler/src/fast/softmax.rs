@@ -1,4 +1,4 @@
-//! A softmax whose last step is left to who reads it.
+//! A softmax without its last multiplication, which the reader of its exponentials does.
 
 use crate::stages::softmax::row_max;
 use crate::torch::capability::Capability;

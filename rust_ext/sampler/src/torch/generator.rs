@@ -187,10 +187,10 @@ impl Generator {
         }
     }
 
-    /// Passes over `count` uniforms of [`next_f64`](Self::next_f64), making few of them.
+    /// Advances by `count` uniforms of [`next_f64`](Self::next_f64) without computing most of them.
     ///
-    /// Returns which of them was the first to be exactly zero, if any: the only value of a
-    /// passed-over uniform that a draw can depend on.
+    /// Returns the index of the first uniform that is exactly zero, if there is one: a draw can
+    /// depend on no other value of a skipped uniform.
     #[inline]
     pub(crate) fn skip_f64(&mut self, count: usize) -> Option<usize> {
         let mut zero = None;
@@ -269,7 +269,7 @@ impl Generator {
         self.has_zero = self.words().contains(&0);
     }
 
-    /// Passes over words of the present state.
+    /// Advances by words of the present state.
     #[inline]
     fn advance(&mut self, words: usize) {
         #[allow(clippy::cast_possible_truncation)] // At most N.
