@@ -10,7 +10,7 @@ from sampler_parity.judge.refusals import cause_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
-from sampler_parity.model.pipeline import Pipeline
+from sampler_parity.model.pipeline import TOKEN, Pipeline
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 
 
@@ -150,7 +150,7 @@ def _failure_difference(reference: Failure | None, candidate: Failure | None) ->
 
 
 def _verdict(pipeline: Pipeline, stage: str) -> Verdict:
-    if stage in pipeline.names and pipeline.stage(stage).random:
+    if stage == TOKEN and pipeline.final:
         return Verdict.GENERATOR
     return {
         "error": Verdict.ERROR,
