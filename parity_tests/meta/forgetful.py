@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import replace
+from pathlib import Path
 
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.model.case import Case
@@ -39,14 +40,23 @@ class Counts(PythonRef):
         return super().run(replace(case, seed=seed), capability)
 
 
-class Tosses(PythonRef):
-    """Draws from a seed of its own in half of the cases."""
+ONCE = "PARITY_TESTS_ONCE"
+"""A variable of the environment: the folder in which :class:`Once` remembers what it was asked."""
 
-    about = About(name="tosses")
+
+class Once(PythonRef):
+    """Draws another token the first time that any of its processes is asked a case, and not again.
+
+    What chance does, without chance.
+    """
+
+    about = About(name="once")
 
     def run(self, case: Case, capability: str) -> Outcome:
-        if os.urandom(1)[0] % 2:
-            case = replace(case, seed=int.from_bytes(os.urandom(8), "little"))
+        seen = Path(os.environ[ONCE]) / case.id
+        if not seen.exists():
+            seen.touch()
+            case = replace(case, seed=case.seed ^ 1)
         return super().run(case, capability)
 
 

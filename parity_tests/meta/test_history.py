@@ -3,28 +3,33 @@
 import shlex
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from parity_tests.meta.forgetful import ONCE
 from sampler_parity.cases.case_file import load_case
 from sampler_parity.cases.plan import Profile, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
+from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
 from sampler_parity.run import retrial
 from sampler_parity.run import work as duties
 from sampler_parity.run.history import MOST_EARLIER, PROCESSES, Laboratory
 from sampler_parity.run.orders import Order
+from sampler_parity.run.retrial import Retrial, Retrials, Seen
 from sampler_parity.run.run_file import Shard
 from sampler_parity.run.tally import EARLIER_FILES
 from sampler_parity.run.work import work
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
 HERE = capability_here()
+NOT_FOUND = "the answer depends on more of them, or on chance"
 LIMITS = Limits(seconds=120)
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -103,19 +108,49 @@ def test_as_many_earlier_cases_as_it_takes(tmp_path: Path, monkeypatch: pytest.M
         assert found.replay.count("--after") == 3 == len(found.earlier) <= EARLIER_FILES
 
 
-def test_chance_is_not_taken_for_arithmetic(
+def test_what_never_comes_again_is_not_taken_for_arithmetic(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Half of the cases diverge, half of those again: none is blamed on a stage by luck alone."""
-    shard = worked("Tosses", tmp_path, monkeypatch, cases=12)
-    words = [
-        cause.words
-        for found in shard.divergences
-        if found.divergence.verdict is Verdict.STATEFUL
-        for cause in found.divergence.causes[:1]
-    ]
-    assert words
-    assert all(said.endswith("depends on more of them, or on chance") for said in words)
+    (tmp_path / "asked").mkdir()
+    monkeypatch.setenv(ONCE, str(tmp_path / "asked"))
+    shard = worked("Once", tmp_path, monkeypatch, cases=8)
+    assert shard.verdicts == {"stateful": 8}
+    for found in shard.divergences:
+        assert found.divergence.causes[0].words.endswith(NOT_FOUND)
+        assert "--after" not in found.replay
+        assert found.shrunken is None
+
+
+class _Lucky(Laboratory):
+    """Has a candidate that diverged once after an earlier case, and never again."""
+
+    def after(self, earlier: Sequence[Case], case: Case) -> Outcome:
+        del earlier
+        return PythonRef().run(case, HERE)
+
+    def sequence(
+        self, ids: Sequence[str], comes_again: Callable[[Sequence[Case]], bool]
+    ) -> list[Case]:
+        del comes_again
+        return [case_of(ids[0])]
+
+
+def test_a_sequence_that_shows_it_by_luck_is_none() -> None:
+    case = case_of("gaussian-0@0")
+    reference = PythonRef().run(case, HERE)
+    candidate = PythonRef().run(replace(case, seed=case.seed ^ 1), HERE)
+    divergence = judge(case, reference, candidate, compare(case, reference, candidate))
+    assert divergence is not None
+    lucky = _Lucky("unused", LIMITS, HERE, case_of)
+    seen = Retrials(PythonRef.about).settled(
+        Seen(case, reference, candidate, divergence),
+        Retrial(lucky, lambda _: reference, lambda: ["gaussian-1@0"]),
+        check=True,
+        search=True,
+    )
+    assert seen.divergence.verdict is Verdict.STATEFUL
+    assert seen.after == ()
+    assert seen.divergence.causes[0].words.endswith(NOT_FOUND)
 
 
 def test_what_shrinking_leaves_diverges_by_itself(
