@@ -4,6 +4,7 @@ import msgspec
 import torch
 
 from sampler_parity.faults.found import Planted
+from sampler_parity.model.case import Described
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 from sampler_parity.run.benchmark_file import (
     ALL_THREADS,
@@ -25,6 +26,11 @@ and a denormal noise that rounds up to its range stays there."""
 
 STAGES = ("error", "probs", "top_p_mask", "token", "generator")
 FAMILIES = ("gaussian", "zipf")
+
+
+def described(parameters: dict[str, float | int | str | None], shape: tuple[int, ...]) -> Described:
+    """Make the form of a case that a run keeps."""
+    return Described(id="made", family="made", parameters=parameters, shape=shape, seed=7)
 
 
 def make_run(*shards: Shard, status: str = "diverges", planted: tuple[Planted, ...] = ()) -> Run:
@@ -90,7 +96,7 @@ def make_divergence(index: int, verdict: Verdict = Verdict.SEMANTIC) -> FoundDiv
     return FoundDivergence(
         case=f"gaussian-{index}@0",
         family="gaussian",
-        parameters={"sampler": "sample_logits", "top_p": "0.95", "shape": "[1, 4096]"},
+        described=described({"sampler": "sample_logits", "top_p": 0.95}, (1, 4096)),
         divergence=Divergence(
             verdict=verdict,
             stage="probs",

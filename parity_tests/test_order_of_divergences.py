@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from parity_tests.runs import make_run
+from parity_tests.runs import described, make_run
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import FAMILIES, importance
 from sampler_parity.cases.plan import case_of
@@ -42,7 +42,7 @@ def found(
     return FoundDivergence(
         case=case,
         family=family,
-        parameters={"sampler": "sample_logits", "shape": "[1, 8]"},
+        described=described({"sampler": "sample_logits"}, (1, 8)),
         divergence=Divergence(
             verdict=verdict,
             stage=stage,

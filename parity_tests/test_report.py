@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from parity_tests.runs import make_divergence
+from parity_tests.runs import described, make_divergence
 from parity_tests.runs import make_run as made_run
 from parity_tests.runs import make_shard as made_shard
 from sampler_parity.cases.case_file import save_case
@@ -150,7 +150,7 @@ def found(
     return FoundDivergence(
         case=case,
         family=family,
-        parameters={"sampler": "sample_logits", "top_p": "0.95", "top_k": "20"},
+        described=described({"sampler": "sample_logits", "top_p": 0.95, "top_k": 20}, (1, 8)),
         divergence=Divergence(
             verdict=verdict,
             stage=stage,
@@ -379,7 +379,7 @@ def test_text_from_a_run_is_only_text() -> None:
     one = msgspec.structs.replace(
         one,
         case=hostile,
-        parameters={hostile: hostile},
+        described=described({hostile: hostile}, (1, 8)),
         replay=hostile,
         divergence=msgspec.structs.replace(one.divergence, reference=hostile, candidate=hostile),
     )

@@ -13,6 +13,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_play
 
 from parity_tests.conftest import Shared
 from parity_tests.runs import (
+    described,
     make_bar,
     make_benchmark,
     make_divergence,
@@ -114,7 +115,12 @@ def many(number: int) -> Run:
 
 def hostile() -> Run:
     name = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
-    changes = {"case": name, "family": name, "replay": name, "parameters": {name: name}}
+    changes = {
+        "case": name,
+        "family": name,
+        "replay": name,
+        "described": described({name: name}, (1, 8)),
+    }
     found = [msgspec.structs.replace(one, **changes) for one in many(3).shards[0].divergences]
     run = make_run(make_shard(*found, divergent=3, name=name))
     return msgspec.structs.replace(run, benchmark=make_benchmark(name=name))

@@ -77,7 +77,7 @@ def _divergences(run: Run, out: Console) -> None:
             continue
         out.print(escape(f"{name}: {in_words(case)}\n  {found.replay}"), soft_wrap=True)
         if found.shrunken is not None:
-            shape, replay = found.shrunken.parameters["shape"], found.shrunken.replay
+            shape, replay = list(found.shrunken.described.shape), found.shrunken.replay
             out.print(escape(f"  made small, {shape}: {replay}"), soft_wrap=True)
 
 

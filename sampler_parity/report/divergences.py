@@ -1,5 +1,6 @@
 """The divergent cases in the order in which they matter, with what shows each, and its replay."""
 
+import math
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sampler_parity.implementations.registry import PORT
+from sampler_parity.model.case import Described
 from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.report.evidence import Evidence, Values, load_evidence
 from sampler_parity.report.matrices import Key, waived
@@ -303,7 +305,7 @@ def _article(
     evidence = load_evidence(folder, path)
     shown: tuple[Picture, ...] = ()
     if evidence is not None:
-        shown = pictures(evidence, divergence, found.parameters, shard.implementation)
+        shown = pictures(evidence, divergence, found.described.parameters, shard.implementation)
     causes = {cause.stage for cause in divergence.causes}
     return Article(
         anchor=anchor((shard.implementation, found.case), taken),
@@ -317,7 +319,7 @@ def _article(
         verdict=divergence.verdict.value,
         meaning=VERDICTS[divergence.verdict],
         waived=waived(run, shard, found),
-        plain=_plain(found.family, found.parameters),
+        plain=_plain(found.family, found.described),
         sentence=_difference(shard.implementation, divergence),
         causes=tuple(
             CauseView(cause.stage, cause.verdict.value, cut(cause.words))
@@ -327,7 +329,7 @@ def _article(
         ),
         said=cut(divergence.candidate.partition("\n")[2]) if divergence.stage == "error" else "",
         consequences=listed(stage for stage in divergence.also if stage not in causes),
-        parameters=tuple((name, cut(value)) for name, value in found.parameters.items()),
+        parameters=tuple((name, cut(value)) for name, value in found.described.words().items()),
         pictures=shown,
         unseen=_unseen(divergence, path, evidence, shown),
         # Whoever has a generator of its own draws other tokens, as it must.
@@ -353,11 +355,12 @@ def _unseen(
     return "No picture: this implementation does not show the stage."
 
 
-def _plain(family: str, parameters: dict[str, str]) -> Sentence:
+def _plain(family: str, described: Described) -> Sentence:
     """Say what the case is: ``sample_logits`` on 1 row of 4,096 logits (family bf16), ...."""
-    known = dict(parameters)
-    sampler, shape = known.pop("sampler", ""), known.pop("shape", "")
-    pieces = [Piece(cut(sampler) or "a sampler", code=True), Piece(" on "), *_shape(shape)]
+    known = {**described.words()}
+    sampler = known.pop("sampler", "")
+    known.pop("shape")
+    pieces = [Piece(cut(sampler) or "a sampler", code=True), Piece(" on "), *_shape(described)]
     pieces.append(Piece(f" of family {cut(family)}"))
     usual = {"advance": "0", "draws": "1", "threads": "1", "zero_temperature": "raise"}
     usual["forbid_token"] = "None"  # noqa: S105  # a token of the vocabulary
@@ -365,14 +368,13 @@ def _plain(family: str, parameters: dict[str, str]) -> Sentence:
     return (*pieces, Piece(f", with {', '.join(rest)}." if rest else "."))
 
 
-def _shape(shape: str) -> Sentence:
-    sizes = [word.strip() for word in shape.strip("[]").split(",")]
-    if all(size.isdigit() for size in sizes) and len(sizes) in {1, 2}:
-        row = f"{int(sizes[-1]):,} {'logit' if sizes[-1] == '1' else 'logits'}"
-        if len(sizes) == 1:
-            return (Piece(f"{row} without a batch"),)
-        return (Piece(f"{row}" if sizes[0] == "1" else f"{int(sizes[0]):,} rows of {row}"),)
-    return (Piece(f"logits {cut(shape)}".strip()),)
+def _shape(described: Described) -> Sentence:
+    *leading, vocab = described.shape or (0,)
+    row = f"{vocab:,} {'logit' if vocab == 1 else 'logits'}"
+    if not leading:
+        return (Piece(f"{row} without a batch"),)
+    rows = math.prod(leading)
+    return (Piece(row if rows == 1 else f"{rows:,} rows of {row}"),)
 
 
 def _replays(name: str, explain: str, path: str, home: str) -> tuple[str, ...]:
@@ -470,7 +472,7 @@ def _small(
         return None
     evidence = load_evidence(folder, shrunken.evidence)
     return Small(
-        plain=_plain(family, shrunken.parameters),
+        plain=_plain(family, shrunken.described),
         logits=tuple(cut(row) for row in shrunken.logits),
         sentence=_difference(name, shrunken.divergence),
         tables=_tables(evidence) if evidence is not None else (),

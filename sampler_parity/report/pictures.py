@@ -6,6 +6,7 @@ apart, side by side.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,7 +54,7 @@ class Picture:
 
 
 def pictures(
-    evidence: Evidence, divergence: Divergence, parameters: dict[str, str], candidate: str
+    evidence: Evidence, divergence: Divergence, parameters: Mapping[str, object], candidate: str
 ) -> tuple[Picture, ...]:
     """Draw what shows a divergence; nothing where no stage can be shown."""
     row = divergence.index[0] if len(divergence.index) > 1 else 0
@@ -63,7 +64,7 @@ def pictures(
     if kept is not None and (kept[0] != kept[1]).any():
         found.append(_masks(evidence, stage, row, kept, candidate))
         if stage != "top_k_mask":
-            top_p = _number(parameters.get("top_p", ""))
+            top_p = _number(str(parameters.get("top_p", "")))
             found.append(_crossing(evidence, row, top_p, kept, candidate))
     elif (sides := evidence.rows(stage, row)) is not None and sides[0].dtype == np.float32:
         found.append(_numbers(stage, *sides, candidate))

@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 import msgspec
 
 from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.model.case import Described
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
 from sampler_parity.model.implementation import About
@@ -46,7 +47,7 @@ class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
     """A divergent case made small.
 
     Attributes:
-        parameters: the case in words.
+        described: the case without its logits' values.
         logits: its logits in words, row by row; empty where they are too many to be read.
         divergence: its divergence: the same verdict at the same stage.
         evidence: safetensors file of both sides' stages, relative to the run.
@@ -54,7 +55,7 @@ class Shrunken(msgspec.Struct, frozen=True, kw_only=True):
         tried: how many cases were run to find it.
     """
 
-    parameters: dict[str, str]
+    described: Described
     logits: tuple[str, ...]
     divergence: Divergence
     evidence: str
@@ -68,7 +69,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         case: the case's id.
         family: the kind of logits.
-        parameters: the case in words, from :meth:`sampler_parity.model.case.Case.describe`.
+        described: the case without its logits' values.
         divergence: the first divergent stage.
         evidence: safetensors file of both sides' stages, relative to the run; ``None`` past the
             number of files a run keeps.
@@ -80,7 +81,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
 
     case: str
     family: str
-    parameters: dict[str, str]
+    described: Described
     divergence: Divergence
     evidence: str | None
     replay: str

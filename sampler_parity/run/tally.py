@@ -159,7 +159,7 @@ class Tally:
             FoundDivergence(
                 case=case.id,
                 family=case.family,
-                parameters=case.describe(),
+                described=case.described(),
                 divergence=divergence,
                 evidence=evidence,
                 replay=self._replay(case.id, after),
@@ -245,7 +245,7 @@ class Tally:
         after = [str(self._home / path) for path in earlier] or [one.id for one in seen.after]
         rows = np.atleast_2d(found.case.logits)
         return Shrunken(
-            parameters=found.case.describe(),
+            described=found.case.described(),
             logits=tuple(", ".join(map(str, row)) for row in rows if rows.size <= READABLE),
             divergence=found.divergence,
             evidence=evidence,
