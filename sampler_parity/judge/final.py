@@ -9,6 +9,7 @@ import numpy.typing as npt
 from sampler_parity.judge.bits import rows_of
 from sampler_parity.judge.fates import Fates, fates
 from sampler_parity.judge.oracle import Mask, Shares, Wide
+from sampler_parity.judge.possible import largest
 from sampler_parity.model.case import Case, SampleLogits
 from sampler_parity.model.verdict import Verdict
 
@@ -57,11 +58,9 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
 
 def judge_one_hot(logits: Array, values: Array) -> Judgement:
     """Judge a distribution at temperature 0: all of it is at one token of the largest logit."""
-    with np.errstate(invalid="ignore"):
-        largest = logits == logits.max(axis=-1, keepdims=True)
     ones = values == 1
     alone = (ones.sum(axis=-1) == 1) & ((values != 0).sum(axis=-1) == 1)
-    if alone.all() and not (ones & ~largest).any():
+    if alone.all() and not (ones & ~largest(logits)).any():
         return Judgement(Verdict.TIE_ORDER, "another of several largest logits is taken")
     return Judgement(Verdict.SEMANTIC, "the candidate is not at the largest logit alone")
 

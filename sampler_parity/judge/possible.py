@@ -10,6 +10,17 @@ from sampler_parity.model.case import Case, SampleLogits
 from sampler_parity.model.outcome import Outcome
 
 
+def largest(logits: npt.NDArray[np.float32]) -> npt.NDArray[np.bool_]:
+    """Mark, in bool [..., V], each row's largest logits: its NaNs if it has any, as argmax does."""
+    undefined = np.isnan(logits)
+    with np.errstate(invalid="ignore"):
+        greatest = logits == logits.max(axis=-1, keepdims=True)
+    found: npt.NDArray[np.bool_] = np.where(
+        undefined.any(axis=-1, keepdims=True), undefined, greatest
+    )
+    return found
+
+
 def impossible(case: Case) -> npt.NDArray[np.bool_]:
     """Mark, in bool [B, V], the tokens that the first call cannot give.
 
@@ -18,9 +29,7 @@ def impossible(case: Case) -> npt.NDArray[np.bool_]:
     """
     if isinstance(case.parameters, SampleLogits):
         if case.parameters.temperature == 0:
-            logits = np.atleast_2d(case.logits)
-            below: npt.NDArray[np.bool_] = logits < logits.max(axis=-1, keepdims=True)
-            return below
+            return ~largest(np.atleast_2d(case.logits))
         return np.atleast_2d(fates(case.logits, case.parameters).dropped)
     logits = np.atleast_2d(case.logits).copy()
     if case.parameters.forbid_token is not None:
