@@ -229,8 +229,10 @@ def test_a_common_factor_is_judged_by_the_sum() -> None:
 
 
 def test_at_temperature_zero_another_maximum_is_tie_order() -> None:
-    tied = Case("zero", "zero", np.array([[1, 2, 2], [0, -0.0, -1]], F32),
-                SampleLogits(0.0, zero_temperature="argmax"), seed=0, draws=2)  # fmt: skip
+    """A NaN is larger than any number, and one is as good as another."""
+    logits = np.array([[1, 2, 2], [0, -0.0, -1], [np.nan, 1, np.nan]], F32)
+    parameters = SampleLogits(0.0, zero_temperature="argmax")
+    tied = Case("zero", "zero", logits, parameters, seed=0, draws=2)
     for view in ("trace", "probs", "tokens"):
         found = divergence(LastOfEqual(), tied, view)
         assert found is not None

@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from sampler_parity.model.case import Case
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.pipelines.exact import Mask, Shares, Wide, rows_of
+from sampler_parity.pipelines.exact import Mask, Shares, Wide, largest, rows_of
 from sampler_parity.pipelines.fates import Fates
 
 Array = npt.NDArray[Any]
@@ -59,11 +59,9 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
 
 def judge_one_hot(logits: Array, values: Array) -> Judgement:
     """Judge a distribution at temperature 0: all of it is at one token of the largest logit."""
-    with np.errstate(invalid="ignore"):
-        largest = logits == logits.max(axis=-1, keepdims=True)
     ones = values == 1
     alone = (ones.sum(axis=-1) == 1) & ((values != 0).sum(axis=-1) == 1)
-    if alone.all() and not (ones & ~largest).any():
+    if alone.all() and not (ones & ~largest(logits)).any():
         return Judgement(Verdict.TIE_ORDER, "another of several largest logits is taken")
     return Judgement(Verdict.SEMANTIC, "the candidate is not at the largest logit alone")
 

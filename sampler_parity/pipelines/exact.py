@@ -265,3 +265,12 @@ def rows_of(*arrays: npt.NDArray[Any]) -> Iterator[tuple[npt.NDArray[Any], ...]]
     """Give the rows of arrays [..., V], side by side."""
     flat = [array.reshape(-1, array.shape[-1]) for array in arrays]
     return zip(*flat, strict=True)
+
+
+def largest(logits: F32) -> Mask:
+    """Mark, in bool [..., V], each row's largest logits: its NaNs if it has any, as argmax does."""
+    undefined = np.isnan(logits)
+    with np.errstate(invalid="ignore"):
+        greatest = logits == logits.max(axis=-1, keepdims=True)
+    found: Mask = np.where(undefined.any(axis=-1, keepdims=True), undefined, greatest)
+    return found

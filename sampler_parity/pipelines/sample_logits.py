@@ -138,9 +138,7 @@ class _Oracle:
     def impossible(self, logits: Array, parameters: SampleLogits) -> Array:
         """Mark what no correct sampler keeps; at temperature 0, what is not the largest."""
         if parameters.temperature == 0:
-            rows = np.atleast_2d(logits)
-            below: Array = rows < rows.max(axis=-1, keepdims=True)
-            return below
+            return ~exact.largest(np.atleast_2d(logits))
         return np.atleast_2d(fates(logits, parameters).dropped)
 
     def may_draw(

@@ -29,6 +29,7 @@ VERDICTS = {
     Verdict.TIE_ORDER: "of tokens with equal probability, others are kept",
     Verdict.EFFECT: "everything is equal but what the calls leave in their input",
     Verdict.GENERATOR: "from the same distribution other tokens are drawn",
+    Verdict.DIFFERS: "the bits differ in a stage without an oracle",
     Verdict.SEMANTIC: "the candidate computes something else",
     Verdict.STATEFUL: "the answer depends on earlier cases, or on chance",
     Verdict.ERROR: "one side raises and the other does not, or they raise differently",
