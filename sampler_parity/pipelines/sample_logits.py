@@ -188,16 +188,23 @@ SampleLogits.pipeline = Pipeline(
     stages=(
         Stage(
             "scaled_logits",
-            "logits / temperature",
+            "the logits after temperature",
             "numbers",
             (LOGITS,),
             _scaled,
             truth=_true_scaled,
         ),
-        Stage("probs", "softmax", "numbers", ("scaled_logits",), _probs, truth=_true_probs),
+        Stage(
+            "probs",
+            "softmax of the scaled logits",
+            "numbers",
+            ("scaled_logits",),
+            _probs,
+            truth=_true_probs,
+        ),
         Stage(
             "top_k_mask",
-            "keep what is not below the top_k-th largest probability, ties included",
+            "which tokens top-k keeps",
             "mask",
             ("probs",),
             _top_k,
@@ -205,7 +212,7 @@ SampleLogits.pipeline = Pipeline(
         ),
         Stage(
             "top_p_mask",
-            "keep up to the token at which the cumulative sum exceeds top_p, un-renormalised",
+            "which tokens top-p, the nucleus, keeps",
             "mask",
             ("probs", "top_k_mask"),
             _top_p,
@@ -213,7 +220,7 @@ SampleLogits.pipeline = Pipeline(
         ),
         Stage(
             "renormalized",
-            "divide what is kept by its sum",
+            "the probabilities that are left, divided by their sum",
             "numbers",
             ("probs", "top_k_mask", "top_p_mask"),
             _renormalized,

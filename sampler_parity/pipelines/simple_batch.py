@@ -152,7 +152,7 @@ SimpleBatch.pipeline = Pipeline(
     stages=(
         Stage(
             "scaled_logits",
-            "logits * (1 / temp)",
+            "the logits after temperature",
             "numbers",
             (LOGITS,),
             _scaled,
@@ -160,7 +160,7 @@ SimpleBatch.pipeline = Pipeline(
         ),
         Stage(
             "noised_logits",
-            "add uniform noise from [0, noise)",
+            "the scaled logits plus noise, in the simple sampler",
             "numbers",
             ("scaled_logits",),
             _noised,

@@ -6,18 +6,20 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from sampler_parity.model.pipeline import TOKEN
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import PIPELINES
 from sampler_parity.run.run_file import Shard
 
 STAGES = {
     "error": "whether the call raises, at which call, and which class of exception",
-    "scaled_logits": "the logits after temperature",
-    "probs": "softmax of the scaled logits",
-    "top_k_mask": "which tokens top-k keeps",
-    "top_p_mask": "which tokens top-p, the nucleus, keeps",
-    "renormalized": "the probabilities that are left, divided by their sum",
-    "noised_logits": "the scaled logits plus noise, in the simple sampler",
-    "token": "the tokens drawn, over all calls of the case",
+    **{
+        stage.name: stage.words
+        for pipeline in PIPELINES.values()
+        for stage in pipeline.stages
+        if stage.name != TOKEN
+    },
+    TOKEN: "the tokens drawn, over all calls of the case",
     "input": "what the call leaves behind in the logits it was given",
     "generator": "the random generator's state after the last call",
 }
