@@ -17,7 +17,6 @@ from fnmatch import fnmatch
 from importlib.util import find_spec
 from io import StringIO
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -30,12 +29,12 @@ from typer.testing import CliRunner
 import python_ref
 from parity_tests import test_plug_in
 from parity_tests.runs import make_run, make_shard
+from parity_tests.statistics import test_manual
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cli import app
 from sampler_parity.commands.summary import summarise
-from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.registry import ENTRY_POINTS
 from sampler_parity.run.run_file import read_run
 from sampler_parity.run.waivers import load_waivers
@@ -268,38 +267,24 @@ def run_test(text: str) -> None:
         test(make_run(make_shard(compared=0), status="holds"))
 
 
-def run_statistics_listing(text: str) -> None:
-    """Import what it imports; bind the call of minutes to its function, and do not make it."""
-    module, names = ast.parse(text), dict[str, Any]()
-    imports: list[ast.stmt] = [
-        node for node in module.body if isinstance(node, (ast.Import, ast.ImportFrom))
-    ]
-    executed(imports, names)
-    called, real = [], names["run_statistics"]
-
-    def bound(*arguments: Any, **keywords: Any) -> SimpleNamespace:
-        called.append(inspect.signature(real).bind(*arguments, **keywords))
-        return SimpleNamespace(status="holds", reasons=())
-
-    names |= {"run_statistics": bound, "Mine": PythonRef}
-    others = [node for node in module.body if node not in imports]
-    executed(others, names)
-    assert len(called) == 1
-
-
-ELSEWHERE = {"callable": "test_a_callable", "pyo3": "test_a_binding", "command": "test_a_program"}
+ELSEWHERE = {
+    "callable": "test_a_callable",
+    "pyo3": "test_a_binding",
+    "torch": "test_a_torch_candidate",
+    "command": "test_a_program",
+}
 """Listings that ``test_plug_in.py`` runs, by their comment, and its tests."""
 
 RUN = {
     "README.md": run_sampler,
     "docs/report.md": run_test,
-    "docs/statistics.md": run_statistics_listing,
 }
 
 
 def test_every_python_listing_has_a_runner() -> None:
     here = [listing.page for listing in of("python") if listing.name not in ELSEWHERE]
-    assert sorted(here) == sorted(RUN)
+    assert set(here) == {*RUN, test_manual.PAGE}
+    assert here.count(test_manual.PAGE) == len(test_manual.LISTINGS)
     named = {listing.name for listing in ALL} & set(ELSEWHERE)
     assert named == set(ELSEWHERE)
     for name, test in ELSEWHERE.items():
@@ -317,7 +302,8 @@ def test_a_rust_listing_is_compiled() -> None:
     crate = (REPOSITORY / "rust_ext/sampler/src/lib.rs").read_text(encoding="utf-8")
     assert 'include_str!("../README.md")' in crate
     pages = {(listing.page, listing.name) for listing in of("rust")}
-    assert pages == {("rust_ext/sampler/README.md", ""), ("docs/plug-in.md", "command")}
+    crates = {("rust_ext/sampler/README.md", ""), ("rust_ext/recorder/README.md", "")}
+    assert pages - crates == {("docs/plug-in.md", "command")}
 
 
 @pytest.mark.parametrize("listing", of("toml"), ids=lambda listing: listing.page)

@@ -9,7 +9,8 @@ from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.statistics import planning
 from sampler_parity.statistics.planning import Profile
 
-MANUAL = (REPOSITORY / "docs" / "statistics.md").read_text(encoding="utf-8")
+PAGE = "docs/statistics.md"
+MANUAL = (REPOSITORY / PAGE).read_text(encoding="utf-8")
 LISTINGS = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
 TINY = Profile(8000, 20_000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
 
