@@ -58,6 +58,7 @@ pub mod specimens;
 mod stages;
 mod torch;
 mod trace;
+mod watch;
 
 pub use error::{Offence, SampleError, StateError};
 #[cfg(feature = "planted-faults")]

@@ -10,6 +10,7 @@ use rayon::ThreadPool;
 
 use super::{Over, lock, share};
 use crate::sample_logits::{Rows, Sampler, Sums, to_token};
+use crate::watch::Watch;
 use crate::{Generator, SampleError};
 
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
@@ -58,6 +59,7 @@ pub(super) fn sample(
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
+    watch: Watch,
 ) -> Result<(), SampleError> {
     let count = helpers.current_num_threads();
     let ahead = (AHEAD / rows.logits.vocab()).max(2 * count + 2).min(rows.logits.rows());
@@ -75,12 +77,18 @@ pub(super) fn sample(
         over: Over::default(),
     };
     let turn = || batch.prepare_next();
-    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(generator, tokens))
+    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(generator, tokens, watch))
 }
 
 impl Batch<'_> {
-    fn draw(&self, generator: &mut Generator, tokens: &mut [i64]) -> Result<(), SampleError> {
+    fn draw(
+        &self,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+        mut watch: Watch,
+    ) -> Result<(), SampleError> {
         for (row, token) in tokens.iter_mut().enumerate() {
+            watch.pass(self.rows.logits.vocab())?;
             let slot = self.slot(row);
             while slot.ready.load(Ordering::Acquire) != row + 1 {
                 if self.over.is() {

@@ -7,6 +7,7 @@ use rayon::ThreadPool;
 
 use super::{Over, lock, share};
 use crate::sample_logits::{Rows, Sampler, to_token};
+use crate::watch::Watch;
 use crate::{Generator, SampleError};
 
 /// Rows that may wait for each helper, which goes on with the next while the calling thread draws
@@ -64,6 +65,7 @@ pub(super) fn sample(
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
+    watch: Watch,
 ) -> Result<(), SampleError> {
     let count = helpers.current_num_threads();
     slots.resize_with(WAITING * count + 1, Slot::new);
@@ -76,7 +78,9 @@ pub(super) fn sample(
     let batch = Batch { rows, slots, over: Over::default() };
     let own = &mut lock(&own.worker).sampler;
     let turn = || batch.draw_waiting();
-    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(own, generator, tokens))
+    share(helpers, rows.logits.rows(), &batch.over, turn, || {
+        batch.draw(own, generator, tokens, watch)
+    })
 }
 
 impl Batch<'_> {
@@ -85,9 +89,11 @@ impl Batch<'_> {
         own: &mut Sampler,
         generator: &mut Generator,
         tokens: &mut [i64],
+        mut watch: Watch,
     ) -> Result<(), SampleError> {
         let mut refused = None;
         for row in 0..self.rows.logits.rows() {
+            watch.pass(self.rows.logits.vocab())?;
             self.collect(tokens, &mut refused);
             if refused.is_some() {
                 // Rows before this one may be refused as well.
