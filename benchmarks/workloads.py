@@ -34,14 +34,15 @@ class Workload:
     Attributes:
         work: the call.
         reference: given a call's number, makes ready a call of the reference.
-        port: the same of the port, which replays so many threads of torch.
+        port: the same of the port, given how many threads it replays and uses; with ``None``, it
+            replays one and uses all.
         same_state: whether both generators are in the same state.
         batches: the logits, f32 [B, V] each, for peers; empty where none does this.
     """
 
     work: Work
     reference: Callable[[int], Callable[[], torch.Tensor]]
-    port: Callable[[int, int], Callable[[], Tokens]]
+    port: Callable[[int, int | None], Callable[[], Tokens]]
     same_state: Callable[[], bool]
     batches: list[Rows]
 
@@ -76,7 +77,7 @@ def sample(work: Work) -> Workload:
         tensor = tensors[number // max(work.drawn, 1) % len(tensors)]
         return lambda: python_ref.sample_logits(tensor, *parameters, generator=theirs)
 
-    def port(number: int, threads: int) -> Callable[[], Tokens]:
+    def port(number: int, threads: int | None) -> Callable[[], Tokens]:
         batch = batches[number % len(batches)]
         if work.drawn:
             return lambda: rust_ext.draw(
@@ -102,7 +103,7 @@ def simple(work: Work) -> Workload:
         tensor = torch.from_numpy(batches[number % len(batches)].copy())
         return lambda: python_ref.sampler_simple_batch(tensor, generator=theirs)
 
-    def port(number: int, _threads: int) -> Callable[[], Tokens]:
+    def port(number: int, _threads: int | None) -> Callable[[], Tokens]:
         batch = batches[number % len(batches)].copy()
         return lambda: rust_ext.simple_batch_sampler(batch, generator=ours)
 
@@ -167,7 +168,7 @@ def compare(workload: Workload, samplers: list[Sampler], threads: int, budget: B
     contestants = [
         Contestant(ONE_THREAD, workload.reference, work.batch, 1),
         Contestant(
-            PORT, lambda number: workload.port(number, 1), max(work.drawn, 1) * work.batch, 1
+            PORT, lambda number: workload.port(number, None), max(work.drawn, 1) * work.batch, 1
         ),
     ]
     peers = []

@@ -135,9 +135,12 @@ def test_forbidden_token_out_of_range(token: int) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "int32", "uint8", "bool"])
-def test_integer_logits(dtype: str) -> None:
-    """torch 2.7 raises RuntimeError, of which the newest torch's NotImplementedError is a kind."""
-    logits = np.ones((1, 4), dtype)
+def test_integer_logits_say_what_they_are(dtype: str) -> None:
+    """torch 2.7 raises RuntimeError, of which the newest torch's NotImplementedError is a kind.
+
+    Where torch takes integers is in ``test_arguments.py``.
+    """
+    logits: Any = np.ones((1, 4), dtype)
     with pytest.raises(RuntimeError) as refused:
         python_ref.sample_logits(torch.from_numpy(logits))
     assert refused.type is (RuntimeError if OLDEST else NotImplementedError)

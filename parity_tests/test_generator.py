@@ -1,5 +1,11 @@
 """``rust_ext.Generator`` is ``torch.Generator("cpu")``, and can be handed over in mid-stream."""
 
+import copy
+import pickle
+import weakref
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
@@ -134,4 +140,89 @@ def test_a_uniform_of_exactly_zero(position: int, top_k: int) -> None:
     assert expected.item() == position
     drawn = rust_ext.sample_logits(logits.numpy(), 1.0, 0.0, top_k, generator=port)
     assert drawn.item() == position
+    assert port.get_state() == state_of(reference)
+
+
+def both() -> tuple[torch.Generator, rust_ext.Generator]:
+    """Two in the middle of a stream, with a normal draw in store."""
+    reference, port = torch.Generator().manual_seed(3), rust_ext.Generator(0)
+    torch.randn(3, generator=reference)
+    port.set_state(state_of(reference))
+    return reference, port
+
+
+COPIES: dict[str, Callable[[Any], Any]] = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda generator: pickle.loads(pickle.dumps(generator)),  # noqa: S301
+    "clone_state": lambda generator: generator.clone_state(),
+}
+
+
+@pytest.mark.parametrize("make", COPIES.values(), ids=COPIES)
+def test_a_copy_stands_where_the_generator_does(make: Callable[[Any], Any]) -> None:
+    """And goes its own way, as torch's."""
+    reference, port = both()
+    theirs, ours = make(reference), make(port)
+    assert type(ours) is rust_ext.Generator
+    assert ours.get_state() == state_of(theirs) == state_of(reference)
+    assert ours.initial_seed() == theirs.initial_seed()
+    for generator, copied in ((reference, theirs), (port, ours)):
+        assert generator == generator  # noqa: PLR0124  (what is tested)
+        assert (generator == copied, generator != copied) == (False, True)
+        assert hash(generator) != hash(copied)
+        assert {generator: 1}[generator] == 1
+        assert weakref.ref(generator)() is generator
+        with pytest.raises(AttributeError):
+            setattr(generator, "other", 1)  # noqa: B010  (types know of no such attribute)
+    rust_ext.simple_batch_sampler(np.zeros(5, np.float32), generator=ours)
+    assert port.get_state() == state_of(reference) != ours.get_state()
+
+
+def test_it_says_what_it_is() -> None:
+    assert repr(rust_ext.Generator(7)) == "<rust_ext.Generator seeded with 7>"
+
+
+STATES: dict[str, Callable[[torch.Tensor], Any]] = {
+    "bytes": lambda state: state.numpy().tobytes(),
+    "bytearray": lambda state: bytearray(state.numpy().tobytes()),
+    "memoryview": lambda state: memoryview(state.numpy().tobytes()),
+    "numpy": lambda state: state.numpy(),
+    "numpy, every second of twice as many": lambda state: state.numpy().repeat(2)[::2],
+    "numpy, read only": lambda state: np.frombuffer(state.numpy().tobytes(), np.uint8),
+    "tensor": lambda state: state,
+    "tensor of two dimensions": lambda state: state.reshape(2, -1),
+}
+
+
+@pytest.mark.parametrize("form", STATES.values(), ids=STATES)
+def test_states_of_any_form(form: Callable[[torch.Tensor], Any]) -> None:
+    reference, _ = both()
+    port = rust_ext.Generator(1)
+    assert port.set_state(form(reference.get_state())) is port
+    assert port.get_state() == state_of(reference)
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        None,
+        5,
+        "text",
+        [0] * 5056,
+        np.zeros(5056, np.int64),
+        np.zeros(5056, np.int8),
+        torch.zeros(5056),
+        torch.zeros(5056, dtype=torch.int64),
+    ],
+    ids=lambda state: type(state).__name__,
+)
+def test_other_states_are_refused(state: Any) -> None:
+    reference, port = both()
+    with pytest.raises(TypeError):
+        reference.set_state(state)
+    with pytest.raises(
+        TypeError, match=r"state must be bytes, or an array or tensor of uint8, not"
+    ):
+        port.set_state(state)
     assert port.get_state() == state_of(reference)

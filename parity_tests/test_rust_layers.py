@@ -14,8 +14,8 @@ SOURCES = REPOSITORY / "rust_ext" / "sampler" / "src"
 LAYERS = (
     {"fault"},
     {"planted"},
-    {"error", "trace"},
-    {"logits"},
+    {"error"},
+    {"logits", "trace", "watch"},
     {"simd"},
     {"torch"},
     {"parameters"},

@@ -3,8 +3,33 @@
 ``capability`` is torch's CPU dispatch level, whose bits are computed on any machine: ``"default"``,
 ``"avx2"``, ``"avx512"``, or ``None`` for the one that torch would choose here (the environment
 variable ``ATEN_CPU_CAPABILITY`` honoured; read once).
-``threads`` is torch's thread count. It shows in one place: the renormalisation sum of a batch of
-one row with more than 32,768 tokens.
+
+``threads`` is torch's thread count, and the most that a call uses itself. torch's shows in one
+place: the renormalisation sum of a batch of one row with more than 32,768 tokens. A call's own
+never shows in the bits: batches of many rows are shared between threads. ``threads=1`` means one;
+``None`` replays a torch of one thread, and shares batches between all cores
+(``RAYON_NUM_THREADS``).
+
+Numbers are taken as torch takes them. ``temperature``, ``top_p``, ``noise`` and ``temp`` may be
+Python's and numpy's scalars, or tensors without dimensions; an array of one element is what torch
+makes of it in that place, which is mostly a ``TypeError``. ``top_k`` is an int, as an index is; a
+bool or a float is refused where it is > 0, and means off where it is not.
+
+Every call computes in the default floating-point mode: denormal numbers are kept and all are
+rounded to nearest, whatever the thread's mode is (``torch.set_flush_denormal``), which is then as
+it was.
+
+Every call may be made by several threads at once. Calls that share a generator wait for each other,
+without the GIL. Where another thread writes the logits meanwhile, the tokens are of no certain
+distribution, or the call raises what it raises for logits that torch refuses.
+
+A call that takes long sees a signal, such as that of Ctrl-C, within a fraction of a second, if
+Python handles it in that thread. Where its handler raises, the generator is as it was before the
+call. A handler that uses the generator of the call that it interrupts gets a ``RuntimeError``.
+``simple_batch_sampler`` is not interrupted: it would leave its logits half written.
+
+A process may be forked whenever it likes. A generator that another thread was using then raises
+``RuntimeError`` in the child.
 """
 
 from typing import Any, Literal, TypeAlias, final
@@ -13,13 +38,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from typing_extensions import Buffer
 
 Capability: TypeAlias = Literal["default", "avx2", "avx512"]
 ZeroTemperature: TypeAlias = Literal["raise", "argmax"]
 
 @final
 class Generator:
-    """Replays ``torch.Generator("cpu")``."""
+    """Replays ``torch.Generator("cpu")``.
+
+    As torch's, it can be copied, deep-copied and pickled, each with its state, and is equal to
+    itself only: compare ``get_state()`` to know whether two stand at the same place.
+    """
 
     def __new__(cls, seed: int) -> Generator:
         """Seed as ``torch.Generator("cpu").manual_seed(seed)`` does.
@@ -37,13 +67,21 @@ class Generator:
     def get_state(self) -> bytes:
         """The state in torch's form, 5,056 bytes: ``torch.Generator.set_state`` takes it."""
 
-    def set_state(self, state: bytes) -> None:
-        """Take over what ``torch.Generator.get_state`` gave, as bytes.
+    def set_state(self, state: Buffer | Tensor) -> Generator:
+        """Take over what ``torch.Generator.get_state`` gave, and return the generator itself.
+
+        Args:
+            state: the tensor, u8 [5056]; or bytes, a bytearray, a memoryview or a numpy array of
+                uint8 that hold the same.
 
         Raises:
+            TypeError: the state is of another type.
             RuntimeError: the state is not one that torch's generator can be in; the generator is
                 then as it was.
         """
+
+    def clone_state(self) -> Generator:
+        """Make another generator that stands where this one does, as torch's method does."""
 
 @final
 class SampleLogitsTrace:
@@ -120,13 +158,15 @@ def sample_logits(
     *,
     generator: Generator,
     capability: Capability | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     zero_temperature: ZeroTemperature = "raise",
 ) -> npt.NDArray[np.int64]:
     """Draw one token a row, as ``python_ref.sample_logits`` does; the GIL is released.
 
     Args:
-        logits: f32 [B, V], any strides; read, not modified. [V] works when top-p is off.
+        logits: f32 [B, V], any strides; read, not modified. [V] works when top-p is off. Integers
+            and booleans where ``temperature`` is not 1: they are divided in float32, as in torch.
+            Of any shape where ``zero_temperature="argmax"`` applies, as ``torch.argmax`` takes it.
         temperature: divisor of the logits.
         top_p: nucleus mass; off when not > 0.
         top_k: number of largest probabilities that survive, ties included; off when not > 0.
@@ -143,9 +183,16 @@ def sample_logits(
         RuntimeError: probabilities would be NaN, infinite or negative; ``top_k`` > V; more than
             two dimensions; V > 2**24; V = 0 while top-p is off.
         IndexError: [V] while top-p is on; V = 0 while it is on.
-        NotImplementedError: integer or boolean logits.
-        TypeError: other logits that are not a numpy array of float32.
-        ValueError: unknown ``capability`` or ``zero_temperature``, ``threads`` < 1.
+        NotImplementedError: integer or boolean logits where ``temperature`` is 1, or where torch
+            has no argmax of them.
+        TypeError: other logits that are not a numpy array of float32, another generator, or an
+            argument of another type than it must be, which is named.
+        ValueError: unknown ``capability`` or ``zero_temperature``, ``threads`` < 1, ``top_k``
+            beyond 64 bits, an array of several numbers for one.
+        OverflowError: an int beyond 64 bits.
+        MemoryError: there is no memory for the result, or for a row-major copy of the logits.
+        RuntimeError: a mistake in this module, which is said to be one; the generator may stand
+            anywhere.
     """
 
 def sample_logits_torch(
@@ -163,14 +210,16 @@ def sample_logits_torch(
 
     Args:
         logits: f32 [B, V] on the CPU, read without a copy; or bfloat16 or float16, widened first,
-            which gives what ``python_ref.sample_logits(logits.float(), ...)`` gives.
+            which gives what ``python_ref.sample_logits(logits.float(), ...)`` gives; or integers as
+            of ``sample_logits``.
         temperature: as of ``sample_logits``.
         top_p: as of ``sample_logits``.
         top_k: as of ``sample_logits``.
         generator: of the CPU; its state is taken over and handed back. Left alone when an error is
-            raised.
+            raised. Calls of this function wait for each other; torch's own draws, if another thread
+            makes them from the same generator meanwhile, do not, and may be repeated.
         capability: as of ``sample_logits``.
-        threads: torch's thread count; ``None`` asks torch.
+        threads: as of ``sample_logits``; ``None`` asks torch, and uses no more.
         zero_temperature: as of ``sample_logits``.
 
     Returns:
@@ -178,7 +227,8 @@ def sample_logits_torch(
 
     Raises:
         TypeError: the generator is not one of the CPU, or the logits are of another type.
-        RuntimeError, IndexError, NotImplementedError, ValueError: as ``sample_logits``.
+        RuntimeError, IndexError, NotImplementedError, ValueError, OverflowError, MemoryError: as
+            ``sample_logits``.
     """
 
 def trace_sample_logits(
@@ -189,7 +239,7 @@ def trace_sample_logits(
     *,
     generator: Generator,
     capability: Capability | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     zero_temperature: ZeroTemperature = "raise",
 ) -> SampleLogitsTrace:
     """``sample_logits``, keeping every stage. Same arguments, same errors."""
@@ -203,13 +253,13 @@ def draw(
     *,
     generator: Generator,
     capability: Capability | None = None,
-    threads: int = 1,
+    threads: int | None = None,
     zero_temperature: ZeroTemperature = "raise",
 ) -> npt.NDArray[np.int64]:
     """Draw ``n`` tokens of the row ``logits`` (f32 [V]) into i64 [n].
 
     They are what as many calls of ``sample_logits`` on [1, V] give; the other arguments and the
-    errors are its own, and a ``ValueError`` says that the logits are not [V].
+    errors are its own, and a ``ValueError`` says that the logits are not [V], or ``n`` is negative.
     """
 
 def simple_batch_sampler(
@@ -225,7 +275,8 @@ def simple_batch_sampler(
     Args:
         logits: f32 [..., V], modified in place: scaled and noised afterwards, and scaled even when
             ``noise`` is refused. Non-contiguous logits have at most two dimensions; a transposed
-            array takes its noise column by column, as torch does.
+            array takes its noise column by column, as torch does. Integers only where nothing is
+            written: ``noise`` is 0 and ``temp`` is 1.
         noise: upper end of the uniform noise; 0 adds none.
         temp: the logits are multiplied by 1 / temp.
         generator: where the noise comes from.
@@ -236,11 +287,17 @@ def simple_batch_sampler(
 
     Raises:
         AssertionError: temp <= 0 or NaN.
-        RuntimeError: noise negative, NaN, infinite or beyond f32.
+        RuntimeError: noise negative, NaN, infinite or beyond f32; logits that lie in one place of
+            the memory more than once, where they are written (torch finds those of a stride of 0
+            only); integer logits, where ``temp`` is not 1.
         IndexError: V = 0; ``forbid_token`` out of range.
-        NotImplementedError: integer or boolean logits.
-        TypeError: other logits that are not a numpy array of float32.
-        ValueError: read-only logits, or strides that are not supported.
+        NotImplementedError: integer logits, where there is noise, and where torch has no argmax.
+        TypeError: other logits that are not a numpy array of float32, another generator, or an
+            argument of another type than it must be, which is named.
+        ValueError: read-only logits, or strides that are not supported; an array of several numbers
+            for one.
+        OverflowError: an int beyond float64.
+        MemoryError: there is no memory for the result, or for a copy of the logits.
     """
 
 def trace_simple_batch_sampler(

@@ -9,11 +9,13 @@ use sha2::{Digest, Sha256};
 
 /// What the extension's code depends on, relative to the repository; `sampler_parity.build.extension`
 /// hashes the same.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 9] = [
     "Cargo.lock",
     "Cargo.toml",
     "rust_ext/Cargo.toml",
     "rust_ext/build.rs",
+    "rust_ext/float-mode/Cargo.toml",
+    "rust_ext/float-mode/src",
     "rust_ext/sampler/Cargo.toml",
     "rust_ext/sampler/src",
     "rust_ext/src",

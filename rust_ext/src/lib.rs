@@ -2,16 +2,20 @@
 //!
 //! Signatures, shapes and errors are documented in `rust_ext.pyi`.
 
+mod boundary;
 mod build;
+mod call;
 mod errors;
 mod generator;
 mod input;
+mod parameters;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 mod specimens;
 mod torch;
+mod turns;
 
 use pyo3::prelude::*;
 
@@ -44,6 +48,8 @@ mod rust_ext {
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::turns::count_forks(module.py())?;
+        crate::input::load_numpy(module.py())?;
         crate::presets::add(module)
     }
 }

@@ -1,22 +1,22 @@
 //! `sample_logits`, its traced form, and `draw`.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{
-    self as sampler, Logits, Replay, SampleError, SampleParameters, Sampler,
+    self as sampler, Logits as Rows, SampleError, SampleParameters, Sampler, ZeroTemperature,
 };
 
+use crate::boundary::{interrupted, lend, look_soon};
+use crate::call::{Call, like_sample_logits};
 use crate::errors::sample_error;
-use crate::generator::Generator;
-use crate::input::{float32, replay, row_major, shaped, token_shape, zero_temperature};
-
-thread_local! {
-    /// The workspace of this thread's calls.
-    static SAMPLER: RefCell<Sampler> = RefCell::new(Sampler::new());
-}
+use crate::generator::ours;
+use crate::input::{
+    Logits, reading, row_major, rows_and_vocab, shaped, singles, token_shape, zeros,
+};
+use crate::parameters::count;
 
 /// Every stage of one call, in order.
 #[pyclass(module = "rust_ext", frozen, get_all)]
@@ -29,66 +29,73 @@ pub(crate) struct SampleLogitsTrace {
     token: Py<PyArrayDyn<i64>>,
 }
 
+/// Lends the workspace of this thread's calls.
+fn with_sampler<R>(call: &Call<'_, '_>, run: impl FnOnce(&mut Sampler) -> R) -> R {
+    thread_local! {
+        static SAMPLER: Cell<Option<Box<Sampler>>> = const { Cell::new(None) };
+    }
+    let new = || {
+        let mut sampler = Box::new(Sampler::new());
+        sampler.interrupt_when(Some(interrupted));
+        sampler
+    };
+    look_soon();
+    lend(&SAMPLER, new, |sampler| {
+        sampler.use_threads(call.threads);
+        run(sampler)
+    })
+}
+
 /// Rows and vocabulary of logits of this shape, or the exception that the reference raises.
 fn batch_shape(shape: &[usize], parameters: &SampleParameters) -> PyResult<(usize, usize)> {
-    let top_p_is_on = parameters.top_p > 0.0 && parameters.temperature != 0.0;
-    match *shape {
-        [rows, vocab] => Ok((rows, vocab)),
-        [vocab] => {
-            if usize::try_from(parameters.top_k).is_ok_and(|k| k > vocab) {
-                let top_k = parameters.top_k;
-                return Err(sample_error(SampleError::TopKOutOfRange { top_k, vocab }));
-            }
-            if top_p_is_on {
-                return Err(PyIndexError::new_err(format!(
-                    "logits have shape [{vocab}]: top_p = {} needs [B, V]",
-                    parameters.top_p
-                )));
-            }
-            Ok((1, vocab))
-        }
+    let &SampleParameters { temperature, top_p, top_k, zero_temperature } = parameters;
+    let (rows, vocab) = rows_and_vocab(shape);
+    let dimensions = shape.len();
+    if dimensions == 2 || (temperature == 0.0 && zero_temperature == ZeroTemperature::Argmax) {
+        return Ok((rows, vocab));
+    }
+    if usize::try_from(top_k).is_ok_and(|k| k > vocab) {
+        return Err(sample_error(SampleError::TopKOutOfRange { top_k, vocab }));
+    }
+    let top_p_is_on = top_p > 0.0 && temperature != 0.0;
+    match dimensions {
+        0 if top_p_is_on || top_k > 0 => Err(PyIndexError::new_err(format!(
+            "logits have shape []: top_k = {top_k} and top_p = {top_p} need [B, V]"
+        ))),
+        1 if top_p_is_on => Err(PyIndexError::new_err(format!(
+            "logits have shape {shape:?}: top_p = {top_p} needs [B, V]"
+        ))),
+        1 => Ok((1, vocab)),
+        3.. if top_p_is_on && vocab == 0 => Err(sample_error(SampleError::EmptyVocabulary)),
         _ => Err(PyRuntimeError::new_err(format!("logits have shape {shape:?}: [B, V] is needed"))),
     }
 }
 
-#[allow(clippy::too_many_arguments)] // The signature is the reference's.
-#[pyfunction]
-#[pyo3(signature = (logits, temperature=1.0, top_p=0.85, top_k=0, *, generator, capability=None, threads=1, zero_temperature="raise"))]
-pub(crate) fn sample_logits<'py>(
-    py: Python<'py>,
-    logits: &Bound<'py, PyAny>,
-    temperature: f64,
-    top_p: f64,
-    top_k: i64,
-    mut generator: PyRefMut<'py, Generator>,
-    capability: Option<&str>,
-    threads: usize,
-    zero_temperature: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
-    let replay = replay(capability, threads)?;
-    let array = float32(logits)?;
-    let values = array.try_readonly()?;
-    sample(py, &row_major(&values), array.shape(), &parameters, replay, &mut generator.0)
+like_sample_logits! {
+    fn sample_logits(call) -> Bound<'py, PyAny> {
+        let mut generator = ours(call.generator)?.get().take(call.py)?;
+        let array = Logits::new(call.logits)?.into_singles(&call.parameters)?;
+        let values = reading(&array)?;
+        sample(&call, &row_major(&values)?, array.shape(), &mut generator)
+    }
 }
 
 /// One token a row of logits of this shape.
 pub(crate) fn sample<'py>(
-    py: Python<'py>,
+    call: &Call<'_, 'py>,
     values: &[f32],
     shape: &[usize],
-    parameters: &SampleParameters,
-    replay: Replay,
     generator: &mut sampler::Generator,
 ) -> PyResult<Bound<'py, PyAny>> {
-    let (rows, vocab) = batch_shape(shape, parameters)?;
-    let tokens = PyArray1::zeros(py, rows, false);
+    let (rows, vocab) = batch_shape(shape, &call.parameters)?;
+    let tokens = zeros(call.py, rows)?;
     {
         let mut tokens = tokens.try_readwrite()?;
         let tokens = tokens.as_slice_mut()?;
-        py.detach(|| {
-            let logits = Logits::new(values, rows, vocab)?;
-            SAMPLER.with_borrow_mut(|sampler| {
+        let (parameters, replay) = (&call.parameters, call.replay());
+        with_sampler(call, |sampler| {
+            call.py.detach(|| {
+                let logits = Rows::new(values, rows, vocab)?;
                 sampler.sample(logits, parameters, replay, generator, tokens)
             })
         })
@@ -97,93 +104,64 @@ pub(crate) fn sample<'py>(
     Ok(tokens.reshape(token_shape(shape))?.into_any())
 }
 
-#[allow(clippy::too_many_arguments)] // The signature is the reference's.
-#[pyfunction]
-#[pyo3(signature = (logits, temperature=1.0, top_p=0.85, top_k=0, *, generator, capability=None, threads=1, zero_temperature="raise"))]
-pub(crate) fn trace_sample_logits<'py>(
-    py: Python<'py>,
-    logits: &Bound<'py, PyAny>,
-    temperature: f64,
-    top_p: f64,
-    top_k: i64,
-    mut generator: PyRefMut<'py, Generator>,
-    capability: Option<&str>,
-    threads: usize,
-    zero_temperature: &str,
-) -> PyResult<SampleLogitsTrace> {
-    let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
-    let replay = replay(capability, threads)?;
-    let array = float32(logits)?;
-    let (rows, vocab) = batch_shape(array.shape(), &parameters)?;
-    let values = array.try_readonly()?;
-    let values = row_major(&values);
-    let generator = &mut generator.0;
-    let values = &*values;
-    let trace = py
-        .detach(|| {
-            let logits = Logits::new(values, rows, vocab)?;
-            sampler::trace_sample_logits(logits, &parameters, replay, generator)
-        })
-        .map_err(sample_error)?;
-    let shape = array.shape();
-    Ok(SampleLogitsTrace {
-        scaled_logits: shaped(py, trace.scaled_logits, shape)?,
-        probs: shaped(py, trace.probs, shape)?,
-        top_k_mask: shaped(py, trace.top_k_mask, shape)?,
-        top_p_mask: shaped(py, trace.top_p_mask, shape)?,
-        renormalized: shaped(py, trace.renormalized, shape)?,
-        token: shaped(py, trace.token, &token_shape(shape))?,
-    })
-}
-
-#[allow(clippy::too_many_arguments)] // The signature is the reference's, and a count.
-#[pyfunction]
-#[pyo3(signature = (logits, n, temperature=1.0, top_p=0.85, top_k=0, *, generator, capability=None, threads=1, zero_temperature="raise"))]
-pub(crate) fn draw<'py>(
-    py: Python<'py>,
-    logits: &Bound<'py, PyAny>,
-    n: usize,
-    temperature: f64,
-    top_p: f64,
-    top_k: i64,
-    mut generator: PyRefMut<'py, Generator>,
-    capability: Option<&str>,
-    threads: usize,
-    zero_temperature: &str,
-) -> PyResult<Bound<'py, PyArray1<i64>>> {
-    let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
-    let replay = replay(capability, threads)?;
-    let array = float32(logits)?;
-    if array.ndim() != 1 {
+like_sample_logits! {
+    fn trace_sample_logits(call) -> SampleLogitsTrace {
+        let mut generator = ours(call.generator)?.get().take(call.py)?;
+        let array = Logits::new(call.logits)?.into_singles(&call.parameters)?;
         let shape = array.shape();
-        return Err(PyValueError::new_err(format!(
-            "logits have shape {shape:?}: draw takes one row, [V]"
-        )));
-    }
-    let values = array.try_readonly()?;
-    let values = row_major(&values);
-    let tokens = PyArray1::zeros(py, n, false);
-    {
-        let mut tokens = tokens.try_readwrite()?;
-        let tokens = tokens.as_slice_mut()?;
-        let generator = &mut generator.0;
-        let values = &*values;
-        py.detach(|| {
-            SAMPLER.with_borrow_mut(|sampler| {
-                sampler.draw(values, &parameters, replay, generator, tokens)
+        let (rows, vocab) = batch_shape(shape, &call.parameters)?;
+        let values = reading(&array)?;
+        let values = &*row_major(&values)?;
+        let (parameters, replay) = (&call.parameters, call.replay());
+        let generator = &mut *generator;
+        let trace = with_sampler(&call, |sampler| {
+            call.py.detach(|| {
+                let logits = Rows::new(values, rows, vocab)?;
+                sampler.trace(logits, parameters, replay, generator)
             })
         })
         .map_err(sample_error)?;
+        let py = call.py;
+        let scaled_logits = match Logits::new(call.logits)? {
+            Logits::Integers(integers) if call.parameters.temperature == 0.0 => {
+                singles(&integers)?.unbind()
+            }
+            _ => shaped(py, trace.scaled_logits, shape)?,
+        };
+        Ok(SampleLogitsTrace {
+            scaled_logits,
+            probs: shaped(py, trace.probs, shape)?,
+            top_k_mask: shaped(py, trace.top_k_mask, shape)?,
+            top_p_mask: shaped(py, trace.top_p_mask, shape)?,
+            renormalized: shaped(py, trace.renormalized, shape)?,
+            token: shaped(py, trace.token, &token_shape(shape))?,
+        })
     }
-    Ok(tokens)
 }
 
-pub(crate) fn parameters(
-    temperature: f64,
-    top_p: f64,
-    top_k: i64,
-    name: &str,
-) -> PyResult<SampleParameters> {
-    let zero_temperature = zero_temperature(name)?;
-    Ok(SampleParameters { temperature, top_p, top_k, zero_temperature })
+like_sample_logits! {
+    fn draw(call, n: usize = count) -> Bound<'py, PyArray1<i64>> {
+        let mut generator = ours(call.generator)?.get().take(call.py)?;
+        let array = Logits::new(call.logits)?.into_singles(&call.parameters)?;
+        if array.ndim() != 1 {
+            let shape = array.shape();
+            return Err(PyValueError::new_err(format!(
+                "logits have shape {shape:?}: draw takes one row, [V]"
+            )));
+        }
+        let values = reading(&array)?;
+        let values = &*row_major(&values)?;
+        let tokens = zeros(call.py, n)?;
+        {
+            let mut tokens = tokens.try_readwrite()?;
+            let tokens = tokens.as_slice_mut()?;
+            let (parameters, replay) = (&call.parameters, call.replay());
+            let generator = &mut *generator;
+            with_sampler(&call, |sampler| {
+                call.py.detach(|| sampler.draw(values, parameters, replay, generator, tokens))
+            })
+            .map_err(sample_error)?;
+        }
+        Ok(tokens)
+    }
 }

@@ -1,6 +1,6 @@
 //! `sample_logits` on torch's own objects, without a dependency on torch: its methods are called.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
@@ -8,18 +8,15 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use torch_exact_sampler as sampler;
+use torch_exact_sampler::{self as sampler, SampleParameters};
 
-use crate::errors::state_error;
-use crate::input::{float32, replay, row_major};
-use crate::sample_logits::{parameters, sample};
-
-thread_local! {
-    /// Half-precision logits of this thread's call, widened.
-    static WIDENED: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
-    /// Takes the state of this thread's call: to seed one takes longer.
-    static GENERATOR: RefCell<sampler::Generator> = RefCell::new(sampler::Generator::new(0));
-}
+use crate::boundary::lend;
+use crate::call::like_sample_logits;
+use crate::errors::type_error;
+use crate::input::{Logits, reading, reserve, row_major};
+use crate::parameters;
+use crate::sample_logits::sample;
+use crate::turns::alone_with;
 
 /// What a tensor of logits holds, as numpy sees it.
 enum Values<'py> {
@@ -29,52 +26,82 @@ enum Values<'py> {
     Brain(Bound<'py, PyArrayDyn<i16>>),
 }
 
-fn values<'py>(logits: &Bound<'py, PyAny>) -> PyResult<Values<'py>> {
-    let py = logits.py();
-    let detached = logits.call_method0(intern!(py, "detach"))?;
-    let dtype = detached.getattr(intern!(py, "dtype"))?;
-    let torch = py.import(intern!(py, "torch"))?;
-    if dtype.is(torch.getattr(intern!(py, "bfloat16"))?) {
-        let bits = detached
-            .call_method1(intern!(py, "view"), (torch.getattr(intern!(py, "int16"))?,))?
-            .call_method0(intern!(py, "numpy"))?;
-        return Ok(Values::Brain(bits.cast_into()?));
+impl<'py> Values<'py> {
+    fn new(logits: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = logits.py();
+        let detached = logits
+            .call_method0(intern!(py, "detach"))
+            .map_err(|error| unless_torchs(logits, "Tensor", "logits", error))?;
+        Self::of_detached(&detached).or_else(|error| {
+            // numpy sees no tensor that is negated when it is read.
+            match detached.call_method0(intern!(py, "resolve_neg")) {
+                Ok(resolved) if !resolved.is(&detached) => Self::of_detached(&resolved),
+                _ => Err(unless_torchs(logits, "Tensor", "logits", error)),
+            }
+        })
     }
-    let array = detached.call_method0(intern!(py, "numpy"))?;
-    if dtype.is(torch.getattr(intern!(py, "float16"))?) {
-        return Ok(Values::Half(array.cast_into()?));
+
+    fn of_detached(detached: &Bound<'py, PyAny>) -> PyResult<Self> {
+        let py = detached.py();
+        let dtype = detached.getattr(intern!(py, "dtype"))?;
+        let torch = py.import(intern!(py, "torch"))?;
+        if dtype.is(torch.getattr(intern!(py, "bfloat16"))?) {
+            let bits = detached
+                .call_method1(intern!(py, "view"), (torch.getattr(intern!(py, "int16"))?,))?
+                .call_method0(intern!(py, "numpy"))?;
+            return Ok(Self::Brain(bits.cast_into()?));
+        }
+        let array = detached.call_method0(intern!(py, "numpy"))?;
+        if dtype.is(torch.getattr(intern!(py, "float16"))?) {
+            return Ok(Self::Half(array.cast_into()?));
+        }
+        Ok(Self::Single(array))
     }
-    Ok(Values::Single(array))
 }
 
-/// Hands logits of any of the three types to `sample`, as float32 with their shape.
+/// What is wrong with an argument: `error`, if it is of a class of torch's.
+fn unless_torchs(given: &Bound<'_, PyAny>, class: &str, name: &str, error: PyErr) -> PyErr {
+    let torch = given.py().import(intern!(given.py(), "torch"));
+    match torch.and_then(|torch| given.is_instance(&torch.getattr(class)?)) {
+        Ok(true) => error,
+        Ok(false) => type_error(name, &format!("a torch.{class} of the CPU"), given),
+        Err(error) => error,
+    }
+}
+
+/// Hands logits of any type to `sample`, as float32 with their shape.
 fn with_float32<T>(
     logits: &Bound<'_, PyAny>,
+    parameters: &SampleParameters,
     sample: impl FnOnce(&[f32], &[usize]) -> PyResult<T>,
 ) -> PyResult<T> {
-    match values(logits)? {
+    thread_local! {
+        /// Half-precision logits of this thread's call, widened.
+        static WIDENED: Cell<Option<Vec<f32>>> = const { Cell::new(None) };
+    }
+    match Values::new(logits)? {
         Values::Single(array) => {
-            let array = float32(&array)?;
-            sample(&row_major(&array.try_readonly()?), array.shape())
+            let array = Logits::new(&array)?.into_singles(parameters)?;
+            sample(&row_major(&reading(&array)?)?, array.shape())
         }
-        Values::Half(array) => WIDENED.with_borrow_mut(|widened| {
-            let halves = array.try_readonly()?;
+        Values::Half(array) => lend(&WIDENED, Vec::new, |widened| {
+            let halves = reading(&array)?;
+            widened.clear();
+            reserve(widened, array.len())?;
             match halves.as_slice() {
                 Ok(halves) if array.is_c_contiguous() => {
                     widened.resize(halves.len(), 0.0);
                     halves.convert_to_f32_slice(widened);
                 }
-                _ => {
-                    widened.clear();
-                    widened.extend(halves.as_array().iter().map(|half| half.to_f32()));
-                }
+                _ => widened.extend(halves.as_array().iter().map(|half| half.to_f32())),
             }
             sample(widened, array.shape())
         }),
-        Values::Brain(array) => WIDENED.with_borrow_mut(|widened| {
-            let halves = array.try_readonly()?;
+        Values::Brain(array) => lend(&WIDENED, Vec::new, |widened| {
+            let halves = reading(&array)?;
             let widen = |half: &i16| f32::from_bits(u32::from(half.cast_unsigned()) << 16);
             widened.clear();
+            reserve(widened, array.len())?;
             match halves.as_slice() {
                 Ok(halves) if array.is_c_contiguous() => widened.extend(halves.iter().map(widen)),
                 _ => widened.extend(halves.as_array().iter().map(widen)),
@@ -84,40 +111,56 @@ fn with_float32<T>(
     }
 }
 
-#[allow(clippy::too_many_arguments)] // The signature is the reference's.
-#[pyfunction]
-#[pyo3(signature = (logits, temperature=1.0, top_p=0.85, top_k=0, *, generator, capability=None, threads=None, zero_temperature="raise"))]
-pub(crate) fn sample_logits_torch<'py>(
-    py: Python<'py>,
-    logits: &Bound<'py, PyAny>,
-    temperature: f64,
-    top_p: f64,
-    top_k: i64,
-    generator: &Bound<'py, PyAny>,
-    capability: Option<&str>,
-    threads: Option<usize>,
-    zero_temperature: &str,
-) -> PyResult<Bound<'py, PyAny>> {
-    let parameters = parameters(temperature, top_p, top_k, zero_temperature)?;
-    let torch = py.import(intern!(py, "torch"))?;
-    let threads = match threads {
-        Some(threads) => threads,
-        None => torch.call_method0(intern!(py, "get_num_threads"))?.extract()?,
-    };
-    let replay = replay(capability, threads)?;
-    let state = generator.call_method0(intern!(py, "get_state"))?;
-    let bytes = state.call_method0(intern!(py, "numpy"))?;
-    let bytes = bytes
-        .cast::<PyArray1<u8>>()
-        .map_err(|_| PyTypeError::new_err("generator must be a torch.Generator of the CPU"))?;
-    let tokens = GENERATOR.with_borrow_mut(|ours| -> PyResult<_> {
-        ours.set_state(bytes.try_readonly()?.as_slice()?).map_err(state_error)?;
-        let tokens = with_float32(logits, |values, shape| {
-            sample(py, values, shape, &parameters, replay, ours)
+/// Lends `call` a generator of ours in the state of torch's, which takes over the state that it is
+/// then in, where there is no error.
+///
+/// torch's own draws hold a lock of the generator. It cannot be held from here, so that calls from
+/// here take turns with each other only.
+fn with_state<T>(
+    generator: &Bound<'_, PyAny>,
+    call: impl FnOnce(&mut sampler::Generator) -> PyResult<T>,
+) -> PyResult<T> {
+    thread_local! {
+        /// Takes the state of this thread's call: to seed one takes longer.
+        static GENERATOR: Cell<Option<Box<sampler::Generator>>> = const { Cell::new(None) };
+    }
+    let py = generator.py();
+    alone_with(generator, || {
+        let wrong = |error| unless_torchs(generator, "Generator", "generator", error);
+        let state = generator.call_method0(intern!(py, "get_state")).map_err(wrong)?;
+        let bytes = state.call_method0(intern!(py, "numpy")).map_err(wrong)?;
+        let not_of_the_cpu =
+            || PyTypeError::new_err("generator must be a torch.Generator of the CPU");
+        let bytes = bytes.cast::<PyArray1<u8>>().map_err(|_| not_of_the_cpu())?;
+        lend(
+            &GENERATOR,
+            || Box::new(sampler::Generator::new(0)),
+            |ours| {
+                let given = bytes.try_readonly()?;
+                ours.set_state(given.as_slice()?).map_err(|_| not_of_the_cpu())?;
+                drop(given);
+                let outcome = call(ours)?;
+                bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
+                generator.call_method1(intern!(py, "set_state"), (state,))?;
+                Ok(outcome)
+            },
+        )
+    })
+}
+
+like_sample_logits! {
+    fn sample_logits_torch(call) -> Bound<'py, PyAny> {
+        let (mut call, py) = (call, call.py);
+        let torch = py.import(intern!(py, "torch"))?;
+        if call.threads.is_none() {
+            let threads = torch.call_method0(intern!(py, "get_num_threads"))?;
+            call.threads = parameters::threads(&threads)?;
+        }
+        let tokens = with_state(call.generator, |ours| {
+            with_float32(call.logits, &call.parameters, |values, shape| {
+                sample(&call, values, shape, ours)
+            })
         })?;
-        bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
-        Ok(tokens)
-    })?;
-    generator.call_method1(intern!(py, "set_state"), (state,))?;
-    torch.call_method1(intern!(py, "from_numpy"), (tokens,))
+        torch.call_method1(intern!(py, "from_numpy"), (tokens,))
+    }
 }

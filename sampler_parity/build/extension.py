@@ -16,6 +16,8 @@ SOURCES = (
     "Cargo.toml",
     "rust_ext/Cargo.toml",
     "rust_ext/build.rs",
+    "rust_ext/float-mode/Cargo.toml",
+    "rust_ext/float-mode/src",
     "rust_ext/sampler/Cargo.toml",
     "rust_ext/sampler/src",
     "rust_ext/src",

@@ -44,6 +44,15 @@ pub enum SampleError {
         /// Tokens a row.
         vocab: usize,
     },
+    /// What [`Sampler::interrupt_when`](crate::Sampler::interrupt_when) was given said so.
+    Interrupted,
+    /// There is no memory for what is to be returned.
+    OutOfMemory {
+        /// Rows of logits.
+        rows: usize,
+        /// Tokens a row.
+        vocab: usize,
+    },
     /// The output's length is not the number of rows.
     OutputLength {
         /// Length of the output given.
@@ -127,6 +136,10 @@ impl fmt::Display for SampleError {
                 f,
                 "forbid_token = {token} is out of range: logits have V = {vocab} tokens a row"
             ),
+            Self::Interrupted => write!(f, "the call was interrupted"),
+            Self::OutOfMemory { rows, vocab } => {
+                write!(f, "there is no memory for the stages of {rows} rows of {vocab} tokens")
+            }
             Self::OutputLength { given, rows } => {
                 write!(f, "tokens has length {given}: logits have {rows} rows")
             }

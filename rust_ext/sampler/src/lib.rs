@@ -49,6 +49,7 @@ mod planted;
 mod error;
 mod logits;
 mod trace;
+mod watch;
 
 mod simd;
 

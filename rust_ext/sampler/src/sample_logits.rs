@@ -1,5 +1,7 @@
 //! `sample_logits`: temperature, softmax, top-k, top-p, renormalise, draw.
 
+use std::num::NonZeroUsize;
+
 #[cfg(feature = "rayon")]
 use crate::batch;
 use crate::error::SampleError;
@@ -13,6 +15,7 @@ use crate::stages::distribution::distribution;
 use crate::stages::multinomial::multinomial;
 use crate::torch::generator::Generator;
 use crate::trace::SampleLogitsTrace;
+use crate::watch::Watch;
 
 /// The most categories that `torch.multinomial` takes: those that f32 can count.
 const MOST_TOKENS: usize = 1 << 24;
@@ -28,6 +31,7 @@ pub fn sample_logits(
     replay: Replay,
     generator: &mut Generator,
 ) -> Result<Vec<i64>, SampleError> {
+    admit(logits, parameters)?;
     let mut tokens = vec![0; logits.rows()];
     Sampler::new().sample(logits, parameters, replay, generator, &mut tokens)?;
     Ok(tokens)
@@ -37,18 +41,14 @@ pub fn sample_logits(
 ///
 /// # Errors
 ///
-/// As [`sample_logits`].
+/// As [`sample_logits`], and [`SampleError::OutOfMemory`].
 pub fn trace_sample_logits(
     logits: Logits<'_>,
     parameters: &SampleParameters,
     replay: Replay,
     generator: &mut Generator,
 ) -> Result<SampleLogitsTrace, SampleError> {
-    let mut trace = SampleLogitsTrace::default();
-    let mut tokens = vec![0; logits.rows()];
-    Sampler::new().run(logits, parameters, replay, generator, &mut tokens, Some(&mut trace))?;
-    trace.token = tokens;
-    Ok(trace)
+    Sampler::new().trace(logits, parameters, replay, generator)
 }
 
 /// Draws `tokens.len()` tokens of one row: what as many successive calls of [`sample_logits`]
@@ -74,6 +74,8 @@ pub struct Sampler {
     row: RowSampler,
     #[cfg(feature = "rayon")]
     slots: batch::Slots,
+    threads: Option<NonZeroUsize>,
+    interrupted: Option<fn() -> bool>,
 }
 
 impl Sampler {
@@ -81,6 +83,18 @@ impl Sampler {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Has a batch use at most so many threads, the calling one among them; `None`, which is the
+    /// default, for as many as rayon's pool has.
+    pub fn use_threads(&mut self, most: Option<NonZeroUsize>) {
+        self.threads = most;
+    }
+
+    /// Has long calls ask `interrupted`, every few milliseconds, on the calling thread. Where it
+    /// answers `true`, they end with [`SampleError::Interrupted`].
+    pub fn interrupt_when(&mut self, interrupted: Option<fn() -> bool>) {
+        self.interrupted = interrupted;
     }
 
     /// [`sample_logits`] into `tokens`, one a row.
@@ -100,11 +114,32 @@ impl Sampler {
         self.run(logits, parameters, replay, generator, tokens, None)
     }
 
+    /// [`trace_sample_logits`] with this workspace.
+    ///
+    /// # Errors
+    ///
+    /// As [`trace_sample_logits`], and [`SampleError::OutOfMemory`].
+    pub fn trace(
+        &mut self,
+        logits: Logits<'_>,
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+    ) -> Result<SampleLogitsTrace, SampleError> {
+        admit(logits, parameters)?;
+        let mut trace = SampleLogitsTrace::with_room(logits.rows(), logits.vocab())?;
+        let mut tokens = std::mem::take(&mut trace.token);
+        tokens.resize(logits.rows(), 0);
+        self.run(logits, parameters, replay, generator, &mut tokens, Some(&mut trace))?;
+        trace.token = tokens;
+        Ok(trace)
+    }
+
     /// [`draw`] with this workspace.
     ///
     /// # Errors
     ///
-    /// As [`draw`].
+    /// As [`draw`], and [`SampleError::Interrupted`]; the generator is then as it was.
     pub fn draw(
         &mut self,
         logits: &[f32],
@@ -117,14 +152,11 @@ impl Sampler {
             return Ok(());
         }
         let batch = Logits::row(logits);
+        admit(batch, parameters)?;
         if wants_argmax(parameters) {
-            if logits.is_empty() {
-                return Err(SampleError::EmptyVocabulary);
-            }
             tokens.fill(to_token(argmax(logits)));
             return Ok(());
         }
-        check(batch, parameters)?;
         let row = Rows { logits: batch, parameters, replay }.row(0);
         if planted!() {
             let probs = distribution(row, None)?;
@@ -136,10 +168,20 @@ impl Sampler {
             return Ok(());
         }
         let prepared = self.row.prepare(row, Sums::Exact)?;
-        for token in tokens {
-            *token = to_token(self.row.draw_prepared(row, prepared, generator)?);
-        }
-        Ok(())
+        let mut watch = Watch::new(self.interrupted);
+        let all = tokens.len().saturating_mul(logits.len());
+        let before = watch.may_interrupt(all).then(|| generator.clone());
+        let mut tokens = tokens.iter_mut();
+        tokens
+            .try_for_each(|token| {
+                *token = to_token(self.row.draw_prepared(row, prepared, generator)?);
+                watch.pass(logits.len())
+            })
+            .inspect_err(|_| {
+                if let Some(before) = before {
+                    *generator = before;
+                }
+            })
     }
 
     fn run(
@@ -151,13 +193,15 @@ impl Sampler {
         tokens: &mut [i64],
         mut trace: Option<&mut SampleLogitsTrace>,
     ) -> Result<(), SampleError> {
+        admit(logits, parameters)?;
         if tokens.len() != logits.rows() {
             return Err(SampleError::OutputLength { given: tokens.len(), rows: logits.rows() });
         }
         if wants_argmax(parameters) {
-            return take_argmax(logits, tokens, trace);
+            take_argmax(logits, tokens, trace);
+            return Ok(());
         }
-        check(logits, parameters)?;
+        let mut watch = Watch::new(self.interrupted);
         let rows = Rows { logits, parameters, replay };
         // The reference looks at every row before it draws for the first.
         let before =
@@ -165,14 +209,16 @@ impl Sampler {
         #[cfg(feature = "rayon")]
         if trace.is_none()
             && !planted!()
-            && let Some(helpers) = batch::helpers(logits)
+            && let Some(helpers) = batch::helpers(logits, self.threads)
         {
             let slots = &mut self.slots;
-            return batch::sample(slots, &helpers, rows, generator, tokens).inspect_err(|_| {
-                if let Some(before) = before {
-                    *generator = before;
-                }
-            });
+            return batch::sample(slots, &helpers, rows, generator, tokens, watch).inspect_err(
+                |_| {
+                    if let Some(before) = before {
+                        *generator = before;
+                    }
+                },
+            );
         }
         for (number, token) in tokens.iter_mut().enumerate() {
             let row = rows.row(number);
@@ -190,6 +236,14 @@ impl Sampler {
                 // The token of a trace is that of a draw without one.
                 traced.and_then(|()| self.row.draw(row, generator))
             };
+            // After the last row, there is nothing left to interrupt.
+            let more = number + 1 < logits.rows();
+            let drawn = drawn.and_then(|drawn| {
+                if more {
+                    watch.pass(logits.vocab())?;
+                }
+                Ok(drawn)
+            });
             match drawn {
                 Ok(drawn) => *token = to_token(drawn),
                 Err(error) => {
@@ -234,6 +288,13 @@ fn wants_argmax(parameters: &SampleParameters) -> bool {
 }
 
 /// What the reference refuses whatever the logits' values are.
+fn admit(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), SampleError> {
+    if !wants_argmax(parameters) {
+        return check(logits, parameters);
+    }
+    if logits.vocab() == 0 { Err(SampleError::EmptyVocabulary) } else { Ok(()) }
+}
+
 fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), SampleError> {
     let vocab = logits.vocab();
     let top_k = parameters.top_k;
@@ -254,14 +315,7 @@ fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), Sample
     Ok(())
 }
 
-fn take_argmax(
-    logits: Logits<'_>,
-    tokens: &mut [i64],
-    trace: Option<&mut SampleLogitsTrace>,
-) -> Result<(), SampleError> {
-    if logits.vocab() == 0 {
-        return Err(SampleError::EmptyVocabulary);
-    }
+fn take_argmax(logits: Logits<'_>, tokens: &mut [i64], trace: Option<&mut SampleLogitsTrace>) {
     for (values, token) in logits.each_row().zip(&mut *tokens) {
         *token = to_token(argmax(values));
     }
@@ -274,7 +328,6 @@ fn take_argmax(
             let winner = argmax(values);
             trace.probs.extend((0..values.len()).map(|i| f32::from(u8::from(i == winner))));
         }
-        trace.renormalized.clone_from(&trace.probs);
+        trace.renormalized.extend_from_slice(&trace.probs);
     }
-    Ok(())
 }

@@ -62,7 +62,7 @@ pub fn simple_batch_sampler(
 ///
 /// # Errors
 ///
-/// As [`simple_batch_sampler`].
+/// As [`simple_batch_sampler`], and [`SampleError::OutOfMemory`].
 pub fn trace_simple_batch_sampler(
     logits: &mut [f32],
     vocab: usize,
@@ -70,8 +70,9 @@ pub fn trace_simple_batch_sampler(
     generator: &mut Generator,
     rows: usize,
 ) -> Result<SimpleBatchTrace, SampleError> {
-    let mut trace = SimpleBatchTrace::default();
-    let mut tokens = vec![0; rows];
+    let mut trace = SimpleBatchTrace::with_room(rows, vocab)?;
+    let mut tokens = std::mem::take(&mut trace.token);
+    tokens.resize(rows, 0);
     run(logits, vocab, parameters, generator, &mut tokens, Some(&mut trace))?;
     trace.token = tokens;
     Ok(trace)

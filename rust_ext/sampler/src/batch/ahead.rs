@@ -14,6 +14,7 @@ use crate::fast::row_sampler::{Prepared, RowSampler, Sums};
 use crate::planted::planted;
 use crate::rows::{Rows, to_token};
 use crate::torch::generator::Generator;
+use crate::watch::Watch;
 
 /// Tokens, of all rows together, that may be prepared and not drawn from: few enough that they are
 /// still in the caches when they are drawn from.
@@ -61,6 +62,7 @@ pub(super) fn sample(
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
+    watch: Watch,
 ) -> Result<(), SampleError> {
     let count = helpers.current_num_threads();
     let ahead = (AHEAD / rows.logits.vocab()).max(2 * count + 2).min(rows.logits.rows());
@@ -78,13 +80,19 @@ pub(super) fn sample(
         over: Over::default(),
     };
     let turn = || batch.prepare_next();
-    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(generator, tokens))
+    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(generator, tokens, watch))
 }
 
 impl Batch<'_> {
-    fn draw(&self, generator: &mut Generator, tokens: &mut [i64]) -> Result<(), SampleError> {
+    fn draw(
+        &self,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+        mut watch: Watch,
+    ) -> Result<(), SampleError> {
         let count = tokens.len() - usize::from(planted!(AheadLast));
         for (row, token) in tokens[..count].iter_mut().enumerate() {
+            watch.pass(self.rows.logits.vocab())?;
             let slot = self.slot(row);
             while slot.ready.load(Ordering::Acquire) != row + 1 {
                 if self.over.is() {

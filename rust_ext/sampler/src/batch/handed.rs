@@ -11,6 +11,7 @@ use crate::fast::row_sampler::RowSampler;
 use crate::planted::planted;
 use crate::rows::{Rows, to_token};
 use crate::torch::generator::Generator;
+use crate::watch::Watch;
 
 /// Rows that may wait for each helper, which goes on with the next while the calling thread draws
 /// from one of its own.
@@ -71,6 +72,7 @@ pub(super) fn sample(
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
+    watch: Watch,
 ) -> Result<(), SampleError> {
     let count = helpers.current_num_threads();
     slots.resize_with(WAITING * count + 1, Slot::new);
@@ -83,7 +85,9 @@ pub(super) fn sample(
     let batch = Batch { rows, slots, over: Over::default() };
     let own = &mut lock(&own.worker).sampler;
     let turn = || batch.draw_waiting();
-    share(helpers, rows.logits.rows(), &batch.over, turn, || batch.draw(own, generator, tokens))
+    share(helpers, rows.logits.rows(), &batch.over, turn, || {
+        batch.draw(own, generator, tokens, watch)
+    })
 }
 
 impl Batch<'_> {
@@ -92,9 +96,11 @@ impl Batch<'_> {
         own: &mut RowSampler,
         generator: &mut Generator,
         tokens: &mut [i64],
+        mut watch: Watch,
     ) -> Result<(), SampleError> {
         let mut refused = None;
         for row in 0..self.rows.logits.rows() {
+            watch.pass(self.rows.logits.vocab())?;
             self.collect(tokens, &mut refused);
             if refused.is_some() {
                 // Rows before this one may be refused as well.

@@ -11,16 +11,17 @@ mod ahead;
 mod handed;
 mod turns;
 
-use std::sync::{Arc, Mutex};
+use std::num::NonZeroUsize;
+use std::sync::{Arc, RwLock};
 
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use self::turns::lock;
 use crate::error::SampleError;
 use crate::fast::row_sampler::is_estimated;
 use crate::logits::Logits;
 use crate::rows::Rows;
 use crate::torch::generator::Generator;
+use crate::watch::Watch;
 
 /// Starting threads costs more than a smaller batch saves.
 const ROWS: usize = 4;
@@ -29,21 +30,61 @@ const TOKENS: usize = 65_536;
 /// The threads that share a batch with the calling one; `None` where that is not worth while, or
 /// there are none.
 ///
-/// They are as many as rayon's pool has, less one, in a pool of their own: a thread that finds
-/// nothing to do looks for it, on a core that others work on.
-pub(crate) fn helpers(logits: Logits<'_>) -> Option<Arc<ThreadPool>> {
-    static POOLS: Mutex<Vec<Arc<ThreadPool>>> = Mutex::new(Vec::new());
-    let count = rayon::current_num_threads() - 1;
-    if logits.rows() < ROWS || logits.values().len() < TOKENS || count == 0 {
+/// They are as many as rayon's pool has, and with the calling one at most `threads`, in a pool of
+/// their own: a thread that finds nothing to do looks for it, on a core that others work on.
+pub(crate) fn helpers(
+    logits: Logits<'_>,
+    threads: Option<NonZeroUsize>,
+) -> Option<Arc<ThreadPool>> {
+    if logits.rows() < ROWS || logits.values().len() < TOKENS || threads == Some(NonZeroUsize::MIN)
+    {
         return None;
     }
-    let mut pools = lock(&POOLS);
-    if let Some(pool) = pools.iter().find(|pool| pool.current_num_threads() == count) {
-        return Some(pool.clone());
+    let most = threads.map_or(usize::MAX, NonZeroUsize::get);
+    match rayon::current_num_threads().min(most) - 1 {
+        0 => None,
+        count => Pools::of(count),
     }
-    let pool = Arc::new(ThreadPoolBuilder::new().num_threads(count).build().ok()?);
-    pools.push(pool.clone());
-    Some(pool)
+}
+
+/// The pools of helpers, each of another number of threads.
+struct Pools {
+    /// The process that has their threads: a fork's child has none of them.
+    process: u32,
+    pools: Vec<Arc<ThreadPool>>,
+}
+
+impl Pools {
+    /// The pool of `count` threads of this process, which is made where there is none.
+    ///
+    /// Nobody waits for another thread here: a child would wait for ever for one that held the lock
+    /// when the process was forked. Without the lock, there is no pool.
+    fn of(count: usize) -> Option<Arc<ThreadPool>> {
+        static POOLS: RwLock<Pools> = RwLock::new(Pools { process: 0, pools: Vec::new() });
+        let process = std::process::id();
+        if let Ok(pools) = POOLS.try_read()
+            && pools.process == process
+            && let Some(pool) = pools.find(count)
+        {
+            return Some(pool);
+        }
+        let mut pools = POOLS.try_write().ok()?;
+        if pools.process != process {
+            // Dropped, they would signal to threads that are no more.
+            std::mem::forget(std::mem::take(&mut pools.pools));
+            pools.process = process;
+        }
+        if let Some(pool) = pools.find(count) {
+            return Some(pool);
+        }
+        let pool = Arc::new(ThreadPoolBuilder::new().num_threads(count).build().ok()?);
+        pools.pools.push(pool.clone());
+        Some(pool)
+    }
+
+    fn find(&self, count: usize) -> Option<Arc<ThreadPool>> {
+        self.pools.iter().find(|pool| pool.current_num_threads() == count).cloned()
+    }
 }
 
 /// The workspaces of rows that others work on.
@@ -68,10 +109,11 @@ pub(crate) fn sample(
     rows: Rows<'_>,
     generator: &mut Generator,
     tokens: &mut [i64],
+    watch: Watch,
 ) -> Result<(), SampleError> {
     if is_estimated(rows.logits.vocab(), rows.parameters) {
-        handed::sample(&mut slots.handed, helpers, rows, generator, tokens)
+        handed::sample(&mut slots.handed, helpers, rows, generator, tokens, watch)
     } else {
-        ahead::sample(&mut slots.ahead, helpers, rows, generator, tokens)
+        ahead::sample(&mut slots.ahead, helpers, rows, generator, tokens, watch)
     }
 }

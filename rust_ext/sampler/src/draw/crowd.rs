@@ -43,7 +43,30 @@ impl Crowd {
                 return race.winner(sum);
             }
             generator.clone_from(&start);
-            bound = if bound > f64::from(SMALLEST) { bound / 1024.0 } else { 0.0 };
+            let lower = bound > f64::from(SMALLEST) && bound.is_finite();
+            bound = if lower { bound / 1024.0 } else { 0.0 };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What another thread writes to the logits meanwhile can make any mass: the draw ends.
+    #[test]
+    fn a_crowd_of_any_mass_is_drawn_from() {
+        let mut generator = Generator::new(12);
+        for p in [0.0, 1.0, f32::INFINITY, f32::NAN] {
+            for mass in [0.0, f64::MAX, f64::INFINITY, f64::NAN, -1.0] {
+                let crowd = Crowd { least: 0.0, mass };
+                let mut notes = Notes::default();
+                let mut after = generator.clone();
+                after.skip_f64(500);
+                let token = crowd.multinomial(&[p; 500], || Some(1.0), &mut generator, &mut notes);
+                assert!(token.is_some_and(|token| token < 500), "{p} {mass}");
+                assert!(generator == after, "{p} {mass}");
+            }
         }
     }
 }

@@ -88,6 +88,9 @@ kernel! {
     ) -> Outcome {
         let Shortlist { peaks, words, logits: values, few, listed, floor } = list;
         let max = peaks.take(wide, logits);
+        if !max.is_finite() {
+            return Outcome::Invalid;
+        }
         let Some(bound) = peaks.lower_bound(wide, k, max, REACH) else {
             return Outcome::Unsuitable;
         };
@@ -103,8 +106,9 @@ kernel! {
         }
         let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
         let most = 4 * k + GROUP;
-        if length > most {
-            // Logits that are mostly equal.
+        if length > most || length < k {
+            // Logits that are mostly equal; or that another thread has lowered since the bound was
+            // found.
             return Outcome::Unsuitable;
         }
         listed.take_lanes(logits, words, most);

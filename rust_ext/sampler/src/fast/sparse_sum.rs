@@ -116,7 +116,7 @@ mod tests {
                     .collect();
                 let survivors: Survivors =
                     (0..).zip(row.iter().copied()).filter(|(_, p)| *p > 0.0).collect();
-                for threads in [1, 2, 5, 40] {
+                for threads in [1, 2, 5, 40, usize::MAX] {
                     let threads = NonZeroUsize::MIN.saturating_add(threads - 1);
                     let sharing = Sharing { alone: true, threads };
                     let expected = row_sum(&row, sharing);

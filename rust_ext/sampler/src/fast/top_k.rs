@@ -3,7 +3,7 @@
 use super::keep::{BLOCK, Gathered};
 use crate::simd::kernel;
 
-/// The `k`-th largest value of a row; `1 <= k <= row.len()`, and no value is NaN.
+/// The `k`-th largest value of a row; `1 <= k <= row.len()`. Of a row with a NaN, any value.
 ///
 /// `scratch` is a workspace, whatever it holds.
 pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Gathered) -> f32 {
@@ -16,7 +16,10 @@ pub(crate) fn threshold(row: &[f32], k: usize, scratch: &mut Gathered) -> f32 {
         block_maxima(row, maxima);
         least = kth_largest(maxima, k);
     }
-    kth_largest(scratch.take_at_least(row, least), k)
+    let candidates = scratch.take_at_least(row, least);
+    // Fewer only where the row holds NaN: other logits were read for the sum than for the row.
+    let k = k.min(candidates.len());
+    if k == 0 { least } else { kth_largest(candidates, k) }
 }
 
 fn kth_largest(values: &mut [f32], k: usize) -> f32 {
@@ -43,6 +46,17 @@ kernel! {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn not_a_number_is_no_reason_to_panic() {
+        let mut row = vec![0.25; 100];
+        for numbers in (0..=row.len()).rev() {
+            row[numbers..].fill(f32::NAN);
+            for k in [1, 2, 50, 100] {
+                threshold(&row, k, &mut Gathered::default());
+            }
+        }
+    }
 
     #[test]
     fn is_the_kth_of_the_sorted_row() {

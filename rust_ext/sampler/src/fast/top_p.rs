@@ -125,7 +125,8 @@ pub(crate) fn nucleus_of_product(
 
 /// A row as torch sorts it after top-k.
 fn fill(entries: &mut Vec<Entry>, row: &[f32], floor: f32) {
-    let masked = row.iter().map(|&p| if p < floor { 0.0 } else { p });
+    // Written so that a NaN, which only logits that change meanwhile can make, becomes a zero.
+    let masked = row.iter().map(|&p| if p >= floor { p } else { 0.0 });
     entries.extend((0..).zip(masked).map(|(index, key)| Entry { key, index }));
 }
 
@@ -248,8 +249,8 @@ fn walk(sorted: &[f32], top_p: f32) -> Option<Cutoff> {
 fn cutoff_at(sorted: &[f32], last: usize) -> Cutoff {
     let value = sorted[last];
     let larger = sorted.partition_point(|&p| p > value);
-    let ties = sorted.partition_point(|&p| p >= value) - larger;
-    Cutoff { value, kept_ties: last + 1 - larger, ties }
+    let ties = sorted.partition_point(|&p| p >= value).saturating_sub(larger);
+    Cutoff { value, kept_ties: (last + 1).saturating_sub(larger), ties }
 }
 
 /// The sums over buckets cannot tell on which side of `top_p` the sequential sum lies.

@@ -18,6 +18,9 @@ type Group = [[f32; GROUP / 2]; 2];
 const EMPTY: Group = [[0.0; GROUP / 2]; 2];
 /// torch's `at::internal::GRAIN_SIZE`: less work than this is not split.
 const GRAIN: usize = 32_768;
+/// The most chunks of a row, which has at most 2^24 tokens. Where there are more threads, their places
+/// change nothing: as many as these are in the first block of the cascade, however long it is.
+const PLACES: usize = (1 << 24) / GRAIN;
 
 /// How torch shares a row's sum.
 #[derive(Debug, Clone, Copy)]
@@ -65,16 +68,11 @@ pub(crate) fn in_chunks(
     let chunks = (0..length).step_by(step).map(|start| start..length.min(start + step));
     // Each thread has a place in a buffer that the same sum is then taken over. The places of
     // threads without a chunk hold zeros, which change no partial sum.
-    let mut partial = [0.0; LANES * SIDE];
-    if threads <= partial.len() {
-        for (slot, chunk) in partial.iter_mut().zip(chunks) {
-            *slot = sum(chunk);
-        }
-        return cascade_sum(&partial[..threads]);
+    let mut partial = [0.0; PLACES];
+    for (slot, chunk) in partial.iter_mut().zip(chunks) {
+        *slot = sum(chunk);
     }
-    let mut partial: Vec<f32> = chunks.map(sum).collect();
-    partial.resize(threads, 0.0);
-    cascade_sum(&partial)
+    cascade_sum(&partial[..threads.min(PLACES)])
 }
 
 /// A sum more precise than torch's: what two planted faults take.
@@ -176,4 +174,30 @@ pub(crate) fn added<const L: usize>(mut sums: [f32; L], values: &[f32; L]) -> [f
 
 fn added_group([first, second]: Group, values: &Group) -> Group {
     [added(first, &values[0]), added(second, &values[1])]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::generator::Generator;
+
+    /// However many threads a caller says there are, no memory is taken for them.
+    #[test]
+    fn threads_without_a_chunk_change_nothing() {
+        let mut generator = Generator::new(4);
+        for chunks in [2, 7, 33, 500, PLACES] {
+            let partial: Vec<f32> = (0..chunks).map(|_| generator.next_f32()).collect();
+            for threads in [chunks, 513, 545, 1000, 8192, 100_003] {
+                let mut places = partial.clone();
+                places.resize(threads.max(chunks), 0.0);
+                let mut sums = partial.iter();
+                let threads = NonZeroUsize::MIN.saturating_add(places.len() - 1);
+                let sharing = Sharing { alone: true, threads };
+                let sum = |_| sums.next().copied().unwrap_or(f32::NAN);
+                let shared = in_chunks(chunks * GRAIN, sharing, sum);
+                assert_eq!(shared.to_bits(), cascade_sum(&places).to_bits(), "{chunks} {threads}");
+                assert!(sums.next().is_none());
+            }
+        }
+    }
 }
