@@ -25,6 +25,7 @@ LAYERS = (
     {"fast"},
     {"batch"},
     {"internals", "presets", "sample_logits", "simple_batch_sampler", "specimens"},
+    {"planted_calls"},
     {"lib"},
 )
 """The crate's rooms, lowest first: a file imports files of its own room, or of lower ones."""

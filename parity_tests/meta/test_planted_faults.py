@@ -13,13 +13,14 @@ from parity_tests.meta import faulty
 from parity_tests.meta.test_fails_closed import found, planted, shards
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cli import main
-from sampler_parity.faults import kill, port
+from sampler_parity.faults import kill, port, shipped
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.plain import Plain
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.run import gate
 from sampler_parity.run.gate import Request, judge
 from sampler_parity.run.run_file import Run, read_run
 
@@ -29,7 +30,13 @@ DECLARED = re.findall(
     (REPOSITORY / "rust_ext/sampler/src/fault.rs").read_text(encoding="utf-8"),
     re.MULTILINE,
 )
-"""Every fault's name, stage and verdict in the port's source."""
+"""Every fault's name, stage and verdict in the source of the port's stages."""
+SHIPPED = re.findall(
+    r'^    \w+: "([a-z0-9-]+)", "((?:fast|draw|batch)/\w+\.rs)", "([^"]+)";$',
+    (REPOSITORY / "rust_ext/sampler/src/fault.rs").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+"""The name, the file and the path of every fault in what users run, in the port's source."""
 
 
 def test_every_fault_was_planted(gate_run: Run) -> None:
@@ -38,10 +45,21 @@ def test_every_fault_was_planted(gate_run: Run) -> None:
     expected = {("port", name) for name, _, _ in DECLARED}
     expected |= {("plain", mistake.name) for mistake in MISTAKES}
     expected |= {("specimen", name) for name in SPECIMENS}
+    expected |= {("shipped", name) for name, _, _ in SHIPPED}
+    assert len(SHIPPED) >= 38
     assert set(planted) == expected
     for name, stage, verdict in DECLARED:
         fault = planted["port", name]
         assert (fault.stage, fault.verdict.value) == (stage, verdict)
+    for name, file, path in SHIPPED:
+        fault = planted["shipped", name]
+        assert (fault.file, fault.path) == (file, path)
+        assert fault.missed is not None
+        assert fault.missed <= 1e-6
+    paths = {(fault.where, fault.path) for fault in gate_run.planted if fault.where != "shipped"}
+    assert paths == {
+        ("port", "stages"), ("plain", "plain sampler"), ("specimen", "as found"),
+    }  # fmt: skip
 
 
 def test_every_fault_was_named(gate_run: Run) -> None:
@@ -58,6 +76,58 @@ def test_no_correct_sampler_was_called_wrong(gate_run: Run) -> None:
 def test_the_port_without_a_fault_is_exact(extension: Any) -> None:
     cases = kill.kill_cases("quick", HERE)
     assert kill.judged(RustExt(extension), cases, HERE) == (len(cases), Counter())
+
+
+def test_every_fault_of_what_users_run_is_caught_by_torch() -> None:
+    """At this capability; a run does so at two, and each call is right without the fault."""
+    found = list(shipped.plant_in_shipped(HERE, lambda: None))
+    assert [(fault.name, fault.file, fault.path) for fault in found] == SHIPPED
+    assert [fault.words for fault in found if not fault.killed or fault.others] == []
+    assert all(fault.cases >= 10 and fault.caught > 0 for fault in found)
+
+
+class Altered:
+    """The extension, whose fault is no fault; or which always has one."""
+
+    def __init__(self, extension: Any, *, always: str | None = None) -> None:
+        self._extension = extension
+        self._always = always
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._extension, name)
+
+    def plant_fault(self, _: str | None) -> None:
+        self._extension.plant_fault(self._always)
+
+
+@pytest.mark.parametrize("always", [None, "list-word"], ids=["no fault", "always a fault"])
+def test_a_fault_of_what_users_run_that_does_nothing_survives(
+    always: str | None, extension: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it caught by calls that are wrong without it."""
+    altered = Altered(extension, always=always)
+    [fault] = [fault for fault in shipped.shipped_faults() if fault.name == "list-word"]
+    monkeypatch.setattr(shipped, "instrumented", lambda: altered)
+    monkeypatch.setattr(shipped, "shipped_faults", lambda: (fault,))
+    altered.plant_fault(None)
+    try:
+        [survivor] = shipped.plant_in_shipped(HERE, lambda: None)
+    finally:
+        extension.plant_fault(None)
+    assert not survivor.killed
+    assert survivor.caught == survivor.others.get(shipped.WITHOUT, 0)
+    assert (survivor.caught > 0) == (always is not None)
+    status, reasons = judge(Request(), replace(found(shards()), planted=(survivor,)))
+    assert status == "unjudged"
+    assert "missed a planted fault: list-word (in draw/multinomial.rs: list)" in " ".join(reasons)
+
+
+def test_a_fault_of_what_users_run_must_be_caught_at_every_capability() -> None:
+    caught = planted(where="shipped")
+    missed = planted(where="shipped", caught=0, killed=False)
+    for pair in ([caught, missed], [missed, caught]):
+        assert [fault.killed for fault in gate._merged(pair)] == [False]
+    assert [fault.killed for fault in gate._merged([caught, caught])] == [True]
 
 
 def wrongly(**changes: Any) -> Mistake:

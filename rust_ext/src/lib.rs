@@ -25,7 +25,7 @@ mod rust_ext {
     use crate::build::build_info;
     #[cfg(feature = "planted-faults")]
     #[pymodule_export]
-    use crate::build::{plant_fault, planted_faults};
+    use crate::build::{plant_fault, planted_faults, share_batches, shipped_call, shipped_faults};
     #[pymodule_export]
     use crate::generator::Generator;
     #[pymodule_export]

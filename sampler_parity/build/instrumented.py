@@ -12,6 +12,9 @@ from sampler_parity.model.errors import CannotJudgeError
 TARGET = REPOSITORY / "target" / "instrumented"
 BUILT = TARGET / "release" / "librust_ext.so"
 FEATURES = "planted-faults,specimens"
+THREADS = 3
+"""Threads that share a batch, on a processor with any number of cores: mistakes are planted in the
+sharing too."""
 
 
 def build_instrumented() -> None:
@@ -48,4 +51,5 @@ def instrumented() -> Any:
         raise CannotJudgeError(f"{BUILT} is missing, although cargo has built it")
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
+    module.share_batches(THREADS)
     return module

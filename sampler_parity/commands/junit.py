@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from sampler_parity.commands.summary import conclusion, in_words
-from sampler_parity.faults.found import Correct, Planted
+from sampler_parity.faults.found import Correct
 from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.statistics.result import StatisticsResult
@@ -30,7 +30,7 @@ def junit(run: Run) -> bytes:
     for fault in run.planted:
         test = _test(gate, f"planted.{fault.where}", fault.name)
         if not fault.killed:
-            _problem(test, "failure", "a planted fault was missed", missed(fault))
+            _problem(test, "failure", "a planted fault was missed", fault.words)
     for sampler in run.correct:
         test = _test(gate, "correct", sampler.name)
         if not sampler.passed:
@@ -96,15 +96,6 @@ def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
         ET.SubElement(_test(suite, name, reason), "skipped", message=_printable(reason))
     if not result.finished:
         _problem(_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons))
-
-
-def missed(fault: Planted) -> str:
-    """Say what a planted fault had to be, and in how many cases it was."""
-    others = "".join(f"; {count:,} {kind}" for kind, count in fault.others.items())
-    return (
-        f"{fault.name} (in the {fault.where}) had to be {fault.verdict} at {fault.stage}, and was "
-        f"so in {fault.caught:,} of {fault.cases:,} cases{others}"
-    )
 
 
 def misjudged(sampler: Correct) -> str:

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from sampler_parity.commands.junit import junit, misjudged, missed
+from sampler_parity.commands.junit import junit, misjudged
 from sampler_parity.commands.summary import conclusion, in_words
 from sampler_parity.model.files import write_atomically
 from sampler_parity.report.order import DivergentCase, in_order
@@ -76,7 +76,7 @@ def _beside(run: Run) -> Iterator[tuple[str, str]]:
     """Say what failed beside the comparison of cases: what it is, and its words."""
     for fault in run.planted:
         if not fault.killed:
-            yield "a planted fault was missed", missed(fault)
+            yield "a planted fault was missed", fault.words
     for sampler in run.correct:
         if not sampler.passed:
             yield "a correct sampler was misjudged", misjudged(sampler)

@@ -37,6 +37,10 @@ CONSEQUENCES = frozenset({("error", Verdict.ERROR), ("generator", Verdict.GENERA
 """What any mistake can lead to: nothing is left to draw from; or no token differs by chance, and
 only the generator tells."""
 
+PATHS = {"port": "stages", "plain": "plain sampler", "specimen": "as found"}
+"""The way that a call takes to come by a fault, by where the fault is: a call of the port goes by
+its stages while a fault is planted in them."""
+
 Pairs = list[tuple[Case, Outcome]]
 Found = Counter[tuple[str, Verdict]]
 
@@ -171,4 +175,5 @@ def _planted(
         caught=found[declared],
         others=others,
         killed=killed,
+        path=PATHS[where],
     )

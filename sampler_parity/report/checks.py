@@ -23,7 +23,8 @@ from sampler_parity.report.words import (
 from sampler_parity.run.run_file import Run, Shard
 
 PLACES = {
-    "port": "Planted in the port",
+    "shipped": "Planted in what users run: shortcuts, draw, batches",
+    "port": "Planted in the port's stages",
     "plain": "Planted in a plain sampler",
     "specimen": "Found: samplers as they were in use",
 }
@@ -52,6 +53,11 @@ class Group:
     def killed(self) -> int:
         """How many were caught as declared."""
         return sum(fault.killed for fault in self.faults)
+
+    @property
+    def missed(self) -> float | None:
+        """How probable it is, at most, that the cases miss one; ``None`` if that is not known."""
+        return max((f.missed for f in self.faults if f.missed is not None), default=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -258,11 +258,7 @@ def _survivors(request: Request, found: Found) -> Iterable[str]:
         yield "no fault was planted: the run has not shown that it can fail"
     for fault in found.planted:
         if not fault.killed:
-            yield (
-                f"the gate missed a planted fault: {fault.name} (in the {fault.where}) had to be "
-                f"{fault.verdict} at {fault.stage}, and was so in {fault.caught:,} of "
-                f"{fault.cases:,} cases"
-            )
+            yield f"the gate missed a planted fault: {fault.words}"
     for sampler in found.correct:
         if not sampler.passed:
             verdicts = ", ".join(f"{n:,} {verdict}" for verdict, n in sampler.verdicts.items())
@@ -441,7 +437,10 @@ def _gather(request: Request, orders: list[Order], results: dict[str, Result]) -
 
 
 def _merged(planted: list[Planted]) -> tuple[Planted, ...]:
-    """Count a fault over the capabilities at which it was planted: it must be named at one."""
+    """Count a fault over the capabilities at which it was planted: it must be named at one.
+
+    What is planted in what users run must be caught at each: its calls are made for each.
+    """
     faults: dict[tuple[str, str], Planted] = {}
     for fault in planted:
         key = (fault.where, fault.name)
@@ -454,7 +453,9 @@ def _merged(planted: list[Planted]) -> tuple[Planted, ...]:
             cases=before.cases + fault.cases,
             caught=before.caught + fault.caught,
             others=dict(Counter(before.others) + Counter(fault.others)),
-            killed=(before.killed or not before.caught)
+            killed=(before.killed and fault.killed)
+            if fault.where == "shipped"
+            else (before.killed or not before.caught)
             and (fault.killed or not fault.caught)
             and before.caught + fault.caught > 0,
         )

@@ -16,6 +16,7 @@ from sampler_parity.faults.kill import (
 )
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import port_faults
+from sampler_parity.faults.shipped import plant_in_shipped, shipped_faults
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.implementations.specimens import SPECIMENS
@@ -197,7 +198,8 @@ def _plant(order: Order, say: Say) -> Result:
     if here != order.capability:
         return Result()
     ports = port_faults() if order.port else ()
-    total = len(ports) + (len(MISTAKES) + len(CORRECT) if order.plain else 0)
+    shipped = shipped_faults() if order.port else ()
+    total = len(ports) + len(shipped) + (len(MISTAKES) + len(CORRECT) if order.plain else 0)
     specimens = order.plain and order.port
     total += len(SPECIMENS) if specimens else 0
     done = 0
@@ -209,7 +211,8 @@ def _plant(order: Order, say: Say) -> Result:
 
     cases = kill_cases(order.profile, here)
     found = plant_in_port(cases, here, step) if order.port else ()
+    run = plant_in_shipped(here, step) if order.port else ()
     plain = plant_in_plain(cases, here, step) if order.plain else ()
     caught = try_specimens(cases, here, step) if specimens else ()
     correct = try_correct(cases, here, step) if order.plain else ()
-    return Result(planted=tuple(chain(found, plain, caught)), correct=tuple(correct))
+    return Result(planted=tuple(chain(found, run, plain, caught)), correct=tuple(correct))

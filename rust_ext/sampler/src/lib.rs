@@ -76,11 +76,17 @@ mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 pub mod specimens;
 
+#[cfg(feature = "planted-faults")]
+mod planted_calls;
+
 pub use error::{Offence, SampleError};
 #[cfg(feature = "planted-faults")]
 pub use fault::{Fault, Shipped};
 pub use logits::Logits;
 pub use parameters::{Replay, SampleParameters, ZeroTemperature};
+#[cfg(feature = "planted-faults")]
+#[doc(hidden)]
+pub use planted_calls::{MISSED, PlantedCall};
 pub use presets::{GLOBAL, PRESETS, Preset, SEMANTIC};
 pub use sample_logits::{Sampler, draw, sample_logits, trace_sample_logits};
 pub use simple_batch_sampler::{
