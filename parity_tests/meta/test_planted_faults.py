@@ -211,18 +211,18 @@ def test_one_flipped_bit_on_the_command_line(
         main()
     assert caught.value.code == 1
     printed = capsys.readouterr().out
-    assert "rounding at probs, first divergent stage probs" in printed
+    assert "rounding at probs, index" in printed
     assert "sampler-parity explain gaussian-" in printed
     page = (tmp_path / "index.html").read_text(encoding="utf-8")
     assert "probs" in page
     run = read_run(tmp_path)
     for shard in run.shards:
         assert sum(shard.verdicts.values()) == shard.divergent > 0
-        for diverging in shard.divergences:
-            assert diverging.evidence is not None
-            assert (tmp_path / diverging.evidence).is_file()
+        kept = [each.evidence for each in shard.divergences if each.evidence is not None]
+        assert len(kept) >= 1, "the first of the family"
+        assert all((tmp_path / evidence).is_file() for evidence in kept)
         small = [each.shrunken for each in shard.divergences if each.shrunken is not None]
-        assert len(small) == (3 if shard.source == "torch" else 0)
+        assert len(small) == (1 if shard.source == "torch" else 0)
         for shrunken in small:
             assert (tmp_path / shrunken.evidence).is_file()
             assert shrunken.divergence.stage == "probs"

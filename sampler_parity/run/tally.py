@@ -171,7 +171,8 @@ class Tally:
     def _evidence(self, case: Case, divergence: Divergence) -> tuple[bool, bool]:
         """Whether to store the stages of a divergence that is kept, and whether to make it small.
 
-        Stored are all that are kept on real logits, and the first of every other family.
+        Stored are all that are kept on real logits, all that depend on earlier cases, and the first
+        of every other family.
         """
         if case.logits.size > LARGEST:
             return False, False
@@ -180,7 +181,8 @@ class Tally:
         most = 1 if verdict is Verdict.CRASHED else SMALL_OF_A_KIND
         small = first and self._small[matters, divergence.stage, verdict] < most
         self._small[matters, divergence.stage, verdict] += small
-        return first or not matters, small
+        # Of one that depends on earlier cases, those cases are the evidence.
+        return first or not matters or verdict is Verdict.STATEFUL, small
 
     def shard(
         self,
