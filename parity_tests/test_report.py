@@ -564,6 +564,23 @@ def test_what_the_run_would_have_caught_is_said() -> None:
     assert "0 of 1" in page.text
 
 
+def test_the_kill_matrix_says_which_path_a_fault_was_planted_in() -> None:
+    fault = Planted(
+        where="shipped", name="an early end", stage="token", verdict=Verdict.DIFFERS, cases=10,
+        caught=9, others={}, killed=True, path="list, nucleus", file="fast/top_p.rs", missed=1e-6,
+    )  # fmt: skip
+    page = parse(render(msgspec.structs.replace(make_run(), planted=(fault,))))
+    for words in (
+        "Planted in what users run: shortcuts, draw, batches: 1 of 1 caught",
+        "list, nucleus", "fast/top_p.rs", "with a probability below 1e-06",
+    ):  # fmt: skip
+        assert words in page.text
+    of_stages = msgspec.structs.replace(fault, where="port", path="stages", file="", missed=None)
+    text = parse(render(msgspec.structs.replace(make_run(), planted=(of_stages,)))).text
+    assert "stages" in text
+    assert "with a probability below" not in text
+
+
 def test_a_waived_divergence_is_never_shown_as_equal() -> None:
     run = diverging(found("normal-3@7"))
     waiver = Waiver(
