@@ -107,6 +107,36 @@ assert threads_here() == before
     run(script, tmp_path)
 
 
+def test_a_torch_generator_that_another_thread_had(tmp_path: Path) -> None:
+    """Its state is taken over when the call ends: in the child, the call was never made."""
+    script = """
+import torch
+torch.set_num_threads(1)
+generator, tensor = torch.Generator().manual_seed(1), torch.from_numpy(logits).repeat(40, 1)
+started = threading.Event()
+
+def draw(generator):
+    return rust_ext.sample_logits_torch(tensor, 1.0, 0.95, 80, generator=generator).tolist()
+
+def work():
+    draw(torch.Generator())
+    started.set()
+    draw(generator)
+
+def draws_as_alone():
+    return draw(generator) == draw(torch.Generator().manual_seed(1))
+
+# A thread keeps the GIL until it gives it up, which is within the draw.
+sys.setswitchinterval(1000)
+other = threading.Thread(target=work)
+other.start()
+started.wait()
+children_agree(draws_as_alone)
+other.join()
+"""
+    run(script, tmp_path)
+
+
 def test_a_generator_that_another_thread_had(tmp_path: Path) -> None:
     """The thread is gone in the child, and its draw half done."""
     script = """

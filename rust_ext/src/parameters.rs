@@ -205,16 +205,16 @@ pub(crate) fn threads(given: &Bound<'_, PyAny>) -> PyResult<Option<NonZeroUsize>
     if given.is_none() {
         return Ok(None);
     }
+    if let Ok(threads) = given.extract() {
+        return Ok(Some(threads));
+    }
     let Some(integer) = index(given) else {
         return Err(type_error("threads", "an int or None", given));
     };
-    let threads = integer
-        .extract()
-        .or_else(|_| if integer.lt(0)? { Ok(0) } else { PyResult::Ok(usize::MAX) })?;
-    let threads = NonZeroUsize::new(threads);
-    threads
-        .map(Some)
-        .ok_or_else(|| PyValueError::new_err(format!("threads = {integer} must be at least 1")))
+    if integer.lt(1)? {
+        return Err(PyValueError::new_err(format!("threads = {integer} must be at least 1")));
+    }
+    Ok(Some(NonZeroUsize::MAX))
 }
 
 /// How many tokens are to be drawn. More than an address can count, there is no memory for anyway.

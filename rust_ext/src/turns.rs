@@ -1,6 +1,5 @@
 //! What several threads may share: they take turns, and whoever waits can be interrupted.
 
-use std::collections::HashMap;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
@@ -27,6 +26,8 @@ pub(crate) fn count_forks(py: Python<'_>) -> PyResult<()> {
     }
     let count = PyCFunction::new_closure(py, None, None, |_, _| {
         FORKS.fetch_add(1, Ordering::Relaxed);
+        // What other threads had of torch is as they found it: it is written when a call ends.
+        SHARED.lock().clear();
     })?;
     let arguments = PyDict::new(py);
     arguments.set_item("after_in_child", count)?;
@@ -144,36 +145,42 @@ impl<T> Drop for Turn<'_, T> {
 
 /// Calls of this module that share an object of another one, by its address. An address is listed
 /// while calls have the object. Only touched with the GIL, so that no fork finds it locked.
-static SHARED: Mutex<Option<HashMap<usize, Arc<Turns<()>>>>> = Mutex::new(None);
+static SHARED: Mutex<Vec<(usize, Arc<Turns<()>>)>> = Mutex::new(Vec::new());
 
 /// Runs `call` while no other thread is in here with the same object.
 pub(crate) fn alone_with<R>(
     object: &Bound<'_, PyAny>,
     call: impl FnOnce() -> PyResult<R>,
 ) -> PyResult<R> {
-    let address = object.as_ptr().addr();
-    let turns = Arc::clone(
-        SHARED
-            .lock()
-            .get_or_insert_default()
-            .entry(address)
-            .or_insert_with(|| Arc::new(Turns::new(()))),
-    );
-    let listed = Listed(address);
-    let outcome = turns.take(object.py()).and_then(|_turn| call());
-    drop(turns);
-    drop(listed);
-    outcome
+    let listed = Listed::new(object.as_ptr().addr());
+    let _turn = listed.turns.take(object.py())?;
+    call()
 }
 
-struct Listed(usize);
+/// A place in the list.
+struct Listed {
+    address: usize,
+    turns: Arc<Turns<()>>,
+}
+
+impl Listed {
+    fn new(address: usize) -> Self {
+        let mut shared = SHARED.lock();
+        let listed = shared.iter().find(|(listed, _)| *listed == address);
+        let turns = listed.map_or_else(|| Arc::new(Turns::new(())), |(_, turns)| turns.clone());
+        if listed.is_none() {
+            shared.push((address, turns.clone()));
+        }
+        Self { address, turns }
+    }
+}
 
 impl Drop for Listed {
     fn drop(&mut self) {
-        let mut shared = SHARED.lock();
-        let shared = shared.get_or_insert_default();
-        if shared.get(&self.0).is_some_and(|turns| Arc::strong_count(turns) == 1) {
-            shared.remove(&self.0);
+        /// The list's own, and this one.
+        const LAST: usize = 2;
+        if Arc::strong_count(&self.turns) == LAST {
+            SHARED.lock().retain(|(address, _)| *address != self.address);
         }
     }
 }
