@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from sampler_parity.installation import REPOSITORY
+from sampler_parity.build.installation import REPOSITORY
 
 SOURCES = REPOSITORY / "rust_ext" / "sampler" / "src"
 
