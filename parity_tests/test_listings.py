@@ -221,7 +221,11 @@ def test_a_cheap_command_runs(command: str) -> None:
 
 def test_make_lists_its_targets() -> None:
     done = subprocess.run(
-        ["make", "help"], cwd=REPOSITORY, capture_output=True, text=True, check=True
+        ["make", "--no-print-directory", "help"],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
     )
     listed = {line.split()[0] for line in done.stdout.splitlines()}
     phony = re.search(r"^\.PHONY: (?:.*\\\n)*.*", MAKEFILE, re.MULTILINE)

@@ -89,7 +89,7 @@ def test_a_program(tmp_path: Path) -> None:
         check=True,
     )  # fmt: skip
     program = REPOSITORY / "target" / "release" / "examples" / "candidate"
-    found = shard(f"command:{program}", tmp_path / "run")
+    found = shard(f"command:{program}", tmp_path / "run", odd="odd-parameters")
     assert found.about.name == "in_f64"
     for why in ("in_f64 has no simple_batch_sampler", "temperature 0 is an error"):
         assert f"declined: {why}" in found.reason

@@ -44,7 +44,7 @@ CHUNK = 1 << 16
 MARK = "SAMPLER_PARITY_CANDIDATE"
 """A variable of the environment by which a candidate's processes are known, wherever they went."""
 
-LAST_WORDS = 12
+LAST_WORDS = 24
 """Lines of a candidate's standard error that are kept."""
 
 LONGEST_WORDS = 500
