@@ -54,6 +54,26 @@ fn the_tokens_are_those_of_one_thread() {
     }
 }
 
+/// What is left of one batch is not taken for the next one's.
+#[test]
+fn a_sampler_may_take_another_batch() {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+    let (first, second) = (logits(), logits().into_iter().rev().collect::<Vec<_>>());
+    for top_k in [40, 0] {
+        let parameters = SampleParameters { top_k, ..SampleParameters::default() };
+        let mut sampler = Sampler::new();
+        for logits in [&first, &second, &first, &second] {
+            let (expected, after) = sample(logits, &parameters, 1);
+            let (mut generator, mut tokens) = (Generator::new(7), vec![0; ROWS]);
+            let batch = Logits::new(logits, ROWS, VOCAB).unwrap();
+            let call = || sampler.sample(batch, &parameters, replay(), &mut generator, &mut tokens);
+            pool.install(call).unwrap();
+            assert_eq!(tokens, expected.unwrap());
+            assert!(generator == after);
+        }
+    }
+}
+
 #[test]
 fn the_first_row_that_is_refused_decides() {
     for top_k in [40, 0] {

@@ -162,7 +162,9 @@ mod tests {
     use crate::draw::crowd::Crowd;
     use crate::draw::race::SMALLEST;
     use crate::stages::multinomial as plain;
-    use crate::torch::generator::tests::monotonous;
+    use crate::torch::exponential::exponential;
+    use crate::torch::generator::tests::{monotonous, repeating};
+    use crate::torch::state::STATE_BYTES;
 
     /// A row before renormalisation, and the tokens of it that are possible.
     struct Row {
@@ -257,8 +259,9 @@ mod tests {
         }
         let row = Row::new(probs, 1.0);
         let mut notes = Notes::default();
-        let mut state = Generator::new(1).state();
-        for first_zero in [0, 1, 6, 200] {
+        let mut zeros = 0;
+        for first_zero in [1, 2, 7, 201, 523] {
+            let mut state = unread(1);
             // Each word of the state takes eight bytes, from byte 24 on.
             let start = 24 + 8 * first_zero;
             state[start..start + 100 * 8].fill(0);
@@ -268,6 +271,7 @@ mod tests {
                 let mut plain = generator.clone();
                 let crowded = generator.clone();
                 let expected = row.plainly(&mut plain);
+                zeros += u32::from(row.probs[expected] == 0.0);
                 assert_eq!(row.drawn(&mut generator, &mut notes), Some(expected));
                 assert!(generator == plain);
                 for least in [0.0, 0.2] {
@@ -280,6 +284,60 @@ mod tests {
                 }
             }
         }
+        assert_eq!(zeros, 5, "a token without probability wins by a uniform of zero");
+    }
+
+    /// A state of which the next word is the second: those of a new generator are twisted first.
+    fn unread(seed: u64) -> [u8; STATE_BYTES] {
+        let mut state = Generator::new(seed).state();
+        state[8..12].copy_from_slice(&624_i32.to_le_bytes());
+        state[16] = 1;
+        state
+    }
+
+    #[test]
+    fn no_ratio_exceeds_its_limit() {
+        let mut generator = Generator::new(7);
+        for length in [1_u16, 16, 1000, 5003] {
+            let probabilities: Vec<f32> = (0..length).map(|_| generator.next_f32()).collect();
+            let outputs: Vec<Output> = (0..length).map(|_| generator.next_output()).collect();
+            let mut limits = vec![0.0; probabilities.len()];
+            let highest = note_limits(&probabilities, &outputs, &mut limits);
+            assert_eq!(highest, limits.iter().copied().fold(0.0, f32::max));
+            for ((p, output), limit) in probabilities.iter().zip(&outputs).zip(&limits) {
+                let ratio = f64::from(*p) / f64::from(exponential(uniform(*output)));
+                assert!(ratio * SLACK <= f64::from(*limit), "{ratio} {limit}");
+            }
+        }
+    }
+
+    /// Who has nearly all the mass has so large a q that another token wins, whose p / q is no such
+    /// share of the mass as contenders are listed from.
+    #[test]
+    fn a_crowd_is_looked_at_again_where_no_ratio_is_large() {
+        const LIKELY: usize = 7;
+        let mut probs = vec![2e-5; 1000];
+        probs[LIKELY] = 0.9;
+        let row = Row::new(probs, 1.0);
+        let mut notes = Notes::default();
+        let mut lost = 0;
+        for seed in 0..300 {
+            let mut state = unread(seed);
+            // Words whose outputs are ones but for the last bit.
+            for (word, at) in [0x12DD_9BB3_u32, 0x02FF_DF7A].into_iter().zip(1 + 2 * LIKELY..) {
+                state[24 + 8 * at..][..4].copy_from_slice(&word.to_le_bytes());
+            }
+            let mut generator = Generator::new(0);
+            assert_eq!(generator.set_state(&state), Ok(()));
+            let mut plain = generator.clone();
+            let expected = row.plainly(&mut plain);
+            lost += u32::from(expected != LIKELY);
+            let crowd = Crowd { least: 0.0, mass: 0.9 };
+            let token = crowd.multinomial(&row.probs, || Some(1.0), &mut generator, &mut notes);
+            assert_eq!(token, Some(expected));
+            assert!(generator == plain);
+        }
+        assert!(lost > 30, "another token won {lost} times");
     }
 
     /// Where every q is the same, the rounding of p / sum decides, and then the order.
@@ -287,10 +345,12 @@ mod tests {
     fn the_sum_decides_between_close_ones() {
         const VOCAB: usize = 300;
         let mut notes = Notes::default();
-        let same = monotonous();
         let mut seen = std::collections::BTreeSet::new();
         let mut random = Generator::new(5);
-        for _ in 0..500 {
+        // The other uniform is 2^-32: so small that it is its exponential.
+        let generators = [monotonous(), repeating(0x1026_00C8)];
+        for round in 0..500 {
+            let same = &generators[round % 2];
             let sum = 0.3 + random.next_f32();
             let highest = 0.2 + random.next_f32() / 2.0;
             let close = |_| f32::from_bits(highest.to_bits() - random.next_u32() % 4);

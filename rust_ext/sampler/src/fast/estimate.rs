@@ -371,10 +371,34 @@ mod tests {
                 assert_eq!(fate(&weights, sum, share, weight), expected, "{weight} {share}");
             }
         }
+        // Of two that are nearly as heavy, either may come first.
+        for near in [1.0 - ERROR, 1.0 + ERROR] {
+            #[allow(clippy::cast_possible_truncation)] // Near.
+            let near = (2.0 * near) as f32;
+            let weights = [&[2.0, near][..], &vec![1.0; 3998]].concat();
+            let sum = weights.iter().map(|x| f64::from(*x)).sum();
+            assert_eq!(fate(&weights, sum, 1.0 / sum, 2.0), Fate::InDoubt, "{near}");
+        }
         // Of tied ones, torch's sort decides which stay.
         assert_eq!(fate(&weights, sum, 0.5, 1.0), Fate::InDoubt);
         assert_eq!(fate(&weights, sum, 1.0, 1.0), Fate::InDoubt);
         assert_eq!(fate(&weights, sum, 1.1, 1.0), Fate::Kept);
+    }
+
+    /// Both are further above the sampled largest than an estimate reaches.
+    #[test]
+    fn tokens_far_above_the_sample_are_not_taken_for_equal() {
+        let mut generator = Generator::new(5);
+        let mut row = vec![0.0; VOCAB];
+        for gap in [1.0, 3.0, 9.0] {
+            (row[VOCAB - 1], row[VOCAB - 2]) = (160.0, 160.0 - gap);
+            for _ in 0..50 {
+                let before = generator.clone();
+                assert_eq!(Estimates::default().draw(&row, 1.0, 0.0, &mut generator), None);
+                assert!(generator == before);
+                generator.next_u32();
+            }
+        }
     }
 
     #[test]

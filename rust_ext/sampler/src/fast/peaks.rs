@@ -203,5 +203,13 @@ mod tests {
         assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None);
         assert_eq!(lower_bound(&mut peaks, 1, max, 60.0), Some(-7.5));
         assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None);
+        // Wherever the steps fall.
+        for depth in 61_u8..250 {
+            let mut row = [-f32::from(depth); 512];
+            row[3] = 0.0;
+            let mut peaks = Peaks::default();
+            let max = take(&mut peaks, &row);
+            assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None, "{depth}");
+        }
     }
 }

@@ -207,6 +207,32 @@ mod tests {
         }
     }
 
+    /// All but a few tokens have one logit, so that an estimate's error is that of the sum, and so are
+    /// the roundings: what is kept is never taken for less of the sum than it is.
+    #[test]
+    fn an_estimated_sum_errs_within_its_bound() {
+        let (mut list, mut estimated) = (Shortlist::default(), 0);
+        for vocab in [2048, 20_011, 300_000] {
+            for step in 0..24_u8 {
+                let mut row = vec![-6.0 - f32::from(step) / 24.0; vocab];
+                // In columns of their own, so that all else is below the bound.
+                let every = vocab / 20 + 1;
+                row.iter_mut().step_by(every).for_each(|x| *x = 0.0);
+                let mut probs = vec![0.0; vocab];
+                for capability in Capability::ALL {
+                    assert!(softmax(&row, &mut probs, capability));
+                    let mass: f64 = probs.iter().step_by(every).map(|p| f64::from(*p)).sum();
+                    for share in [1.0, 1.0 - 1e-6, 1.001] {
+                        let outcome = list.take(&row, 20, capability, Some(mass * share));
+                        assert!(outcome != Outcome::Estimated || share > 1.0, "{vocab} {step}");
+                        estimated += u32::from(outcome == Outcome::Estimated);
+                    }
+                }
+            }
+        }
+        assert!(estimated > 100, "{estimated}");
+    }
+
     /// Top-k keeps what the plain stage keeps, and top-p keeps all of that.
     #[test]
     fn estimates_leave_no_doubt() {

@@ -363,6 +363,39 @@ mod tests {
     }
 
     #[test]
+    fn of_a_list_is_the_definition() {
+        let mut generator = Generator::new(4);
+        let mut workspace = Workspace::default();
+        let (mut parted, mut at_floor) = (0, 0);
+        for round in 0..600_usize {
+            let row = row(1000, [3.0, 20.0, 1e7][round % 3], 1.0, &mut generator);
+            let mut sorted = row.clone();
+            sorted.sort_by(|a, b| b.total_cmp(a));
+            let (floor, lowest) = (sorted[30], sorted[50].max(SMALLEST));
+            let listed: Survivors =
+                (0..).zip(row.iter().copied()).filter(|(_, p)| *p >= lowest).collect();
+            // The sum crosses at any of them, also at those that tie with the floor.
+            let last = generator.next_u32() as usize % 31;
+            let before: f64 = sorted[..last].iter().map(|p| f64::from(*p)).sum();
+            #[allow(clippy::cast_possible_truncation)] // torch compares in f32.
+            let top_p = (before + 0.3 * f64::from(sorted[last])) as f32;
+            if floor == 0.0 || top_p == 0.0 {
+                continue;
+            }
+            let nucleus =
+                nucleus_of_list(&listed, floor, row.len(), f64::from(top_p), &mut workspace);
+            parted += u32::from(matches!(nucleus, Nucleus::Split { .. }));
+            at_floor += u32::from(sorted[last] == floor);
+            let (kept, expected) =
+                (kept(&row, nucleus, &workspace), kept_by_definition(&row, floor, top_p));
+            for (token, p) in row.iter().enumerate().filter(|(_, p)| **p >= floor) {
+                assert_eq!(kept[token], expected[token], "round {round}, token {token} of {p}");
+            }
+        }
+        assert!(parted > 20 && at_floor > 20, "{parted} {at_floor}");
+    }
+
+    #[test]
     fn a_sum_at_top_p_is_taken_again_in_f64() {
         let mut generator = Generator::new(6);
         let mut workspace = Workspace::default();

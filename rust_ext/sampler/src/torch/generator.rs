@@ -350,8 +350,13 @@ pub(crate) mod tests {
 
     /// A generator whose outputs are all the same until it is twisted; the next is the second.
     pub(crate) fn monotonous() -> Generator {
+        repeating(0x1234_5678)
+    }
+
+    /// As [`monotonous`], of a word.
+    pub(crate) fn repeating(word: u32) -> Generator {
         let mut generator = Generator::new(1);
-        generator.words_mut().fill(0x1234_5678);
+        generator.words_mut().fill(word);
         generator.words_changed();
         (generator.left, generator.next) = (STATE_WORDS, 1);
         generator
@@ -370,6 +375,17 @@ pub(crate) mod tests {
         let ten_thousandth = (0..10_000).map(|_| generator.next_u32()).last();
         // The C++ standard's required value for std::mt19937.
         assert_eq!(ten_thousandth, Some(4_123_659_995));
+    }
+
+    /// Half of the products with a denormal range round up to it.
+    #[test]
+    fn no_uniform_is_its_range() {
+        let range = f32::from_bits(1);
+        let mut generator = Generator::new(3);
+        let mut values = [0.0; 100];
+        generator.clone().add_uniforms(&mut values, range);
+        assert_eq!(values, [0.0; 100]);
+        assert!((0..100).all(|_| generator.next_below(range) == 0.0));
     }
 
     #[test]
