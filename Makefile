@@ -40,7 +40,7 @@ types: .venv/ready  ## mypy.
 rust-tests:  ## Rust tests, optimised, with overflow checks (the profile in Cargo.toml).
 	cargo test --workspace --locked
 	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
-	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads
+	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads --test estimates
 	cargo test --package torch-exact-sampler --locked --features planted-faults,rayon --test planted
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --package sampler-recorder --no-deps --locked
 

@@ -347,10 +347,10 @@ mod tests {
         let mut notes = Notes::default();
         let mut seen = std::collections::BTreeSet::new();
         let mut random = Generator::new(5);
-        // The other uniform is 2^-32: so small that it is its exponential.
-        let generators = [monotonous(), repeating(0x1026_00C8)];
+        // Others are 2^-32, so small that it is its exponential, and 2^-21, whose upper bits are all.
+        let generators = [monotonous(), repeating(0x1026_00C8), repeating(0x1022_44C9)];
         for round in 0..500 {
-            let same = &generators[round % 2];
+            let same = &generators[round % 3];
             let sum = 0.3 + random.next_f32();
             let highest = 0.2 + random.next_f32() / 2.0;
             let close = |_| f32::from_bits(highest.to_bits() - random.next_u32() % 4);

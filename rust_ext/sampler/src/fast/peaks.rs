@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None);
         // Wherever the steps fall.
         for depth in 61_u8..250 {
-            let mut row = [-f32::from(depth); 512];
-            row[3] = 0.0;
+            let mut row = [-1000.0; 512];
+            (row[3], row[20]) = (0.0, -f32::from(depth));
             let mut peaks = Peaks::default();
             let max = take(&mut peaks, &row);
             assert_eq!(lower_bound(&mut peaks, 2, max, 60.0), None, "{depth}");
