@@ -177,6 +177,7 @@ class Pipeline:
         level_dependent: whether its bits depend on torch's capability and thread count.
         oracle: judges answers without stages; without it, what is not the reference's there is
             called different, and no more.
+        aliases: other names that functions of this sampler have in engines.
     """
 
     name: str
@@ -188,6 +189,7 @@ class Pipeline:
     in_place: bool = False
     level_dependent: bool = True
     oracle: Oracle | None = None
+    aliases: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         known = {LOGITS}

@@ -149,6 +149,7 @@ def _traced(logits: Any, p: SimpleBatch, generator: Any) -> dict[str, Any]:
 
 SimpleBatch.pipeline = Pipeline(
     name=SimpleBatch.sampler,
+    aliases=("sampler_simple_batch",),
     stages=(
         Stage(
             "scaled_logits",

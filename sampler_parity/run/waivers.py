@@ -15,6 +15,7 @@
 import datetime as dt
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -75,7 +76,11 @@ class AppliedWaiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _File(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The file; ``phase`` and ``engine`` are a contract's, which others read."""
+
     waiver: tuple[Waiver, ...] = ()
+    phase: Any = None
+    engine: Any = None
 
 
 def load_waivers(path: Path) -> tuple[Waiver, ...]:
