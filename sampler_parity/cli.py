@@ -17,6 +17,7 @@ from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.manifest import FixtureError
+from sampler_parity.commands.calls import calls
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.outputs import annotations, write_outputs
@@ -264,6 +265,7 @@ def frequencies(
 
 
 app.command()(power)
+app.command()(calls)
 
 
 @app.command("list")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sampler_parity.engines import replay, values
-from sampler_parity.engines.contract import NONE, Contract, Phase, departures, shown, wanted
+from sampler_parity.engines.contract import NONE, Contract, Phase, departures, shown
 from sampler_parity.engines.findings import (
     LONGEST_TIMELINE,
     Attribution,
@@ -19,13 +19,12 @@ from sampler_parity.engines.findings import (
     Step,
 )
 from sampler_parity.engines.findings import Side as Which
-from sampler_parity.engines.known import differing, parameters_of, sampler_of
-from sampler_parity.engines.known import values as parameters
+from sampler_parity.engines.known import differing, sampler_of
 from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Call, Recording
 from sampler_parity.engines.replay import Inputs
-from sampler_parity.engines.sides import Generation, Logits, Progress, Side, Turn, overlap, start_of
+from sampler_parity.engines.sides import Generation, Logits, Progress, Side, Turn, overlap
 from sampler_parity.engines.stream import Entry
 from sampler_parity.engines.words import CALL, PHASE, conclusion
 
@@ -236,6 +235,7 @@ class Comparison:
         ):
             own = side.marks[turn.first]
             other = self.a if side is self.b else self.b
+            earlier: Call | None
             if own in seen and mark not in others:
                 earlier = side.call(seen[own])
                 words = f"passes the logits of its call {_at(earlier)} again"
@@ -290,9 +290,7 @@ class Comparison:
                 yield Departed("stream", "other draws", one.side, f"{one.side} {one.strayed}")
 
     def _draws(self, a: Turn, b: Turn, own: "tuple[Own, Own]") -> Iterator[Departed]:
-        counts = [
-            len(turn.draws) - 1 + one.extra for turn, one in zip((a, b), own, strict=True)
-        ]
+        counts = [len(turn.draws) - 1 + one.extra for turn, one in zip((a, b), own, strict=True)]
         ours, theirs = counts
         if ours == theirs:
             return
@@ -325,34 +323,31 @@ class Comparison:
         self, call_a: Call, call_b: Call, a: Turn, b: Turn, found: list[Departed]
     ) -> list[Departed]:
         asked = self.contract.fitting(call_a), self.contract.fitting(call_b)
-        if asked[0] is None and asked[1] is None:
+        if asked == (None, None):
             return found
-        broken: dict[tuple[Kind, str], dict[str, str]] = {}
-        for name, one, call, side, turn in (
-            ("A", asked[0], call_a, self.a, a),
-            ("B", asked[1], call_b, self.b, b),
+        broken: dict[Kind, dict[Which, Departed]] = {}
+        for name, phase, call, logits in (
+            ("A", asked[0], call_a, self.a.logits(a.first)),
+            ("B", asked[1], call_b, self.b.logits(b.first)),
         ):
-            for kind, what, words in _asked(one, call, side.logits(turn.first)):
-                broken.setdefault((kind, what), {})[name] = words
-        kinds: dict[Kind, set[str]] = {}
-        for (kind, _), told in broken.items():
-            kinds.setdefault(kind, set()).update(told)
-        kept = []
-        for one in found:
-            blamed = kinds.get(one.kind, set())
-            if blamed == {"A"} and one.kind in {"sampler", "parameters", "vocabulary"}:
-                side: Which = "A"
-                kept.append(replace(one, side=side, words=f"{one.words}; the contract asks for B's"))
-            else:
-                kept.append(one)
-        told_kinds = {one.kind for one in found}
-        for (kind, what), told in broken.items():
-            if kind in told_kinds:
+            side: Which = "A" if name == "A" else "B"
+            for kind, what, words in _asked(phase, call, logits):
+                departed = Departed(kind, what, side, f"{side} {words}", key=a.phase)
+                broken.setdefault(kind, {}).setdefault(side, departed)
+        kept = [
+            replace(one, side="A", words=f"{one.words}; the contract asks for B's")
+            if one.kind in _ASKED and set(broken.get(one.kind, ())) == {"A"}
+            else one
+            for one in found
+        ]
+        told = {one.kind for one in found}
+        for kind, sides in broken.items():
+            if kind in told:
                 continue
-            side = "both" if len(told) > 1 else ("A" if "A" in told else "B")
-            who = "both sides: each" if side == "both" else side
-            words = f"{who} {next(iter(told.values()))}"
-            kept.append(Departed(kind, what, side, words, key=a.phase))
+            one = next(iter(sides.values()))
+            if len(sides) > 1:
+                one = replace(one, side="both", words=f"{one.words}; and so does B")
+            kept.append(one)
         return kept
 
     # ---- the loop
@@ -409,9 +404,7 @@ class Comparison:
             if len(self.timeline) < LONGEST_TIMELINE:
                 token = side.call(turn.last).token[0] if side.call(turn.last).token else None
                 tokens = (token, None) if ours else (None, token)
-                self.timeline.append(
-                    Step(number, turn.phase, turn.number, tokens, None, ("loop",))
-                )
+                self.timeline.append(Step(number, turn.phase, turn.number, tokens, None, ("loop",)))
             if (turn.phase, ours) in told:
                 continue
             told.add((turn.phase, ours))
@@ -514,6 +507,9 @@ class Comparison:
         )
 
 
+_ASKED: tuple[Kind, ...] = ("sampler", "parameters", "vocabulary")
+"""Of what a contract says which side is right."""
+
 _FOLLOWS = "what differs here follows from what was found before"
 
 
@@ -546,9 +542,7 @@ def _alike(
     )
 
 
-def _entries(
-    a: Entry, b: Entry, *, same: bool, first: bool
-) -> tuple[str, Which, str] | None:
+def _entries(a: Entry, b: Entry, *, same: bool, first: bool) -> tuple[str, Which, str] | None:
     """Compare how two calls' generators stand to the calls before them."""
     if same or (a == b and a.how != "other"):
         return None
@@ -583,9 +577,7 @@ def _entries(
     return "another state", "B" if b.how == "other" else "A", words
 
 
-def _exchanged(
-    of: Inputs, call: Call, with_: Inputs, other: Call, kind: Kind
-) -> Inputs:
+def _exchanged(of: Inputs, call: Call, with_: Inputs, other: Call, kind: Kind) -> Inputs:
     """Give inputs with one ingredient of others."""
     if kind in {"sampler", "parameters"}:
         return Inputs(with_.parameters, of.logits, of.state)

@@ -20,7 +20,8 @@ A phase that stands there several times may be any one of them, in each generati
 """
 
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -28,7 +29,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.engines.findings import Kind
+from sampler_parity.engines.findings import Kind, listed
 from sampler_parity.engines.known import same, sampler_of, values
 from sampler_parity.engines.recording import Call, Value
 from sampler_parity.engines.values import named
@@ -53,7 +54,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         calls_at_most: how many there may be.
         end: the token that ends the phase, and is not fed to the model.
         fed_first: what the model is given last before the first call.
-        fed_plus: what is added to a token when it is fed; nothing is said of it where there is none.
+        fed_plus: what is added to a token when it is fed; it may be anything where this is left out.
     """
 
     name: str
@@ -182,45 +183,55 @@ def _vocabulary(
             yield "vocabulary", "mask missing", words
 
 
-def loop_departures(
-    asked: Phase,
-    tokens: Sequence[tuple[int, ...]],
-    fed: Sequence[tuple[int, ...] | None],
-    before: tuple[int, ...] | None,
-    *,
-    ended: bool,
-) -> Iterator[tuple[int, str, str]]:
-    """Give where a phase's loop is not what is asked for: the call's number, the fault, the words.
+@dataclass(frozen=True, slots=True)
+class Loop:
+    """A phase of one generation, as a loop.
 
-    ``tokens`` are those that the engine went on with, a turn each; ``fed`` what it was followed by,
-    ``None`` where that is not recorded; ``before`` what preceded the first call; ``ended`` whether
-    the phase is known to be over.
+    Attributes:
+        tokens: what the engine went on with, a turn each.
+        fed: what the model was given after each; ``None`` where that is not recorded.
+        before: what the model was given last before the first call; ``None`` as above.
+        ended: whether the phase is known to be over.
     """
-    count = len(tokens)
-    if before is not None and asked.fed_first and before[-len(asked.fed_first) :] != asked.fed_first:
-        words = f"gives the model {list(before)} before the first call, and not {list(asked.fed_first)}"
+
+    tokens: Sequence[tuple[int, ...]]
+    fed: Sequence[tuple[int, ...]] | None
+    before: tuple[int, ...] | None
+    ended: bool
+
+
+def loop_departures(asked: Phase, loop: Loop) -> Iterator[tuple[int, str, str]]:
+    """Give where a loop is not what is asked for: the call's number, the fault, the words."""
+    first = asked.fed_first
+    if loop.before is not None and first and loop.before[-len(first) :] != first:
+        words = f"gives the model {list(loop.before)} before the first call, and not {list(first)}"
         yield 0, "fed", words
+    yield from _calls(asked, loop)
+    if asked.fed_plus is None or loop.fed is None:
+        return
+    for at, (drawn, given) in enumerate(zip(loop.tokens[:-1], loop.fed, strict=False)):
+        right = tuple(token + asked.fed_plus for token in drawn)
+        if asked.end not in drawn and given[: len(right)] != right:
+            yield at, "fed", f"feeds {list(given)} after token {list(drawn)}, and not {list(right)}"
+            return
+
+
+def _calls(asked: Phase, loop: Loop) -> Iterator[tuple[int, str, str]]:
+    """Give calls beyond the most that there may be, or the end; and those that are missing."""
+    count = len(loop.tokens)
     most = asked.calls if asked.calls is not None else asked.calls_at_most
     if most is not None and count > most:
         yield most, "extra calls", f"makes {count:,} calls where {most:,} is the most"
-    stops = [at for at, drawn in enumerate(tokens) if asked.end is not None and asked.end in drawn]
+    stops = [at for at, drawn in enumerate(loop.tokens) if asked.end in drawn]
     if stops and stops[0] + 1 < count:
         yield stops[0] + 1, "extra calls", f"goes on after token {asked.end}, which ends the phase"
-    if ended and count and not stops:
-        if asked.calls is not None and count < asked.calls:
-            yield count, "missing calls", f"makes {count:,} calls of {asked.calls:,}"
-        if asked.calls is None and asked.end is not None and count < (asked.calls_at_most or 0):
-            words = f"ends after {count:,} calls without token {asked.end}, before {most:,} are made"
-            yield count, "missing calls", words
-    if asked.fed_plus is None:
+    if not loop.ended or stops or most is None or count >= most:
         return
-    for at, (drawn, given) in enumerate(zip(tokens, fed, strict=True)):
-        right = tuple(token + asked.fed_plus for token in drawn)
-        if given is None or at + 1 == count or asked.end in drawn:
-            continue
-        if given[: len(right)] != right:
-            yield at, "fed", f"feeds {list(given)} after token {list(drawn)}, and not {list(right)}"
-            return
+    if asked.calls is not None:
+        yield count, "missing calls", f"makes {count:,} calls of {asked.calls:,}"
+    elif asked.end is not None:
+        words = f"ends after {count:,} calls, neither by token {asked.end} nor at the {most:,}th"
+        yield count, "missing calls", words
 
 
 def shown(call: Call) -> str:
@@ -236,9 +247,3 @@ def shown(call: Call) -> str:
 def wanted(asked: Phase) -> str:
     """Give what is asked for as code."""
     return f"{asked.sampler}({listed(asked.parameters)})"
-
-
-def listed(parameters: Mapping[str, Value]) -> str:
-    """Give parameters as arguments; those that are None are left out."""
-    given = ((name, value) for name, value in parameters.items() if value is not None)
-    return ", ".join(f"{name}={value!r}" for name, value in given)

@@ -1,5 +1,6 @@
 """What a comparison of recordings, or a look at one alone, concludes."""
 
+from collections.abc import Mapping
 from typing import Literal
 
 import msgspec
@@ -206,3 +207,9 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 LONGEST_TIMELINE = 20_000
+
+
+def listed(parameters: Mapping[str, float | int | str | bool | None]) -> str:
+    """Give parameters as arguments; those that are None are left out."""
+    given = ((name, value) for name, value in parameters.items() if value is not None)
+    return ", ".join(f"{name}={value!r}" for name, value in given)

@@ -25,6 +25,7 @@ class Own:
         entry: how its generator stands to the call before.
         state: the generator's state on entry; empty where it is not recorded.
         first_of_phase: whether it is its phase's first turn.
+        earlier: the generator's state on entry to the turn before; empty as above.
         extra: how many draws more than one its token took inside the call.
         strayed: how the generator was left elsewhere than by the reference, though the token is
             the reference's; empty where it was not.
@@ -38,6 +39,7 @@ class Own:
     entry: Entry
     state: bytes
     first_of_phase: bool
+    earlier: bytes = b""
     extra: int = 0
     strayed: str = ""
     wrong: tuple[str, str] | None = None
@@ -52,6 +54,7 @@ class Watch:
         self._side = side
         self._earlier: Call | None = None
         self._left = b""
+        self._began = b""
         self._searches = 0
 
     def turn(self, _: int, turn: Turn) -> Own:
@@ -61,6 +64,7 @@ class Watch:
         state, _after = side.states(turn.first)
         how = self._entry(call, state)
         last = side.call(turn.last)
+        earlier, self._began = self._began, state
         self._earlier, self._left = last, side.states(turn.last)[1]
         made = [self._answer(index) for index in turn.draws]
         wrong = next((one.wrong for one in made if one.wrong is not None), None)
@@ -70,6 +74,7 @@ class Watch:
             entry=how,
             state=state,
             first_of_phase=turn.number == 0,
+            earlier=earlier,
             extra=sum(one.extra for one in made),
             strayed=next((one.strayed for one in made if one.strayed), ""),
             wrong=wrong,
@@ -125,7 +130,9 @@ def _replayed(inputs: Inputs, call: Call, after: bytes, error: str) -> Made:
         taken = outputs_between("torch", inputs.state, after)
         asked = outputs_between("torch", inputs.state, answer.state)
         took = "an unknown number of" if taken is None else f"{taken:,}"
-        words = f"takes {took} 32-bit outputs from its generator where the reference takes {asked:,}"
+        words = (
+            f"takes {took} 32-bit outputs from its generator where the reference takes {asked:,}"
+        )
         return Made(judged=True, strayed=words)
     return Made(judged=True, wrong=_wrong(inputs, call, after))
 

@@ -117,7 +117,8 @@ def law(inputs: Inputs) -> Law | None:
     if weights is None:
         return None
     wide = weights.astype(np.float64)
-    return wide / wide.sum(axis=-1, keepdims=True)
+    found: Law = wide / wide.sum(axis=-1, keepdims=True)
+    return found
 
 
 def variation(one: Law | None, other: Law | None) -> float | None:

@@ -183,12 +183,13 @@ class Side:
         """Say why :meth:`inputs` gives nothing."""
         call = self.call(index)
         if call.keep != "whole":
-            return f"{self.name} keeps {_KEPT[call.keep]}: what its sampler makes of them cannot be told"
+            kept = _KEPT[call.keep]
+            return f"{self.name} keeps {kept}: what its sampler makes of them cannot be told"
         if call.dtype == "F64":
             return f"{self.name} passes f64 logits, which no sampler here takes"
         if 0 in call.shape:
             return f"{self.name} passes no logits"
-        return f"{sampler_of(call)} with the parameters of {self.name} is no sampler that is known here"
+        return f"{sampler_of(call)}, as {self.name} calls it, is no sampler that is known here"
 
 
 _KEPT = {"top": "the largest logits only", "digest": "a digest of its logits"}

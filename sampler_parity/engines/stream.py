@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.engines.recording import Call
+from sampler_parity.engines.recording import Call, Random
 
 WORDS = 624
 """Words of the twister's state: between two twists it gives as many outputs."""
@@ -126,12 +126,16 @@ def entry(call: Call, state: bytes, earlier: Call | None, left: bytes) -> Entry:
     if random is None:
         return Entry("unknown")
     before = earlier.random if earlier is not None else None
-    if not state:
-        if random.generator is None:
-            return Entry("unknown")
-        if before is not None and before.generator == random.generator:
-            return Entry("goes on")
-        return Entry("new", random.seed)
+    if state:
+        return _by_state(random, state, before, left)
+    if random.generator is None:
+        return Entry("unknown")
+    if before is not None and before.generator == random.generator:
+        return Entry("goes on")
+    return Entry("new", random.seed)
+
+
+def _by_state(random: Random, state: bytes, before: Random | None, left: bytes) -> Entry:
     if left and state == left:
         return Entry("goes on")
     if is_new(random.source, state, random.seed):

@@ -28,7 +28,7 @@ def uniform_of(source: str, tensors: Tensors) -> float | None:
         if found is None:
             return None
         generator = np.random.RandomState()
-        generator.set_state(("MT19937", found.words, found.given))
+        generator.set_state(("MT19937", found.words, found.given, 0, 0.0))
         return float(generator.random_sample())
     if source == GENERATOR:
         bits = bit_generator(state)

@@ -18,7 +18,7 @@ TOLD = 6
 """How many findings the sentence tells; the others are in the list."""
 
 
-def conclusion(  # noqa: PLR0913  (everything that a comparison knows)
+def conclusion(
     ledger: Ledger,
     sides: Sequence[Side],
     *,

@@ -1,0 +1,157 @@
+"""``sampler-parity calls``: one recording of an engine judged alone, or two attributed."""
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sampler_parity.engines.findings import Attribution, listed
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import write_atomically
+
+STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
+RESULT = "calls.json"
+
+out = Console(highlight=False)
+log = Console(stderr=True, highlight=False)
+
+
+def calls(
+    first: Annotated[Path, typer.Argument(metavar="A.calls", help="A recording; the reference's.")],
+    second: Annotated[
+        Path | None, typer.Argument(metavar="[B.calls]", help="Another one; the port's.")
+    ] = None,
+    contract: Annotated[
+        str | None,
+        typer.Option(help="What each phase must use: a parity.toml, or `tts`."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the result and its page are stored.")
+    ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="The result as JSON on standard output, words on error.")
+    ] = False,
+    seed: Annotated[
+        int, typer.Option(min=0, help="Of the random places within a token's probability.")
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("--quiet", help="No progress, and only the conclusion.")
+    ] = False,
+) -> None:
+    """Judge an engine's recording, or compare two call by call and say what made them differ."""
+    try:
+        found = judged(first, second, contract, seed, quiet=quiet)
+    except KeyboardInterrupt:
+        raise CannotJudgeError("interrupted: the recordings were not compared") from None
+    words = log if as_json else out
+    if as_json:
+        sys.stdout.write(encoded(found).decode())
+    tell(found, words, quiet=quiet)
+    if folder is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / RESULT, encoded(found))
+        words.print(f"result: {folder / RESULT}", soft_wrap=True, markup=False)
+    raise typer.Exit(STATUS[found.status])
+
+
+def judged(
+    first: Path, second: Path | None, contract: str | None, seed: int, *, quiet: bool
+) -> Attribution:
+    """Judge one recording, or a pair.
+
+    Raises:
+        CannotJudgeError: a file is no recording, or no contract.
+    """
+    # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
+    from sampler_parity.engines.attribution import attribute
+    from sampler_parity.engines.audit import audit
+    from sampler_parity.engines.contract import NONE, load_contract
+    from sampler_parity.engines.recording import Recording
+
+    asked = NONE if contract is None else load_contract(contract)
+    ours = Recording.open(first)
+    theirs = None if second is None else Recording.open(second)
+
+    def work(progress: Callable[[str, int, int], None] | None) -> Attribution:
+        if theirs is None:
+            return audit(ours, asked, progress, seed=seed)
+        return attribute(ours, theirs, asked, progress)
+
+    if quiet:
+        return work(None)
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
+        tasks = {}
+
+        def progress(name: str, done: int, total: int) -> None:
+            if name not in tasks:
+                tasks[name] = bars.add_task(name, total=total)
+            bars.update(tasks[name], completed=done)
+
+        return work(progress)
+
+
+def encoded(found: Attribution) -> bytes:
+    """Give the result as JSON."""
+    return msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n"
+
+
+def tell(found: Attribution, console: Console, *, quiet: bool) -> None:
+    """Print the sentence, then what each phase calls, then every finding."""
+    console.print(f"{found.status}: {_plain(found.sentence)}", soft_wrap=True, markup=False)
+    if quiet:
+        return
+    for recorded in found.recordings:
+        console.print(
+            f"{recorded.side}: {recorded.path}, {_plain(recorded.engine)}: "
+            f"{recorded.calls:,} calls of {recorded.generations} generations",
+            soft_wrap=True,
+            markup=False,
+        )
+    for line in (*_uses(found), *_findings(found)):
+        console.print(line, soft_wrap=True, markup=False)
+    for line in found.frequencies:
+        console.print(line, soft_wrap=True, markup=False)
+    console.print(
+        f"{found.planned:,} calls planned, {found.compared:,} compared, "
+        f"{found.planned - found.compared:,} not",
+        markup=False,
+    )
+    for reason in found.not_compared:
+        console.print(f"{reason.calls:,} calls: {reason.reason}", soft_wrap=True, markup=False)
+
+
+def _uses(found: Attribution) -> Iterator[str]:
+    """Say phase by phase what each side calls with what."""
+    phases = dict.fromkeys(use.phase for use in found.uses)
+    for phase in phases:
+        yield f"phase {_plain(phase)}:"
+        for use in found.uses:
+            if use.phase == phase:
+                told = listed(use.parameters)
+                yield (
+                    f"  {use.side}  {use.calls:,} calls  {_plain(use.sampler)}({_plain(told)})  "
+                    f"of {use.vocabulary}, random numbers of {_plain(use.source)}"
+                )
+
+
+def _findings(found: Attribution) -> Iterator[str]:
+    """List every finding, a line each, with where in the engine its call stands."""
+    if found.findings:
+        yield "findings:"
+    for one in found.findings:
+        site = f"  {one.site}" if one.site else ""
+        yield (
+            f"  {one.kind}: {one.what}, {one.side}, first at call {one.call} of phase "
+            f"{_plain(one.phase)}, generation {one.generation}; {one.times:,} calls{_plain(site)}"
+        )
+
+
+def _plain(text: str) -> str:
+    """Give text without control characters, which a terminal would obey."""
+    return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)

@@ -1,0 +1,153 @@
+"""One recording alone: against its contract, against the reference at every call, by its places.
+
+Where the random numbers of a call are known, its token must be the reference's. Where they are not,
+the token must be one that the reference can draw, and the places of all tokens in their own calls'
+laws must be uniform and independent.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from sampler_parity.engines.contract import NONE, Contract, Loop, departures, loop_departures
+from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
+from sampler_parity.engines.ledger import Departed, Ledger, Place
+from sampler_parity.engines.own import Own, Watch
+from sampler_parity.engines.recording import Recording
+from sampler_parity.engines.sides import Generation, Name, Progress, Side, Turn
+from sampler_parity.engines.words import conclusion
+
+
+@dataclass(slots=True)
+class Audit:
+    """A look at one recording, as it goes on."""
+
+    side: Side
+    contract: Contract = NONE
+    ledger: Ledger = field(default_factory=Ledger)
+    timeline: list[Step] = field(default_factory=list)
+    seen: int = 0
+
+    def run(self, progress: Progress | None = None) -> None:
+        """Look at every turn of every generation."""
+        watch = Watch(self.side)
+        total = len(self.side.recording.calls)
+        for number, generation in sorted(self.side.generations.items()):
+            for turn in generation.turns:
+                self._turn(number, turn, watch.turn(number, turn))
+                if progress is not None:
+                    progress("judging", self.seen, total)
+            last = number == max(self.side.generations)
+            self._loop(number, generation, ended=self.side.whole or not last)
+
+    def _place(self, number: int, turn: Turn) -> Place:
+        return Place(number, turn.phase, turn.number, self.seen)
+
+    def _turn(self, number: int, turn: Turn, own: Own) -> None:
+        side, call = self.side, self.side.call(turn.first)
+        place = self._place(number, turn)
+        found = [*self._asked(turn), *self._stream(own), *self._answer(own)]
+        for departed in found:
+            self.ledger.add(departed, place, call.site)
+        if side.inputs(turn.first) is None:
+            self.ledger.not_told(side.why_not_replayed(turn.first))
+        elif not own.state and own.judged:
+            self.ledger.not_told(
+                "the generator's state is not recorded: the token only has to be one that the "
+                "reference can draw"
+            )
+        self.seen += len(turn.draws)
+        if len(self.timeline) < LONGEST_TIMELINE:
+            token = side.call(turn.last).token
+            kinds = tuple(dict.fromkeys(one.kind for one in found))
+            first = token[0] if token else None
+            self.timeline.append(Step(number, turn.phase, turn.number, (first, None), None, kinds))
+
+    def _asked(self, turn: Turn) -> Iterator[Departed]:
+        call = self.side.call(turn.first)
+        if not self.contract.phase:
+            return
+        asked = self.contract.fitting(call)
+        name = self.side.name
+        if asked is None:
+            words = f"{name} has a phase {call.phase!r}, which the contract has not"
+            yield Departed("loop", "unknown phase", name, words, key=turn.phase)
+            return
+        for kind, what, words in departures(asked, call, self.side.logits(turn.first)):
+            yield Departed(kind, what, name, f"{name} {words}", key=turn.phase)
+
+    def _stream(self, own: Own) -> Iterator[Departed]:
+        """Find generators that do not go on where the call before left them."""
+        name, entry = own.side, own.entry
+        if own.earlier == own.state and own.state and entry.how != "goes on":
+            words = f"{name} begins this call with the same state as the call before it"
+            yield Departed("stream", "reseeded call", name, f"{words}: a generator for every call")
+        elif entry.how == "ahead":
+            words = (
+                f"somebody else has drawn {entry.outputs:,} 32-bit outputs from {name}'s generator "
+                "since the call before"
+            )
+            yield Departed("stream", "foreign draw", name, words)
+        if own.extra:
+            words = f"{name} draws {own.extra + 1} times from the same logits for one token"
+            yield Departed("stream", "extra draw", name, words)
+        if own.strayed:
+            yield Departed("stream", "other draws", name, f"{name} {own.strayed}")
+
+    def _answer(self, own: Own) -> Iterator[Departed]:
+        if own.wrong is not None:
+            what, words = own.wrong
+            yield Departed("arithmetic", what, own.side, f"{own.side} {words}")
+
+    def _loop(self, number: int, generation: Generation, *, ended: bool) -> None:
+        """Hold a generation's loop against the contract."""
+        tells = self.side.tells_what_was_fed
+        name = self.side.name
+        for phase, turns in generation.phases().items():
+            first = self.side.call(turns[0].first)
+            asked = self.contract.fitting(first)
+            if asked is None:
+                continue
+            tokens = [self.side.call(turn.last).went_on_with for turn in turns]
+            fed = [generation.fed.get(self.side.call(turn.last).call, ()) for turn in turns]
+            before = generation.fed.get(first.call - 1, ())
+            loop = Loop(tokens, fed if tells else None, before if tells else None, ended=ended)
+            for at, what, words in loop_departures(asked, loop):
+                turn = turns[min(at, len(turns) - 1)]
+                order = self.seen - sum(len(t.draws) for t in turns) + at
+                place = Place(number, phase, at, max(order, 0))
+                departed = Departed("loop", what, name, f"{name} {words}", key=phase)
+                self.ledger.add(departed, place, self.side.call(turn.first).site)
+
+
+def audit(
+    recording: Recording,
+    contract: Contract = NONE,
+    progress: Progress | None = None,
+    *,
+    name: Name = "A",
+    seed: int = 0,
+) -> Attribution:
+    """Judge one recording.
+
+    Args:
+        recording: what was recorded.
+        contract: what each phase must use.
+        progress: called with what is done, how much of it, and of how much.
+        name: what the recording is called in words.
+        seed: of the random places within an atom of a law.
+
+    Raises:
+        RecordingError: a call does not hold what its line says.
+    """
+    side = Side(name, recording, progress)
+    looked = Audit(side, contract)
+    looked.run(progress)
+    return conclusion(
+        looked.ledger,
+        (side,),
+        timeline=tuple(looked.timeline),
+        planned=len(recording.calls),
+        compared=looked.seen,
+        contract=contract,
+        seed=seed,
+    )
