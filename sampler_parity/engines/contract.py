@@ -54,7 +54,7 @@ class Phase(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         calls_at_most: how many there may be.
         end: the token that ends the phase, and is not fed to the model.
         fed_first: what the model is given last before the first call.
-        fed_plus: what is added to a token when it is fed; it may be anything where this is left out.
+        fed_plus: what is added to a token when it is fed.
     """
 
     name: str
