@@ -469,9 +469,9 @@ class Comparison:
         flips: bool | None = None
         repairs: bool | None = None
         if ours.state and theirs.state:
-            own = replay.answers(ours).tokens
-            flips = own != replay.answers(introduced).tokens
-            repairs = own == replay.answers(repaired).tokens
+            own = replay.token(ours)
+            flips = own != replay.token(introduced)
+            repairs = own == replay.token(repaired)
         again = replay.variation(law, replay.law(repaired))
         if again is not None:
             repairs = again == 0 and repairs is not False

@@ -9,6 +9,7 @@ from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.sides import Name, Side, Turn
 from sampler_parity.engines.stream import Entry, entry, outputs_between
 from sampler_parity.engines.uniform import fits, uniform_of
+from sampler_parity.model.errors import CannotJudgeError
 
 SEARCHES = 32
 """How many states that do not follow from the one before are searched for in its stream: a search
@@ -112,19 +113,18 @@ class Made:
 
 def _replayed(inputs: Inputs, call: Call, after: bytes, error: str) -> Made:
     """Hold a call against the reference on the same generator."""
-    answer = replay.answers(inputs)
-    if error or answer.error:
-        if bool(error) == bool(answer.error):
+    answer = replay.Answer()
+    for answer in replay.answers(inputs):
+        if error or answer.error:
+            if bool(error) == bool(answer.error):
+                return Made(judged=True)
+            told = f"raises {error}" if error else f"gives token {list(call.token)}"
+            expected = f"raises {answer.error}" if answer.error else "gives a token"
+            return Made(judged=True, wrong=("error", f"{told} where the reference {expected}"))
+        if call.token == answer.tokens and after in {b"", answer.state}:
             return Made(judged=True)
-        told = f"raises {error}" if error else f"gives token {list(call.token)}"
-        expected = f"raises {answer.error}" if answer.error else "gives a token"
-        return Made(judged=True, wrong=("error", f"{told} where the reference {expected}"))
-    left = not after or after == answer.state
-    if call.token == answer.tokens and left:
-        return Made(judged=True)
-    for draws in range(2, replay.DRAWS + 1):
-        later = replay.answers(inputs, draws)
-        if after and later.state == after and call.token in {later.tokens, answer.tokens}:
+    for draws, later in replay.later_answers(inputs):
+        if after == later.state and call.token in {later.tokens, replay.token(inputs)}:
             return Made(judged=True, extra=draws - 1)
     if call.token == answer.tokens:
         taken = outputs_between("torch", inputs.state, after)
@@ -140,7 +140,10 @@ def _replayed(inputs: Inputs, call: Call, after: bytes, error: str) -> Made:
 def _wrong(inputs: Inputs, call: Call, after: bytes) -> tuple[str, str]:
     divergence = replay.judged(inputs, call.token, after)
     if divergence is None:
-        return "token", f"gives token {list(call.token)}, which the reference does not give"
+        raise CannotJudgeError(
+            f"the port does not give torch's token at call {call.call} of generation "
+            f"{call.generation}: run `sampler-parity run`, which must hold"
+        )
     cause = divergence.causes[0].words if divergence.causes else divergence.candidate
     words = (
         f"gives token {list(call.token)} on its own inputs where {sampler_of(call)} gives "

@@ -1,27 +1,23 @@
-"""The reference on a call's recorded inputs: its law, its token, and how a token is judged."""
+"""The reference on a call's recorded inputs: its law, its token, and how a token is judged.
 
-from dataclasses import dataclass, field
-from functools import cached_property
+The port gives both, at every capability and in microseconds; every run of the gate holds it equal
+to torch. Where a call is not what the port gives, torch itself decides.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from sampler_parity.implementations.python_ref import (
-    PythonRef,
-    capability_here,
-    composed,
-    reference_stage,
-)
-from sampler_parity.judge import compare
-from sampler_parity.judge.causes import judge
-from sampler_parity.model.case import Case
-from sampler_parity.model.implementation import About
-from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import NoisyArgmax, Parameters
+from sampler_parity.implementations.registry import PORT, load_implementation
+from sampler_parity.model.case import CAPABILITIES, Case
+from sampler_parity.model.implementation import About, Implementation
+from sampler_parity.model.outcome import Failure, Outcome
+from sampler_parity.model.pipeline import NoisyArgmax, Parameters, values_of
 from sampler_parity.model.verdict import Divergence
-from sampler_parity.statistics.errors import StatisticsError
-from sampler_parity.statistics.law import law_of
+from sampler_parity.statistics.race import win_probabilities
 
 Logits = npt.NDArray[np.float32]
 Law = npt.NDArray[np.float64]
@@ -49,6 +45,11 @@ class Inputs:
         """The call as a case."""
         return Case("call", "call", self.logits, self.parameters, seed=0, state=self.state)
 
+    @cached_property
+    def outcome(self) -> Outcome:
+        """What the port makes of it, at the highest capability."""
+        return _port().run(self.case, CAPABILITIES[-1])
+
 
 @dataclass(frozen=True, slots=True)
 class Answer:
@@ -59,27 +60,37 @@ class Answer:
     error: str = ""
 
 
-def answers(inputs: Inputs, draws: int = 1) -> Answer:
-    """Draw ``draws`` times with the generator that the call began with, and give the last answer.
+@cache
+def _port() -> Implementation:
+    return load_implementation(PORT)
 
-    Each draw is from the logits as they were passed.
-    """
-    generator = torch.Generator("cpu")
-    generator.set_state(torch.frombuffer(bytearray(inputs.state), dtype=torch.uint8))
-    whole = inputs.parameters.pipeline.whole
-    tokens: tuple[int, ...] = ()
-    for _ in range(draws):
-        logits = torch.from_numpy(inputs.logits.copy())
-        try:
-            if whole is not None:
-                found = whole(logits, inputs.parameters, generator)
-            else:
-                stages = composed(inputs.parameters.pipeline)
-                found = stages(logits, inputs.parameters, generator)[inputs.parameters.stages[-1]]
-        except SAMPLER_ERRORS as error:
-            return Answer(error=type(error).__name__)
-        tokens = tuple(found.reshape(-1).tolist())
-    return Answer(tokens, generator.get_state().numpy().tobytes())
+
+def answers(inputs: Inputs) -> Iterator[Answer]:
+    """Give what the reference may answer: at one capability of torch after the other."""
+    yield _answer(inputs.outcome)
+    if inputs.parameters.pipeline.level_dependent:
+        for capability in CAPABILITIES[-2::-1]:
+            yield _answer(_port().run(inputs.case, capability))
+
+
+def later_answers(inputs: Inputs) -> Iterator[tuple[int, Answer]]:
+    """Give, with their number, draws after the first one from the same logits."""
+    if inputs.parameters.pipeline.in_place:
+        return
+    for draws in range(2, DRAWS + 1):
+        outcome = _port().run(replace(inputs.case, draws=draws), CAPABILITIES[-1])
+        yield draws, _answer(outcome)
+
+
+def token(inputs: Inputs) -> tuple[int, ...]:
+    """Give the reference's tokens; none where it raises."""
+    return _answer(inputs.outcome).tokens
+
+
+def _answer(outcome: Outcome) -> Answer:
+    if outcome.failure is not None:
+        return Answer(error=outcome.failure.kind)
+    return Answer(tuple(outcome.tokens[-1].tolist()), outcome.generator)
 
 
 def weights_of(inputs: Inputs) -> Logits | None:
@@ -87,32 +98,21 @@ def weights_of(inputs: Inputs) -> Logits | None:
 
     That is what the reference computes, rounded as it rounds.
     """
-    if not inputs.parameters.pipeline.final:
-        return None
-    values: dict[str, npt.NDArray[np.float32]] = {}
-    case = inputs.case
-    try:
-        for stage in case.pipeline.names:
-            values[stage] = reference_stage(stage, case, values)
-            if stage == case.pipeline.final:
-                break
-    except SAMPLER_ERRORS:
-        return None
-    final = np.atleast_2d(values[case.pipeline.final])
-    usable = np.isfinite(final).all() and (final >= 0).all() and (final.sum(axis=-1) > 0).all()
-    return final if usable else None
+    name = inputs.parameters.pipeline.final
+    final = np.atleast_2d(inputs.outcome.stages.get(name, np.empty(0, np.float32)))
+    usable = final.size and np.isfinite(final).all() and (final >= 0).all()
+    return final if usable and (final.sum(axis=-1) > 0).all() else None
 
 
 def law(inputs: Inputs) -> Law | None:
     """Give the probability of every token, f64 [B, V]; ``None`` where the reference has no law."""
-    if isinstance(inputs.parameters.pipeline.draw, NoisyArgmax):
-        try:
-            rows = [
-                law_of(row, inputs.parameters).probabilities for row in np.atleast_2d(inputs.logits)
-            ]
-        except StatisticsError:
+    draw = inputs.parameters.pipeline.draw
+    if isinstance(draw, NoisyArgmax):
+        scaled = np.atleast_2d(inputs.outcome.stages.get(draw.of, np.empty(0, np.float32)))
+        noise = float(np.float32(values_of(inputs.parameters)[draw.noise] or 0))
+        if not scaled.size or not np.isfinite(scaled.max(axis=-1)).all() or not noise >= 0:
             return None
-        return np.stack(rows)
+        return np.stack([win_probabilities(row.astype(np.float64), noise) for row in scaled])
     weights = weights_of(inputs)
     if weights is None:
         return None
@@ -133,14 +133,22 @@ def variation(one: Law | None, other: Law | None) -> float | None:
 def judged(
     inputs: Inputs, tokens: tuple[int, ...], state_after: bytes, error: str = ""
 ) -> Divergence | None:
-    """Judge a call's tokens by the reference on the call's own inputs; ``None`` where it is right.
+    """Judge a call's tokens by torch on the call's own inputs; ``None`` where they are right.
 
     Without a state on entry a token only has to be one that some correct sampler draws.
     """
+    # Here, not above: torch takes seconds and hundreds of megabytes, and is seldom needed.
+    from sampler_parity.implementations.python_ref import PythonRef, capability_here
+    from sampler_parity.judge import compare
+    from sampler_parity.judge.causes import judge
+
     case = inputs.case
-    stream = "torch" if inputs.state else "own"
-    shows = ("generator",) if inputs.state and state_after else ()
-    about = About(name="engine", view="tokens", stream=stream, effects=shows)  # type: ignore[arg-type]  # literals
+    about = About(
+        name="engine",
+        view="tokens",
+        stream="torch" if inputs.state else "own",
+        effects=("generator",) if inputs.state and state_after else (),
+    )
     reference = PythonRef().run(case, capability_here())
     candidate = Outcome(
         tokens=[] if error else [np.array(tokens, np.int64)],
