@@ -24,8 +24,9 @@ from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Call, Recording
 from sampler_parity.engines.replay import Inputs
-from sampler_parity.engines.sides import Generation, Logits, Progress, Side, Turn, overlap
+from sampler_parity.engines.sides import Logits, Side, overlap
 from sampler_parity.engines.stream import Entry
+from sampler_parity.engines.turns import Generation, Progress, Turn
 from sampler_parity.engines.words import CALL, PHASE, conclusion
 
 EXCHANGED: tuple[Kind, ...] = ("sampler", "parameters", "vocabulary", "logits", "stream")

@@ -13,7 +13,8 @@ from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
 from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Recording
-from sampler_parity.engines.sides import Generation, Name, Progress, Side, Turn
+from sampler_parity.engines.sides import Name, Side
+from sampler_parity.engines.turns import Generation, Progress, Turn
 from sampler_parity.engines.words import conclusion
 
 

@@ -6,8 +6,9 @@ from sampler_parity.engines import replay
 from sampler_parity.engines.known import sampler_of
 from sampler_parity.engines.recording import Call
 from sampler_parity.engines.replay import Inputs
-from sampler_parity.engines.sides import Name, Side, Turn
+from sampler_parity.engines.sides import Name, Side
 from sampler_parity.engines.stream import Entry, entry, outputs_between
+from sampler_parity.engines.turns import Turn
 from sampler_parity.engines.uniform import fits, uniform_of
 from sampler_parity.model.errors import CannotJudgeError
 

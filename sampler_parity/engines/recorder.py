@@ -258,14 +258,16 @@ class Recorder:
         generator: Any = None,
         history: Any = None,
         drawn: Any = None,
+        source: str = "",
         slice: tuple[int, int] | None = None,  # noqa: A002  (the form's own word)
         vocabulary: int | None = None,
     ) -> Iterator["OpenCall"]:
         """Record one call, made within a ``with``, whose token is given to ``returned``.
 
         Arguments are :meth:`wrap`'s, as values; ``drawn`` are the random values that the call
-        uses. A call that leaves the ``with`` without a token is not recorded; one that raises is
-        recorded with what it raised.
+        uses, and ``source`` names where they come from, if that is no generator that Python has. A
+        call that leaves the ``with`` without a token is not recorded; one that raises is recorded
+        with what it raised.
         """
         call = OpenCall(self, None)
         try:
@@ -279,6 +281,8 @@ class Recorder:
                     names["history"] = _HISTORY
                 call = self._begin(sampler, arguments, names, phase, frame, slice, vocabulary)
                 call.drawn = drawn
+                if source:
+                    call.draws_from(source)
         except Exception as error:  # noqa: BLE001  (an engine is never ended by its recorder)
             self._stop(error)
         try:
@@ -296,6 +300,8 @@ class Recorder:
             given = tokens_of(tokens)
             with self._lock:
                 after = self._numbers.get(number, 0) - 1
+                if self._forcing is not None:
+                    self._forcing.fed(number)
                 self._write(encode(Fed(generation=number, after=after, tokens=given)))
         except Exception as error:  # noqa: BLE001  (an engine is never ended by its recorder)
             self._stop(error)
@@ -313,7 +319,8 @@ class Recorder:
         generation, current = self._place.get()
         dtype, values = logits_of(arguments[names["logits"] or ""])
         generator = arguments.get(names.get("generator") or "")
-        if generator is None:
+        assumed = generator is None
+        if assumed:
             generator = default_generator()
         random, state = None, b""
         if generator is not None:
@@ -347,7 +354,7 @@ class Recorder:
             tensors["history"] = ("I64", tokens)
         if self._keep == "digest":
             draft = msgspec.structs.replace(draft, digest=_digest(values))
-        return OpenCall(self, draft, tensors, generator)
+        return OpenCall(self, draft, tensors, generator, assumed=assumed)
 
     def _sparing(self, dtype: str, values: Array) -> dict[str, tuple[str, Array]]:
         if self._keep == "whole":
@@ -371,7 +378,8 @@ class Recorder:
             number = self._numbers.get(draft.generation, 0)
             forced = None
             if self._forcing is not None and draft.error is None:
-                forced = self._forcing.token(draft.generation, number, len(draft.token))
+                mark = draft.digest.encode() or tensors["logits"][1].tobytes()
+                forced = self._forcing.token(draft.generation, draft.phase, mark, len(draft.token))
             call = msgspec.structs.replace(draft, call=number, continued=forced)
             self._write(encode(call, tensors))
             if not self.stopped:
@@ -412,18 +420,33 @@ class OpenCall:
         draft: Call | None,
         tensors: dict[str, tuple[str, Array]] | None = None,
         generator: Any = None,
+        *,
+        assumed: bool = False,
     ) -> None:
-        """Begin; without a ``draft`` nothing is recorded."""
+        """Begin; without a ``draft`` nothing is recorded.
+
+        A generator that was ``assumed``, since none was named, is forgotten if the call leaves it
+        as it was: then the call has drawn from something else.
+        """
         self._recorder = recorder
         self._draft = draft
         self._tensors = tensors or {}
         self._generator = generator
+        self._assumed = assumed
         self.drawn: Any = None
         """The random values that the call has used, if they are known."""
 
     def returned(self, token: Any) -> tuple[int, ...] | None:
         """Record the token, or tokens; gives those to go on with where the engine is forced."""
         return self._end(lambda: {"token": tokens_of(token)})
+
+    def draws_from(self, source: str) -> None:
+        """Name where the call's random numbers come from, in place of a generator."""
+        self._generator = None
+        self._tensors.pop("state_before", None)
+        if self._draft is not None:
+            random = Random(source=source)
+            self._draft = msgspec.structs.replace(self._draft, random=random)
 
     def failed(self, error: Exception) -> None:
         """Record that the call raised."""
@@ -437,7 +460,11 @@ class OpenCall:
         try:
             draft = msgspec.structs.replace(draft, **result())
             state = b"" if self._generator is None else state_of(self._generator)
-            if state:
+            before = self._tensors.get("state_before")
+            if self._assumed and before is not None and before[1].tobytes() == state:
+                del self._tensors["state_before"]
+                draft = msgspec.structs.replace(draft, random=None)
+            elif state:
                 self._tensors["state_after"] = ("U8", np.frombuffer(state, np.uint8))
             if self.drawn is not None:
                 values = np.atleast_1d(np.asarray(self.drawn))

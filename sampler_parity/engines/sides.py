@@ -1,8 +1,5 @@
-"""A recording as generations, phases and turns: what is laid beside another one, call by call."""
+"""A recording as one of two: what is laid beside another one, call by call."""
 
-import hashlib
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
 
@@ -13,55 +10,10 @@ from sampler_parity.engines.known import parameters_of, sampler_of
 from sampler_parity.engines.recording import Call, Recording, Tensors
 from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.stream import TORCH, TORCH_STATE
+from sampler_parity.engines.turns import Progress, lay_out, marks_of
 
 Name = Literal["A", "B"]
 Logits = npt.NDArray[np.float32]
-Progress = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """A place of a phase at which a token is drawn, once, or again where it was refused.
-
-    Attributes:
-        phase: the phase's name.
-        number: of the turn within its phase, from 0.
-        draws: the recorded calls, by index: of all but the last, the engine refused the token.
-    """
-
-    phase: str
-    number: int
-    draws: tuple[int, ...]
-
-    @property
-    def first(self) -> int:
-        """Index of the first call."""
-        return self.draws[0]
-
-    @property
-    def last(self) -> int:
-        """Index of the call whose token the engine went on with."""
-        return self.draws[-1]
-
-
-@dataclass(slots=True)
-class Generation:
-    """All turns of one request.
-
-    Attributes:
-        turns: in the order in which they were taken.
-        fed: what the model was given, by the number of the call after which it was; -1 before any.
-    """
-
-    turns: list[Turn] = field(default_factory=list)
-    fed: dict[int, tuple[int, ...]] = field(default_factory=dict)
-
-    def phases(self) -> dict[str, list[Turn]]:
-        """Give the turns of each phase, the phases in the order in which they began."""
-        found: dict[str, list[Turn]] = {}
-        for turn in self.turns:
-            found.setdefault(turn.phase, []).append(turn)
-        return found
 
 
 class Side:
@@ -82,59 +34,9 @@ class Side:
         """
         self.name: Name = name
         self.recording = recording
-        self.marks: list[bytes] = []
-        total = len(recording.calls)
-        for index in range(total):
-            self.marks.append(self._mark(index))
-            if progress is not None:
-                progress(f"reading {name}", index + 1, total)
-        self.generations = self._laid_out()
+        self.marks = marks_of(recording, f"reading {name}", progress)
+        self.generations = lay_out(recording, self.marks)
         self.tensors = lru_cache(maxsize=8)(recording.tensors)
-
-    def _mark(self, index: int) -> bytes:
-        call = self.recording.calls[index]
-        if call.keep == "digest":
-            return bytes.fromhex(call.digest)
-        tensors = self.recording.tensors(index)
-        found = hashlib.blake2b(tensors["logits"].tobytes(), digest_size=16)
-        if call.keep == "top":
-            found.update(tensors["tokens"].tobytes() + tensors["rest"].tobytes())
-        return found.digest()
-
-    def _laid_out(self) -> dict[int, Generation]:
-        found = {number: Generation() for number in self.recording.generations()}
-        for fed in self.recording.fed:
-            generation = found.setdefault(fed.generation, Generation())
-            generation.fed[fed.after] = generation.fed.get(fed.after, ()) + fed.tokens
-        for number, indices in self.recording.generations().items():
-            found[number].turns = list(self._turns(indices, found[number].fed))
-        return found
-
-    def _turns(self, indices: list[int], fed: dict[int, tuple[int, ...]]) -> Iterator[Turn]:
-        """Tell calls apart from draws that were refused and made again.
-
-        A call is drawn again where the next one has the same phase and logits, and the model was
-        given nothing in between, in a recording that says what it was given.
-        """
-        calls, numbers = self.recording.calls, dict[str, int]()
-        tells = 2 * sum(calls[index].call in fed for index in indices) >= len(indices) - 1
-        draws: list[int] = []
-        for place, index in enumerate(indices):
-            draws.append(index)
-            following = indices[place + 1] if place + 1 < len(indices) else None
-            again = (
-                following is not None
-                and tells
-                and calls[index].call not in fed
-                and calls[following].phase == calls[index].phase
-                and self.marks[following] == self.marks[index]
-            )
-            if not again:
-                phase = calls[index].phase
-                number = numbers.get(phase, 0)
-                numbers[phase] = number + 1
-                yield Turn(phase, number, tuple(draws))
-                draws = []
 
     @property
     def whole(self) -> bool:
