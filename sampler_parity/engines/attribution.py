@@ -6,8 +6,10 @@ reference is run again with one ingredient at a time exchanged.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sampler_parity.engines import replay, values
 from sampler_parity.engines.contract import NONE, Contract, Phase, departures, shown
@@ -24,7 +26,7 @@ from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Call, Recording
 from sampler_parity.engines.replay import Inputs
-from sampler_parity.engines.sides import Logits, Side, overlap
+from sampler_parity.engines.sides import Logits, Side, overlap, start_of
 from sampler_parity.engines.stream import Entry
 from sampler_parity.engines.turns import Generation, Progress, Turn
 from sampler_parity.engines.words import CALL, PHASE, conclusion
@@ -170,10 +172,13 @@ class Comparison:
         if pair is None:
             return
         masks = values.masks(*pair)
-        if masks:
-            what = "mask extra" if masks.only_b.size else "mask missing"
-            words = f"{masks.words()} (counted from the first that both pass)"
-            yield Departed("vocabulary", what, "B", words, key=a.phase)
+        start = max(start_of(call_a), start_of(call_b))
+        if masks.only_b.size:
+            words = f"B masks {values.named(masks.only_b + start)} with -inf and A does not"
+            yield Departed("vocabulary", "mask extra", "B", words, key=a.phase)
+        if masks.only_a.size:
+            words = f"B does not mask {values.named(masks.only_a + start)} with -inf, which A masks"
+            yield Departed("vocabulary", "mask missing", "B", words, key=a.phase)
 
     def _common(self, a: Turn, b: Turn) -> tuple[Logits, Logits] | None:
         ours, theirs = self.a.logits(a.first), self.b.logits(b.first)
@@ -198,6 +203,12 @@ class Comparison:
             yield stale
         elif apart.what == "coarser grid":
             yield Departed("logits", "coarser grid", apart.side, apart.words)
+            if apart.beyond and history.fed:
+                words = (
+                    "the logits are not those of the other side either, rounded, although both "
+                    "models were given the same since the generation began"
+                )
+                yield Departed("logits", "other", "B", words)
         elif history.fed:
             words = (
                 f"{apart.words}, although both models were given the same since the generation "
@@ -276,6 +287,11 @@ class Comparison:
         if a.source != b.source and "" not in {a.source, b.source}:
             words = f"B draws from {b.source} where A draws from {a.source}"
             yield Departed("stream", "another source", "B", words)
+            return
+        if a.drawn is not None and b.drawn is not None:
+            if not np.array_equal(a.drawn, b.drawn):
+                words = f"B draws {_numbers(b.drawn)} where A draws {_numbers(a.drawn)}"
+                yield Departed("stream", "other numbers", "B", words)
             return
         for one in own:
             if one.entry.how == "unknown":
@@ -523,6 +539,11 @@ def _asked(
     yield from departures(asked, call, logits)
 
 
+def _numbers(drawn: npt.NDArray[Any]) -> str:
+    shown = ", ".join(f"{float(value):.9g}" for value in drawn[:3])
+    return f"{shown}{' and more' if len(drawn) > 3 else ''}"  # noqa: PLR2004  (as many are shown)
+
+
 def _times(count: int) -> str:
     return {1: "once", 2: "twice"}.get(count, f"{count} times")
 
@@ -547,13 +568,11 @@ def _entries(a: Entry, b: Entry, *, same: bool, first: bool) -> tuple[str, Which
     """Compare how two calls' generators stand to the calls before them."""
     if same or (a == b and a.how != "other"):
         return None
-    if b.how == "ahead" or a.how == "ahead":
-        name, one = ("B", b) if b.how == "ahead" else ("A", a)
-        if a.how == b.how:
-            name = "B"
+    if a.outputs or b.outputs:
+        name, one = ("B", b) if b.outputs else ("A", a)
         words = (
             f"somebody else has drawn {one.outputs:,} 32-bit outputs from {name}'s generator "
-            "since its last call"
+            f"since {'it was made' if one.how == 'new' else 'its last call'}"
         )
         return "foreign draw", "B" if name == "B" else "A", words
     if b.how == "new" and a.how == "goes on":

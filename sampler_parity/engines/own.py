@@ -1,6 +1,9 @@
 """What one side's calls make of their own inputs, and how their generators follow one another."""
 
 from dataclasses import dataclass
+from typing import Any
+
+import numpy.typing as npt
 
 from sampler_parity.engines import replay
 from sampler_parity.engines.known import sampler_of
@@ -27,6 +30,7 @@ class Own:
         entry: how its generator stands to the call before.
         state: the generator's state on entry; empty where it is not recorded.
         first_of_phase: whether it is its phase's first turn.
+        drawn: the random values that its first call has used; ``None`` where they are not recorded.
         earlier: the generator's state on entry to the turn before; empty as above.
         extra: how many draws more than one its token took inside the call.
         strayed: how the generator was left elsewhere than by the reference, though the token is
@@ -41,6 +45,7 @@ class Own:
     entry: Entry
     state: bytes
     first_of_phase: bool
+    drawn: npt.NDArray[Any] | None = None
     earlier: bytes = b""
     extra: int = 0
     strayed: str = ""
@@ -76,6 +81,7 @@ class Watch:
             entry=how,
             state=state,
             first_of_phase=turn.number == 0,
+            drawn=side.tensors(turn.first).get("drawn"),
             earlier=earlier,
             extra=sum(one.extra for one in made),
             strayed=next((one.strayed for one in made if one.strayed), ""),
@@ -84,9 +90,9 @@ class Watch:
         )
 
     def _entry(self, call: Call, state: bytes) -> Entry:
-        left = self._left if self._searches < SEARCHES or state == self._left else b""
-        found = entry(call, state, self._earlier, left)
-        if state and found.how in {"ahead", "other"}:
+        search = self._searches < SEARCHES
+        found = entry(call, state, self._earlier, self._left, search=search)
+        if state and found.how == "other":
             self._searches += 1
         return found
 

@@ -217,7 +217,7 @@ class Specimen:
         passed = logits[:last].copy()
         if not (semantic and self.on("mask-missing")):
             passed[MASKED] = -np.inf
-        if semantic and self.on("mask-extra"):
+        if semantic and self.on("mask-extra") and last > END:
             passed[END] = -np.inf
         if semantic and self.on("half-logits"):
             passed = _bf16(passed)

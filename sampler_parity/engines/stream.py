@@ -3,9 +3,10 @@
 torch's CPU generator is the Mersenne twister MT19937, whose 624 words numpy steps in the same way.
 """
 
+import json
 import struct
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -54,7 +55,15 @@ def outputs_between(source: str, before: bytes, after: bytes) -> int | None:
     ``None`` where the second does not follow from the first within that many, or where the source
     is no Mersenne twister.
     """
-    start, end = twister(source, before), twister(source, after)
+    return _between(twister(source, before), twister(source, after))
+
+
+def outputs_since(source: str, seed: int, state: bytes) -> int | None:
+    """Count the outputs that a generator made from ``seed`` has given, as above."""
+    return _between(seeded(source, seed), twister(source, state))
+
+
+def _between(start: Twister | None, end: Twister | None) -> int | None:
     if start is None or end is None:
         return None
     from_here = start.given
@@ -90,10 +99,22 @@ def is_new(source: str, state: bytes, seed: int | None) -> bool:
     """Whether a generator has given nothing since it was made from ``seed``."""
     if seed is None:
         return False
-    found, made = twister(source, state), seeded(source, seed)
-    if found is None or made is None:
+    if source == GENERATOR:
+        made_anew: Any = np.random.default_rng(seed).bit_generator.state
+        return _same_json(state, made_anew)
+    found = twister(source, state)
+    if found is None or found.given != WORDS:
         return False
-    return found.given == WORDS and np.array_equal(found.words, made.words)
+    made = seeded(source, seed)
+    return made is not None and np.array_equal(found.words, made.words)
+
+
+def _same_json(state: bytes, made: Any) -> bool:
+    try:
+        told = json.loads(state)
+    except ValueError:
+        return False
+    return bool(told == made)
 
 
 How = Literal["unknown", "goes on", "new", "ahead", "other"]
@@ -105,10 +126,11 @@ class Entry:
 
     Attributes:
         how: ``goes on`` where that one left it; ``new`` where it was made for this call, from
-            ``seed``; ``ahead`` where somebody has drawn ``outputs`` from it in between; ``other``
-            where it is none of these; ``unknown`` where the recording does not tell.
+            ``seed``; ``ahead`` where somebody has drawn from it in between; ``other`` where it is
+            none of these; ``unknown`` where the recording does not tell.
         seed: what a new one was made from.
-        outputs: how many 32-bit outputs lie between.
+        outputs: how many 32-bit outputs somebody else has drawn, since that call or since a new one
+            was made.
     """
 
     how: How
@@ -116,18 +138,20 @@ class Entry:
     outputs: int = 0
 
 
-def entry(call: Call, state: bytes, earlier: Call | None, left: bytes) -> Entry:
+def entry(
+    call: Call, state: bytes, earlier: Call | None, left: bytes, *, search: bool = True
+) -> Entry:
     """Say how ``call``, which begins at ``state``, stands to the ``earlier`` one, left at ``left``.
 
     ``state`` and ``left`` are empty where no state is recorded; then the generators' numbers tell
-    what they can.
+    what they can. Without ``search``, a state that is neither is not looked for in the stream.
     """
     random = call.random
     if random is None:
         return Entry("unknown")
     before = earlier.random if earlier is not None else None
     if state:
-        return _by_state(random, state, before, left)
+        return _by_state(random, state, before, left, search=search)
     if random.generator is None:
         return Entry("unknown")
     if before is not None and before.generator == random.generator:
@@ -135,13 +159,21 @@ def entry(call: Call, state: bytes, earlier: Call | None, left: bytes) -> Entry:
     return Entry("new", random.seed)
 
 
-def _by_state(random: Random, state: bytes, before: Random | None, left: bytes) -> Entry:
+def _by_state(
+    random: Random, state: bytes, before: Random | None, left: bytes, *, search: bool
+) -> Entry:
     if left and state == left:
         return Entry("goes on")
     if is_new(random.source, state, random.seed):
         return Entry("new", random.seed)
+    if not search:
+        return Entry("other")
     if left and before is not None and before.source == random.source:
         outputs = outputs_between(random.source, left, state)
         if outputs is not None:
             return Entry("ahead" if outputs else "goes on", outputs=outputs)
+    if random.seed is not None:
+        outputs = outputs_since(random.source, random.seed, state)
+        if outputs is not None:
+            return Entry("new", random.seed, outputs)
     return Entry("other")

@@ -13,6 +13,11 @@ ROUNDING = 2.0**-10
 a sum of n f32 terms is off by up to n u of its terms' size, u = 2^-24, and a model's sums have up
 to some 2^14 terms. A name for a size, not a tolerance: it is a finding either way."""
 
+STEPS = {"bf16": 2.0**-7, "f16": 2.0**-10}
+"""The largest relative distance of two neighbours of a grid, however one rounds to it."""
+TINY = 2.0**-24
+"""The smallest positive f16 number."""
+
 What = Literal["rounding", "coarser grid", "other"]
 
 
@@ -22,18 +27,6 @@ class Masks:
 
     only_a: npt.NDArray[np.int64]
     only_b: npt.NDArray[np.int64]
-
-    def __bool__(self) -> bool:
-        return bool(self.only_a.size or self.only_b.size)
-
-    def words(self) -> str:
-        """Say which."""
-        told = [
-            f"{side} masks {named(tokens)} with -inf and {other} does not"
-            for side, other, tokens in (("A", "B", self.only_a), ("B", "A", self.only_b))
-            if tokens.size
-        ]
-        return "; ".join(told)
 
 
 def named(tokens: npt.NDArray[np.int64], most: int = 5) -> str:
@@ -61,11 +54,14 @@ class Apart:
             ``rounding`` where they are near, see :data:`ROUNDING`.
         side: the one on the coarser grid, else ``B``.
         words: how far apart, in a sentence.
+        beyond: of a coarser grid, whether its logits are not the other's either, rounded in any way
+            to it.
     """
 
     what: What
     side: Literal["A", "B"]
     words: str
+    beyond: bool = False
 
 
 def apart(a: Logits, b: Logits) -> Apart | None:
@@ -87,7 +83,10 @@ def apart(a: Logits, b: Logits) -> Apart | None:
             exactly = np.array_equal(_rounded(fine, grid), coarse, equal_nan=True)
             of = f", which are {other}'s rounded to it" if exactly else ""
             words = f"every logit of {side} is a {grid} number{of}; {share}"
-            return Apart("coarser grid", side, words)  # type: ignore[arg-type]  # A or B
+            step = STEPS[grid]
+            off = np.abs(coarse.astype(np.float64) - fine.astype(np.float64))
+            beyond = bool((off > step * np.abs(fine) + TINY).any())
+            return Apart("coarser grid", side, words, beyond)  # type: ignore[arg-type]  # A or B
     with np.errstate(invalid="ignore", over="ignore"):
         off = np.abs(ours.astype(np.float64) - theirs.astype(np.float64))
         scale = max(
