@@ -30,7 +30,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.engines.findings import Kind, listed
-from sampler_parity.engines.known import same, sampler_of, values
+from sampler_parity.engines.known import same, sampler_of, telling, values
 from sampler_parity.engines.recording import Call, Value
 from sampler_parity.engines.values import named
 from sampler_parity.model.errors import CannotJudgeError
@@ -235,13 +235,8 @@ def _calls(asked: Phase, loop: Loop) -> Iterator[tuple[int, str, str]]:
 
 
 def shown(call: Call) -> str:
-    """Give a call as code: what is passed, and of what is left out the numbers."""
-    given = {
-        name: value
-        for name, value in values(call).items()
-        if name in call.parameters or not isinstance(value, str)
-    }
-    return f"{sampler_of(call)}({listed(given)})"
+    """Give a call as code: its numbers, and what else is not as it is by default."""
+    return f"{sampler_of(call)}({listed(telling(call))})"
 
 
 def wanted(asked: Phase) -> str:

@@ -11,7 +11,10 @@ from sampler_parity.engines.recording import Call, Value
 from sampler_parity.model.pipeline import Parameters, from_json, values_of
 from sampler_parity.pipelines import KINDS, PIPELINES
 
-SHARED_PREFIXES = ("::", ".")
+SEPARATORS = ("::", ".")
+SETTINGS = frozenset({"capability", "threads"})
+"""Arguments of the port's functions that say how it computes, and are no parameters."""
+
 _KINDS = {kind.sampler: kind for kind in (KINDS.__args__)}
 _NAMES = {
     name: pipeline.name
@@ -23,7 +26,7 @@ _NAMES = {
 def sampler_of(call: Call) -> str:
     """Name a call's sampler: the pipeline where it is one, else the function's own last name."""
     name = call.sampler
-    for separator in SHARED_PREFIXES:
+    for separator in SEPARATORS:
         name = name.rpartition(separator)[2]
     return _NAMES.get(name, name)
 
@@ -31,15 +34,21 @@ def sampler_of(call: Call) -> str:
 def parameters_of(call: Call) -> Parameters | None:
     """Give a call's parameters where its sampler is known; what is left out has its default.
 
-    A function of a known name that takes a parameter of another name is another function.
+    A function of a known name that is given a parameter of another name is another function; what
+    is ``None`` is not given.
     """
     kind = _KINDS.get(sampler_of(call))
     if kind is None:
         return None
     hints = get_type_hints(kind)
-    if not call.parameters.keys() <= set(kind.__struct_fields__):
+    given = {
+        name: value
+        for name, value in call.parameters.items()
+        if name in kind.__struct_fields__ or (name not in SETTINGS and value is not None)
+    }
+    if not given.keys() <= set(kind.__struct_fields__):
         return None
-    values = {name: _fitting(value, hints[name]) for name, value in call.parameters.items()}
+    values = {name: _fitting(value, hints[name]) for name, value in given.items()}
     try:
         return from_json({"sampler": kind.sampler, **values}, KINDS)
     except (msgspec.ValidationError, TypeError):
@@ -59,6 +68,19 @@ def values(call: Call) -> Mapping[str, Value]:
     """Give every parameter by name, those of a known sampler that are left out as well."""
     known = parameters_of(call)
     return call.parameters if known is None else values_of(known)
+
+
+def telling(call: Call) -> Mapping[str, Value]:
+    """Give the parameters that are worth telling: numbers, and other values that are no defaults."""
+    known = parameters_of(call)
+    if known is None:
+        return call.parameters
+    usual = values_of(type(known)())
+    return {
+        name: value
+        for name, value in values_of(known).items()
+        if not isinstance(value, str) or value != usual[name]
+    }
 
 
 def same(one: Value, other: Value) -> bool:

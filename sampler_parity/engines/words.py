@@ -6,7 +6,7 @@ import msgspec
 
 from sampler_parity.engines.contract import NONE, Contract, shown
 from sampler_parity.engines.findings import Attribution, Finding, Recorded, Status, Step, Use
-from sampler_parity.engines.known import sampler_of, values
+from sampler_parity.engines.known import sampler_of, telling
 from sampler_parity.engines.ledger import Ledger
 from sampler_parity.engines.recording import Call
 from sampler_parity.engines.sides import Side
@@ -158,7 +158,7 @@ def uses(side: Side) -> Iterator[Use]:
             side=side.name,
             calls=count,
             sampler=sampler_of(call),
-            parameters=dict(values(call)),
+            parameters=dict(telling(call)),
             vocabulary=vocabulary,
             source=source,
             site=call.site,
