@@ -71,7 +71,7 @@ def values(call: Call) -> Mapping[str, Value]:
 
 
 def telling(call: Call) -> Mapping[str, Value]:
-    """Give the parameters that are worth telling: numbers, and other values that are no defaults."""
+    """Give the parameters that are worth telling: numbers, and what else is no default."""
     known = parameters_of(call)
     if known is None:
         return call.parameters
