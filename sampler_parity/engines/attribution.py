@@ -29,7 +29,7 @@ from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.sides import Logits, Side, overlap, start_of
 from sampler_parity.engines.stream import Entry
 from sampler_parity.engines.turns import Generation, Progress, Turn
-from sampler_parity.engines.words import CALL, PHASE, conclusion
+from sampler_parity.engines.words import CALL, OTHER_DRAWS, PHASE, conclusion
 
 EXCHANGED: tuple[Kind, ...] = ("sampler", "parameters", "vocabulary", "logits", "stream")
 """What a call is given, and what can be exchanged alone."""
@@ -304,7 +304,7 @@ class Comparison:
             yield Departed("stream", what, side, words)
         for one, other in (own, own[::-1]):
             if one.strayed and not other.strayed:
-                yield Departed("stream", "other draws", one.side, f"{one.side} {one.strayed}")
+                yield Departed("stream", OTHER_DRAWS, one.side, f"{one.side} {one.strayed}")
 
     def _draws(self, a: Turn, b: Turn, own: "tuple[Own, Own]") -> Iterator[Departed]:
         counts = [len(turn.draws) - 1 + one.extra for turn, one in zip((a, b), own, strict=True)]

@@ -15,7 +15,7 @@ from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Recording
 from sampler_parity.engines.sides import Name, Side
 from sampler_parity.engines.turns import Generation, Progress, Turn
-from sampler_parity.engines.words import conclusion
+from sampler_parity.engines.words import OTHER_DRAWS, conclusion
 
 
 @dataclass(slots=True)
@@ -92,7 +92,7 @@ class Audit:
             words = f"{name} draws {own.extra + 1} times from the same logits for one token"
             yield Departed("stream", "extra draw", name, words)
         if own.strayed:
-            yield Departed("stream", "other draws", name, f"{name} {own.strayed}")
+            yield Departed("stream", OTHER_DRAWS, name, f"{name} {own.strayed}")
 
     def _answer(self, own: Own) -> Iterator[Departed]:
         if own.wrong is not None:

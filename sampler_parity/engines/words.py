@@ -11,6 +11,9 @@ from sampler_parity.engines.ledger import Ledger
 from sampler_parity.engines.recording import Call
 from sampler_parity.engines.sides import Side
 
+OTHER_DRAWS = "other draws"
+"""A call that leaves its generator elsewhere than the reference, and gives the same token."""
+
 PHASE, CALL = "reseeded phase", "reseeded call"
 """A generator that is made anew at the first call of a phase, and at another one."""
 
@@ -30,7 +33,7 @@ def conclusion(
     seed: int | None = None,
 ) -> Attribution:
     """Give the whole of it."""
-    findings = _together(ledger.findings(len(timeline) or compared))
+    findings = _draws_of_another(_each_call(ledger.findings(len(timeline) or compared)))
     own = [one for one in findings if one.kind != "consequence"]
     broken = [side.recording.ending.words for side in sides if not side.whole]
     status: Status = "holds"
@@ -54,7 +57,22 @@ def conclusion(
     )
 
 
-def _together(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def _draws_of_another(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+    """Make a sampler that draws otherwise one finding, where it gives other tokens as well."""
+    for draws in (one for one in findings if one.what == OTHER_DRAWS):
+        kind = [one for one in findings if one.kind == "arithmetic" and one.side == draws.side]
+        if not kind:
+            continue
+        first, other = sorted((draws, kind[0]), key=findings.index)
+        words = kind[0].words if first is kind[0] else f"{draws.words}, and {kind[0].words[2:]}"
+        place = {name: getattr(first, name) for name in ("generation", "phase", "call", "site")}
+        times = draws.times + kind[0].times
+        one = msgspec.structs.replace(kind[0], words=words, times=times, **place)
+        findings = tuple(one if f is first else f for f in findings if f is not other)
+    return findings
+
+
+def _each_call(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     """Make one finding of generators that are made anew at a phase's first call and at others."""
     each = next((one for one in findings if one.what == CALL), None)
     first = next((one for one in findings if one.what == PHASE), None)
