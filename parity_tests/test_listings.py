@@ -35,6 +35,7 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cli import app
 from sampler_parity.commands.summary import summarise
+from sampler_parity.engines.contract import load_contract
 from sampler_parity.implementations.registry import ENTRY_POINTS
 from sampler_parity.run.run_file import read_run
 from sampler_parity.run.waivers import load_waivers
@@ -279,6 +280,9 @@ ELSEWHERE = {
 }
 """Listings that ``test_plug_in.py`` runs, by their comment, and its tests."""
 
+ENGINES = frozenset({"engine", "recorder"})
+"""Listings that ``engines/test_calls_command.py`` runs, by their comment."""
+
 RUN = {
     "README.md": run_sampler,
     "docs/report.md": run_test,
@@ -286,7 +290,8 @@ RUN = {
 
 
 def test_every_python_listing_has_a_runner() -> None:
-    here = [listing.page for listing in of("python") if listing.name not in ELSEWHERE]
+    elsewhere = ENGINES | set(ELSEWHERE)
+    here = [listing.page for listing in of("python") if listing.name not in elsewhere]
     assert set(here) == {*RUN, test_manual.PAGE}
     assert here.count(test_manual.PAGE) == len(test_manual.LISTINGS)
     named = {listing.name for listing in ALL} & set(ELSEWHERE)
@@ -297,7 +302,9 @@ def test_every_python_listing_has_a_runner() -> None:
 
 @pytest.mark.parametrize("page", RUN)
 def test_a_python_listing_runs(page: str) -> None:
-    [text] = [listing.text for listing in of("python") if listing.page == page]
+    [text] = [
+        listing.text for listing in of("python") if (listing.page, listing.name) == (page, "")
+    ]
     RUN[page](text)
 
 
@@ -317,6 +324,10 @@ def test_a_toml_listing_is_read(listing: Listing, tmp_path: Path) -> None:
         path = tmp_path / "parity.toml"
         path.write_text(listing.text, encoding="utf-8")
         assert len(load_waivers(path)) == len(read["waiver"]) > 0
+    elif "phase" in read:
+        path = tmp_path / "parity.toml"
+        path.write_text(listing.text, encoding="utf-8")
+        assert len(load_contract(str(path)).phase) == len(read["phase"]) > 0
     elif "project" in read:
         assert set(read["project"]["entry-points"]) == {ENTRY_POINTS}
     else:

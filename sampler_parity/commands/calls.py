@@ -109,7 +109,7 @@ def tell(found: Attribution, console: Console, *, quiet: bool) -> None:
     for recorded in found.recordings:
         console.print(
             f"{recorded.side}: {recorded.path}, {_plain(recorded.engine)}: "
-            f"{recorded.calls:,} calls of {recorded.generations} generations",
+            f"{counted(recorded.calls)} of {counted(recorded.generations, 'generation')}",
             soft_wrap=True,
             markup=False,
         )
@@ -118,12 +118,18 @@ def tell(found: Attribution, console: Console, *, quiet: bool) -> None:
     for line in found.frequencies:
         console.print(line, soft_wrap=True, markup=False)
     console.print(
-        f"{found.planned:,} calls planned, {found.compared:,} compared, "
+        f"{counted(found.planned)} planned, {found.compared:,} compared, "
         f"{found.planned - found.compared:,} not",
         markup=False,
     )
     for reason in found.not_compared:
-        console.print(f"{reason.calls:,} calls: {reason.reason}", soft_wrap=True, markup=False)
+        words = f"{counted(reason.calls)}: {_plain(reason.reason)}"
+        console.print(words, soft_wrap=True, markup=False)
+
+
+def counted(number: int, what: str = "call") -> str:
+    """Give a number of things in words."""
+    return f"{number:,} {what}{'s' * (number != 1)}"
 
 
 def _uses(found: Attribution) -> Iterator[str]:
@@ -135,7 +141,7 @@ def _uses(found: Attribution) -> Iterator[str]:
             if use.phase == phase:
                 told = listed(use.parameters)
                 yield (
-                    f"  {use.side}  {use.calls:,} calls  {_plain(use.sampler)}({_plain(told)})  "
+                    f"  {use.side}  {counted(use.calls)}  {_plain(use.sampler)}({_plain(told)})  "
                     f"of {use.vocabulary}, random numbers of {_plain(use.source)}"
                 )
 
@@ -148,7 +154,7 @@ def _findings(found: Attribution) -> Iterator[str]:
         site = f"  {one.site}" if one.site else ""
         yield (
             f"  {one.kind}: {one.what}, {one.side}, first at call {one.call} of phase "
-            f"{_plain(one.phase)}, generation {one.generation}; {one.times:,} calls{_plain(site)}"
+            f"{_plain(one.phase)}, generation {one.generation}; {counted(one.times)}{_plain(site)}"
         )
 
 

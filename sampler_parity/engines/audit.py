@@ -46,7 +46,7 @@ class Audit:
     def _turn(self, number: int, turn: Turn, own: Own) -> None:
         side, call = self.side, self.side.call(turn.first)
         place = self._place(number, turn)
-        found = [*self._asked(turn), *self._stream(own), *self._answer(own)]
+        found = [*self._asked(turn), *self._stream(turn, own), *self._answer(own)]
         for departed in found:
             self.ledger.add(departed, place, call.site)
         if side.inputs(turn.first) is None:
@@ -76,8 +76,11 @@ class Audit:
         for kind, what, words in departures(asked, call, self.side.logits(turn.first)):
             yield Departed(kind, what, name, f"{name} {words}", key=turn.phase)
 
-    def _stream(self, own: Own) -> Iterator[Departed]:
-        """Find generators that do not go on where the call before left them."""
+    def _stream(self, turn: Turn, own: Own) -> Iterator[Departed]:
+        """Find generators that do not go on where the call before left them, and other draws.
+
+        An engine may refuse a token and draw again, where no contract says what it must do.
+        """
         name, entry = own.side, own.entry
         if own.earlier == own.state and own.state and entry.how != "goes on":
             words = f"{name} begins this call with the same state as the call before it"
@@ -88,8 +91,10 @@ class Audit:
                 "since the call before"
             )
             yield Departed("stream", "foreign draw", name, words)
-        if own.extra:
-            words = f"{name} draws {own.extra + 1} times from the same logits for one token"
+        again = len(turn.draws) - 1 if self.contract.phase else 0
+        if own.extra + again:
+            times = own.extra + again + 1
+            words = f"{name} draws {times} times from the same logits for one token"
             yield Departed("stream", "extra draw", name, words)
         if own.strayed:
             yield Departed("stream", OTHER_DRAWS, name, f"{name} {own.strayed}")

@@ -1,0 +1,156 @@
+"""One recording alone: its contract, its reference, its generator."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import python_ref
+from sampler_parity.engines import Recorder, Recording
+from sampler_parity.engines.audit import audit
+from sampler_parity.engines.contract import NONE, Contract, Phase
+from sampler_parity.engines.findings import Attribution
+from sampler_parity.engines.specimen import (
+    END,
+    GLOBAL,
+    GLOBAL_CALLS,
+    GLOBAL_TOKENS,
+    MASKED,
+    OFFSET,
+    SEMANTIC,
+    SEMANTIC_CALLS,
+    SEMANTIC_TOKENS,
+    TAG,
+    Specimen,
+)
+
+CONTRACT = Contract(
+    name="specimen",
+    phase=(
+        Phase(
+            name=GLOBAL,
+            sampler="sample_logits",
+            parameters={"temperature": 1.0, "top_p": 0.95, "top_k": 20},
+            slice=(0, GLOBAL_TOKENS),
+            masked=(MASKED,),
+            calls=GLOBAL_CALLS,
+            fed_plus=OFFSET,
+        ),
+        Phase(
+            name=SEMANTIC,
+            sampler="sample_logits",
+            parameters={"temperature": 1.0, "top_p": 0.95, "top_k": 80},
+            slice=(0, SEMANTIC_TOKENS),
+            masked=(MASKED,),
+            calls_at_most=SEMANTIC_CALLS,
+            end=END,
+            fed_first=(TAG,),
+            fed_plus=0,
+        ),
+    ),
+)
+
+
+def own(found: Attribution) -> list[tuple[str, str, str, int]]:
+    return [(one.kind, one.what, one.phase, one.call) for one in found.findings]
+
+
+def alone(folder: Path, *switched: str, contract: Contract = CONTRACT) -> Attribution:
+    Specimen(frozenset(switched)).run(folder / "one.calls", 3)
+    return audit(Recording.open(folder / "one.calls"), contract)
+
+
+def test_an_engine_that_keeps_its_contract(tmp_path: Path) -> None:
+    found = alone(tmp_path)
+    assert (found.status, found.findings, found.not_compared) == ("holds", (), ())
+    assert found.compared == found.planned == 3 * (GLOBAL_CALLS + SEMANTIC_CALLS)
+    assert found.contract == "specimen"
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "what", "phase", "call"),
+    [
+        ("wrong-sampler", "sampler", "wrong sampler", SEMANTIC, 0),
+        ("wrong-parameters", "parameters", "wrong parameters", SEMANTIC, 0),
+        ("short-slice", "vocabulary", "short slice", SEMANTIC, 0),
+        ("long-slice", "vocabulary", "long slice", SEMANTIC, 0),
+        ("mask-missing", "vocabulary", "mask missing", SEMANTIC, 0),
+        ("mask-extra", "vocabulary", "mask extra", SEMANTIC, 0),
+        ("reseeded-each-call", "stream", "reseeded call", SEMANTIC, 1),
+        ("extra-draw", "stream", "extra draw", SEMANTIC, 4),
+        ("foreign-draw", "stream", "foreign draw", SEMANTIC, 4),
+        ("feedback-offset", "loop", "fed", GLOBAL, 2),
+        ("stop-rule", "loop", "extra calls", SEMANTIC, SEMANTIC_CALLS),
+    ],
+)
+def test_faults_that_one_recording_shows(
+    tmp_path: Path, fault: str, kind: str, what: str, phase: str, call: int
+) -> None:
+    assert own(alone(tmp_path, fault)) == [(kind, what, phase, call)]
+
+
+def test_a_walk_that_is_not_renormalised(tmp_path: Path) -> None:
+    walks = "a walk along the cumulative sum"
+    assert alone(tmp_path, walks).findings == ()
+    (found,) = own(alone(tmp_path, walks, "not-renormalised"))
+    assert found[:3] == ("arithmetic", "walk", SEMANTIC)
+
+
+def test_without_a_contract(tmp_path: Path) -> None:
+    """What a call makes of its own inputs is judged all the same."""
+    assert alone(tmp_path, contract=NONE).status == "holds"
+    assert alone(tmp_path, "wrong-parameters", contract=NONE).status == "holds"
+    assert own(alone(tmp_path, "foreign-draw", contract=NONE))[0][:2] == ("stream", "foreign draw")
+
+
+def engine(path: Path, sample: Callable[..., torch.Tensor], generator: torch.Generator) -> None:
+    with Recorder(path, "mine", overwrite=True) as recorder:
+        draw = recorder.wrap(sample, sampler="sample_logits")
+        for number in range(20):
+            logits = 2 * np.random.default_rng(number).standard_normal((1, 60))
+            draw(torch.from_numpy(logits.astype(np.float32)), 0.8, 0.9, 30, generator=generator)
+
+
+def test_torch_is_held_against_itself(tmp_path: Path) -> None:
+    path = tmp_path / "one.calls"
+    engine(path, python_ref.sample_logits, torch.Generator().manual_seed(3))
+    assert audit(Recording.open(path)).status == "holds"
+
+
+def test_a_sampler_of_another_rule(tmp_path: Path) -> None:
+    """It takes the nucleus first, and top-k of what is left by its own count."""
+
+    def other(
+        logits: torch.Tensor,
+        temperature: float,
+        top_p: float,
+        top_k: int,
+        generator: torch.Generator,
+    ) -> torch.Tensor:
+        return python_ref.sample_logits(
+            logits, 1.1 * temperature, top_p, top_k, generator=generator
+        )
+
+    path = tmp_path / "one.calls"
+    engine(path, other, torch.Generator().manual_seed(3))
+    found = audit(Recording.open(path))
+    assert found.status == "diverges"
+    assert found.findings[0].kind == "arithmetic"
+    assert "where sample_logits gives" in found.findings[0].words
+
+
+def test_a_generator_of_torch_that_nobody_named(tmp_path: Path) -> None:
+    """A call that leaves torch's default generator as it was draws from something else."""
+    path = tmp_path / "one.calls"
+    with Recorder(path, "mine") as recorder:
+        draw = recorder.wrap(lambda logits: int(logits.argmax()), sampler="mine")
+        for number in range(3):
+            draw(np.random.default_rng(number).standard_normal(10).astype(np.float32))
+    recording = Recording.open(path)
+    assert [call.random for call in recording.calls] == [None] * 3
+    assert "state_before" not in recording.tensors(0)
+    found = audit(recording)
+    assert found.findings == ()
+    assert found.not_compared[0].reason == "mine, as A calls it, is no sampler that is known here"
