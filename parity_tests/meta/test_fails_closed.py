@@ -21,7 +21,7 @@ from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gate import Found, Request, judge, run_gate
-from sampler_parity.run.orders import Message, Order
+from sampler_parity.run.orders import CompareCases, Message
 from sampler_parity.run.run_file import Shard, read_run
 from sampler_parity.run.waivers import Waiver
 from sampler_parity.statistics.result import StatisticsResult
@@ -305,7 +305,7 @@ def test_a_divergence_outweighs_what_is_missing() -> None:
 @pytest.mark.slow
 def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
-    order = Order(
+    order = CompareCases(
         implementation="rust_ext",
         capability="avx2",
         profile="quick",

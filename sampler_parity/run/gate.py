@@ -33,7 +33,15 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.noise import sentences
-from sampler_parity.run.orders import Message, Order, Result
+from sampler_parity.run.orders import (
+    CompareCases,
+    CountFrequencies,
+    Message,
+    Order,
+    PlantInPlain,
+    PlantInPort,
+    Result,
+)
 from sampler_parity.run.provenance import provenance
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, Shard, Status, write_run
 from sampler_parity.run.waivers import AppliedWaiver, Waiver, expired, problems
@@ -317,9 +325,13 @@ def _command(request: Request) -> str:
     return shlex.join([*command, *options_of(request.limits)])
 
 
-def _orders(request: Request, staging: Path) -> list[Order]:
-    orders = [
-        Order(
+def orders_of(request: Request, staging: Path) -> list[Order]:
+    """List what the workers of a run are to do; evidence goes into ``staging``.
+
+    A run that leaves nothing out also counts frequencies and plants faults.
+    """
+    orders: list[Order] = [
+        CompareCases(
             implementation=implementation,
             capability=capability,
             first=capability == request.capabilities[0],
@@ -337,31 +349,29 @@ def _orders(request: Request, staging: Path) -> list[Order]:
     ]
     if request.whole and request.implementations:
         orders += [
-            Order(
+            CountFrequencies(
                 implementation=implementation,
                 capability=request.capabilities[0],
                 profile=request.profile,
                 seed=request.seed,
                 limits=request.limits,
-                frequencies=True,
             )
             for implementation in request.implementations
         ]
-        # Some of the port's faults show at one capability only, the plain samplers' at any.
-        orders += [
-            Order(
-                capability=capability,
-                profile=request.profile,
-                plain=capability == CAPABILITIES[0],
-                port=has_sources(),
-            )
-            for capability in CAPABILITIES[:2]
-        ]
+        lowest, next_one = CAPABILITIES[:2]
+        sources = has_sources()
+        if sources:
+            orders.append(PlantInPort(capability=lowest, profile=request.profile))
+        # A plain sampler's mistakes show at any capability.
+        orders.append(PlantInPlain(capability=lowest, profile=request.profile, specimens=sources))
+        if sources:
+            # Some of the port's faults show at one capability only.
+            orders.append(PlantInPort(capability=next_one, profile=request.profile))
     return orders
 
 
 def _work(request: Request, staging: Path, progress: Progress) -> Found:
-    orders = _orders(request, staging)
+    orders = orders_of(request, staging)
     jobs = request.jobs or os.cpu_count() or 1
     said: queue.Queue[tuple[Order, Message | None]] = queue.Queue()
     waiting, running = list(orders), dict[str, subprocess.Popen[bytes]]()
@@ -421,7 +431,8 @@ def _gather(request: Request, orders: list[Order], results: dict[str, Result]) -
     ordered = [results[order.name] for order in orders]
     covered: Counter[Waiver] = Counter()
     for order, result in zip(orders, ordered, strict=True):
-        covered.update(dict(zip(order.waivers, result.covered, strict=False)))
+        if isinstance(order, CompareCases):
+            covered.update(dict(zip(order.waivers, result.covered, strict=True)))
     return Found(
         shards=tuple(shard for result in ordered for shard in result.shards),
         planted=_merged([fault for result in ordered for fault in result.planted]),
