@@ -8,8 +8,9 @@ import pytest
 
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run import gate
-from sampler_parity.run.gate import Request, orders_of
+from sampler_parity.run.gate import orders_of
 from sampler_parity.run.orders import CompareCases, Order, PlantInPlain, PlantInPort
+from sampler_parity.run.request import Request
 
 KINDS = set(get_args(Order))
 TWO = ("rust_ext", "command:x -y")

@@ -13,7 +13,8 @@ from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import LONGEST_ROW, About
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 
 HERE = capability_here()
 

@@ -16,7 +16,8 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.run.comparing import IN_A_ROW
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.frequencies import frequencies

@@ -1,6 +1,5 @@
 """Counts what was compared, and keeps divergences with their evidence."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -11,18 +10,18 @@ import numpy as np
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import importance
 from sampler_parity.cases.plan import STREAMS
-from sampler_parity.implementations.registry import PORT
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.run.command_words import replay_command
 from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
 from sampler_parity.run.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
 from sampler_parity.run.streams import StreamTally
 from sampler_parity.run.waivers import Waiver
-from sampler_parity.sandbox.isolated import Limits, options_of
+from sampler_parity.sandbox.isolated import Limits
 
 OF_A_FAMILY = 4
 """Divergences of one family at one stage with one verdict that are kept one by one; the others are
@@ -231,11 +230,7 @@ class Tally:
         )
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
-        command = ["sampler-parity", "explain", what, "--capability", self._capability]
-        command += [word for case in after for word in ("--after", case)]
-        if self._implementation != PORT:
-            command += ["--implementation", self._implementation]
-        return shlex.join([*command, *options_of(self._limits)])
+        return replay_command(what, after, self._capability, self._implementation, self._limits)
 
     def _shrink(
         self, seen: Seen, again: Run, retrial: Retrial | None, earlier: Sequence[str]
