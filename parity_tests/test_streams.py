@@ -16,8 +16,8 @@ from sampler_parity.report import render
 from sampler_parity.report.headline import contradictions
 from sampler_parity.report.streams_view import streams
 from sampler_parity.run.run_file import Run, Streams, read_run
+from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.run.streams import StreamTally
-from sampler_parity.run.tally import Tally
 
 TOKENS = [np.array([call % 7]) for call in range(25)]
 
@@ -94,9 +94,9 @@ def test_every_run_has_streams_of_both_samplers(profile: object) -> None:
 
 def tallied(candidate: object, about: About, case: Case, folder: Path) -> tuple[Streams, ...]:
     reference = PythonRef().run(case, capability_here())
-    tally = Tally(about.name, about, capability_here(), folder)
-    tally.add(case, reference, candidate.run(case, capability_here()), None)  # type: ignore[attr-defined]
-    return tally.shard(1, "torch").streams
+    builder = ShardBuilder(about.name, about, capability_here(), folder)
+    builder.add(case, reference, candidate.run(case, capability_here()), None)  # type: ignore[attr-defined]
+    return builder.shard(1, "torch").streams
 
 
 @pytest.mark.parametrize(

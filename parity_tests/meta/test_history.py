@@ -23,7 +23,7 @@ from sampler_parity.run.history import MOST_EARLIER, PROCESSES, Laboratory
 from sampler_parity.run.orders import CompareCases
 from sampler_parity.run.retrial import Retrial, Retrials, Seen
 from sampler_parity.run.run_file import Shard
-from sampler_parity.run.tally import EARLIER_FILES
+from sampler_parity.run.shard_builder import EARLIER_FILES
 from sampler_parity.run.work import work
 from sampler_parity.sandbox.isolated import Isolated, Limits
 

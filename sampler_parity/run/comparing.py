@@ -15,7 +15,7 @@ from sampler_parity.run.noise import NoiseFloor
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
 from sampler_parity.run.retrial import Retrial
 from sampler_parity.run.run_file import Shard
-from sampler_parity.run.tally import Tally
+from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.sandbox.isolated import Isolated
 
 PROGRESS_EVERY = 50
@@ -45,8 +45,8 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
             order.implementation, order.limits, order.capability, recall, tell.again
         ) as laboratory,
     ):
-        tallies = [
-            Tally(
+        builders = [
+            ShardBuilder(
                 order.implementation,
                 candidate.about,
                 order.capability,
@@ -61,12 +61,12 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
             total = planned(PROFILES[order.profile], order.families)
-            shards.append(tallies[1].shard(total, "torch", AT_ONE))
+            shards.append(builders[1].shard(total, "torch", AT_ONE))
         else:
             if candidate.about.view == "trace":
-                shards.append(_recorded(bench, tuple(recorded.values()), tallies[0]))
-            shards.append(_live(bench, tallies[1]))
-    covered = zip(*(tally.covered for tally in tallies), strict=True)
+                shards.append(_recorded(bench, tuple(recorded.values()), builders[0]))
+            shards.append(_live(bench, builders[1]))
+    covered = zip(*(builder.covered for builder in builders), strict=True)
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
 
 
@@ -95,20 +95,22 @@ class _Bench:
     say: Say
 
 
-def _recorded(bench: _Bench, cases: Sequence[tuple[Case, Recorded]], tally: Tally) -> Shard:
+def _recorded(
+    bench: _Bench, cases: Sequence[tuple[Case, Recorded]], builder: ShardBuilder
+) -> Shard:
     candidate = bench.candidate
     for case, recorded in cases:
         earlier = _asked(candidate)
         outcome = candidate.run(case, bench.order.capability)
         retrial = Retrial(bench.laboratory, recorded.outcome, earlier)
-        tally.add(case, recorded.outcome(outcome), outcome, None, retrial)
+        builder.add(case, recorded.outcome(outcome), outcome, None, retrial)
         bench.say(Message(done=0, total=len(cases)))
-        if tally.unanswered >= IN_A_ROW:
+        if builder.unanswered >= IN_A_ROW:
             break
-    return tally.shard(len(cases), "recorded", _given_up(len(cases), tally))
+    return builder.shard(len(cases), "recorded", _given_up(len(cases), builder))
 
 
-def _live(bench: _Bench, tally: Tally) -> Shard:
+def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     order, candidate, laboratory = bench.order, bench.candidate, bench.laboratory
     profile = PROFILES[order.profile]
     total = planned(profile, order.families)
@@ -118,7 +120,7 @@ def _live(bench: _Bench, tally: Tally) -> Shard:
             ": the recorded traces were compared instead" if candidate.about.view == "trace" else ""
         )
         bench.say(Message(done=total, total=total))
-        return tally.shard(total, "torch", reason)
+        return builder.shard(total, "torch", reason)
     reference = PythonRef()
     floor = NoiseFloor(order.capability, verify=order.implementation != PORT)
 
@@ -130,20 +132,20 @@ def _live(bench: _Bench, tally: Tally) -> Shard:
 
     for case in plan(profile, order.seed, order.families):
         if declined := candidate.about.too_long(case):
-            tally.add(case, Outcome(), Outcome(declined=declined), None)
+            builder.add(case, Outcome(), Outcome(declined=declined), None)
         else:
             earlier = _asked(candidate)
             candidate.ask(case, here)
             expected, outcome = reference.run(case, here), candidate.answer()
             retrial = Retrial(laboratory, _always(expected), earlier, refer)
-            tally.add(case, expected, outcome, again, retrial)
+            builder.add(case, expected, outcome, again, retrial)
             if order.noise:
                 floor.add(case, expected)
-        if tally.seen % PROGRESS_EVERY == 0:
-            bench.say(Message(done=tally.seen, total=total))
-        if tally.unanswered >= IN_A_ROW:
+        if builder.seen % PROGRESS_EVERY == 0:
+            bench.say(Message(done=builder.seen, total=total))
+        if builder.unanswered >= IN_A_ROW:
             break
-    return tally.shard(total, "torch", _given_up(total, tally), floor.noise())
+    return builder.shard(total, "torch", _given_up(total, builder), floor.noise())
 
 
 def _asked(candidate: Isolated) -> Callable[[], Sequence[str]]:
@@ -156,8 +158,8 @@ def _always(outcome: Outcome) -> Callable[[Outcome], Outcome]:
     return lambda _: outcome
 
 
-def _given_up(total: int, tally: Tally) -> str:
-    if tally.unanswered < IN_A_ROW:
+def _given_up(total: int, builder: ShardBuilder) -> str:
+    if builder.unanswered < IN_A_ROW:
         return ""
-    left = total - tally.seen
+    left = total - builder.seen
     return f"{left:,} not run: the candidate was given up after {IN_A_ROW} cases without an answer"

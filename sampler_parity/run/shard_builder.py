@@ -1,4 +1,4 @@
-"""Counts what was compared, and keeps divergences with their evidence."""
+"""Makes a shard of a run: counts what is compared, and keeps divergences with their evidence."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -37,8 +37,8 @@ READABLE = 64
 """Logits of a shrunken case that are shown in words."""
 
 
-class Tally:
-    """One implementation at one capability."""
+class ShardBuilder:
+    """Counts one implementation's cases at one capability, as they are compared."""
 
     def __init__(
         self,
