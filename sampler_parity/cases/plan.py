@@ -13,10 +13,11 @@ from sampler_parity.model.errors import CannotJudgeError
 THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""
 
-STREAMS = "long-streams"
-"""The family whose calls are counted one by one: for how long they draw the reference's tokens."""
+SERIES = "long-streams"
+"""The family whose calls are counted one by one: for how long they draw the reference's tokens. Its
+name stands in the ids of its cases, from which they are generated."""
 
-CALLS = {STREAMS: 500, "many-calls": 100}
+CALLS = {SERIES: 500, "many-calls": 100}
 """Calls of a case, for the families in which that is not one to five."""
 
 
@@ -40,7 +41,7 @@ PROFILES = {
             "vast-rows": len(VAST),
             "real-whole": 30,
             "real-tts": 200,
-            STREAMS: 9,
+            SERIES: 9,
             "many-calls": 100,
         },
     ),
@@ -51,7 +52,7 @@ PROFILES = {
             "vast-rows": 4 * len(VAST),
             "real-whole": 200,
             "real-tts": 2000,
-            STREAMS: 30,
+            SERIES: 30,
             "many-calls": 1000,
         },
     ),

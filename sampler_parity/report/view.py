@@ -26,9 +26,9 @@ from sampler_parity.report.matrices import (
     matrices,
     used_stages,
 )
+from sampler_parity.report.series import SeriesView, series
 from sampler_parity.report.speed import SpeedView, speed
 from sampler_parity.report.statistics_view import FrequenciesView, frequencies
-from sampler_parity.report.streams_view import StreamsView, streams
 from sampler_parity.report.words import (
     STAGES,
     VERDICTS,
@@ -118,7 +118,7 @@ class Report:
     divergences: Divergences
     noise: NoiseFloor | None
     distances: Distances | None
-    streams: tuple[StreamsView, ...]
+    series: tuple[SeriesView, ...]
     frequencies: tuple[FrequenciesView, ...]
     kills: Kills | None
     also: tuple[Sentence, ...]
@@ -158,7 +158,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         divergences=shown,
         noise=floor,
         distances=distances(run),
-        streams=streams(run),
+        series=series(run),
         frequencies=frequencies(run),
         kills=kills(run),
         # What the table of the noise floor shows is not said again.

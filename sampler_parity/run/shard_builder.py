@@ -9,7 +9,7 @@ import numpy as np
 
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import importance
-from sampler_parity.cases.plan import STREAMS
+from sampler_parity.cases.plan import SERIES
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
@@ -19,7 +19,7 @@ from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.run.command_words import replay_command
 from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
 from sampler_parity.run.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
-from sampler_parity.run.streams import StreamTally
+from sampler_parity.run.series import SeriesCounter
 from sampler_parity.run.waivers import Waiver
 from sampler_parity.sandbox.isolated import Limits
 
@@ -76,7 +76,7 @@ class ShardBuilder:
         self._small: Counter[tuple[int, str, Verdict]] = Counter()
         self._decided: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
-        self._streams: dict[str, StreamTally] = {}
+        self._series: dict[str, SeriesCounter] = {}
 
     @property
     def seen(self) -> int:
@@ -103,10 +103,10 @@ class ShardBuilder:
             return
         comparison = compare(case, reference, candidate, self._about)
         self.compared += 1
-        if case.family == STREAMS and self._about.stream == "torch":
+        if case.family == SERIES and self._about.stream == "torch":
             sampler = case.parameters.sampler
-            stream = self._streams.setdefault(sampler, StreamTally(sampler, case.draws))
-            stream.add(reference.tokens, candidate.tokens)
+            series = self._series.setdefault(sampler, SeriesCounter(sampler, case.draws))
+            series.add(reference.tokens, candidate.tokens)
         self._threads[str(case.threads)] += 1
         self._stages += len(comparison.compared)
         self._elements += comparison.elements
@@ -226,7 +226,7 @@ class ShardBuilder:
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
             accepted=self.accepted,
-            streams=tuple(stream.counts() for stream in self._streams.values()),
+            streams=tuple(series.counts() for series in self._series.values()),
         )
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
