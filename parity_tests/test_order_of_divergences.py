@@ -24,9 +24,9 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 from sampler_parity.report import render
+from sampler_parity.report.content import build, contradictions
 from sampler_parity.report.divergences import CALLS_SHOWN, Article
 from sampler_parity.report.order import in_order
-from sampler_parity.report.view import build, contradictions
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
 from sampler_parity.run.shard_builder import OF_A_FAMILY, SMALL_OF_A_KIND, ShardBuilder
 from sampler_parity.run.words import at, differences

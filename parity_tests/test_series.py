@@ -59,7 +59,7 @@ def run_of(*parts: Series, divergent: int = 1) -> Run:
 
 
 def text(run: Run) -> list[str]:
-    return ["".join(piece.text for piece in view.sentence) for view in series(run)]
+    return ["".join(piece.text for piece in section.sentence) for section in series(run)]
 
 
 def test_equal_series_are_one_line_and_others_a_chart() -> None:
@@ -72,7 +72,7 @@ def test_equal_series_are_one_line_and_others_a_chart() -> None:
         "<b>mine, sample_logits: 2 of 3 series of 25 successive calls differ, from call 4 on at "
         "the earliest and 9 at the latest; 97.3% of the calls agree."
     )
-    assert [view.chart is None for view in series(equal)] == [True]
+    assert [section.chart is None for section in series(equal)] == [True]
     assert "agree with torch" in render(other)
     assert "<b>mine" not in render(other)
     assert 'id="series"' not in render(make_run(make_shard()))

@@ -154,7 +154,7 @@ class Distances:
 
 
 @dataclass(frozen=True, slots=True)
-class WaiverView:
+class WaiverRow:
     """A waiver with its age.
 
     Attributes:
@@ -316,14 +316,14 @@ def _histogram(
     return draw(chart, words)
 
 
-def waiver_views(run: Run) -> tuple[WaiverView, ...]:
+def waiver_rows(run: Run) -> tuple[WaiverRow, ...]:
     """Show every waiver with how long it still lasts, from the day of the run."""
     try:
         today = datetime.fromisoformat(run.started).date()
     except ValueError:
         today = None
     return tuple(
-        WaiverView(
+        WaiverRow(
             words=cut(entry.waiver.words()),
             owner=cut(entry.waiver.owner),
             reason=cut(entry.waiver.reason),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Verdict
-from sampler_parity.report.statistics_view import caught
+from sampler_parity.report.frequencies import caught
 from sampler_parity.report.words import (
     Piece,
     Sentence,

@@ -11,7 +11,7 @@ from sampler_parity.run.run_file import Run, Series
 
 
 @dataclass(frozen=True, slots=True)
-class SeriesView:
+class SeriesSection:
     """One implementation's series of one sampler, over all capabilities.
 
     Attributes:
@@ -25,24 +25,24 @@ class SeriesView:
     words: str = ""
 
 
-def series(run: Run) -> tuple[SeriesView, ...]:
+def series(run: Run) -> tuple[SeriesSection, ...]:
     """Lay out each implementation's series; none where the run has none."""
     kinds: dict[tuple[str, str, int, int], list[Series]] = {}
     for shard in run.shards:
         for part in shard.streams:
             key = (shard.implementation, part.sampler, part.calls, part.window)
             kinds.setdefault(key, []).append(part)
-    return tuple(_view(name, parts) for (name, *_), parts in kinds.items())
+    return tuple(_section(name, parts) for (name, *_), parts in kinds.items())
 
 
-def _view(name: str, parts: Sequence[Series]) -> SeriesView:
+def _section(name: str, parts: Sequence[Series]) -> SeriesSection:
     calls, window = parts[0].calls, parts[0].window
     firsts = [first for part in parts for first in part.first]
     who = (Piece(name, code=True), Piece(", "), Piece(parts[0].sampler, code=True), Piece(": "))
     of = f"{counted(len(firsts), 'series', 'series')} of {calls:,} successive calls"
     differing = [first for first in firsts if first]
     if not differing:
-        return SeriesView((*who, Piece(f"in {of}, not one token differs.")))
+        return SeriesSection((*who, Piece(f"in {of}, not one token differs.")))
     agreeing = [sum(counts) for counts in zip(*(part.agreeing for part in parts), strict=False)]
     share = sum(agreeing) / (calls * len(firsts))
     found = Piece(
@@ -52,7 +52,7 @@ def _view(name: str, parts: Sequence[Series]) -> SeriesView:
     words = (
         f"Share of the calls that draw torch's token, {window} at a time: {of}, one generator each."
     )
-    return SeriesView((*who, found), _chart(agreeing, len(firsts), parts[0], words), words)
+    return SeriesSection((*who, found), _chart(agreeing, len(firsts), parts[0], words), words)
 
 
 def _chart(agreeing: Sequence[int], number: int, part: Series, words: str) -> Markup:

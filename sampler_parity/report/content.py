@@ -10,14 +10,15 @@ from sampler_parity.report.checks import (
     Finding,
     Kills,
     NoiseFloor,
-    WaiverView,
+    WaiverRow,
     distances,
     findings,
     kills,
     noise_floor,
-    waiver_views,
+    waiver_rows,
 )
 from sampler_parity.report.divergences import DETAILED, Divergences, divergences
+from sampler_parity.report.frequencies import FrequenciesSection, frequencies
 from sampler_parity.report.headline import Headline, contradictions, headline
 from sampler_parity.report.matrices import (
     ImplementationMatrices,
@@ -26,9 +27,8 @@ from sampler_parity.report.matrices import (
     matrices,
     used_stages,
 )
-from sampler_parity.report.series import SeriesView, series
-from sampler_parity.report.speed import SpeedView, speed
-from sampler_parity.report.statistics_view import FrequenciesView, frequencies
+from sampler_parity.report.series import SeriesSection, series
+from sampler_parity.report.speed import SpeedSection, speed
 from sampler_parity.report.words import (
     STAGES,
     VERDICTS,
@@ -118,13 +118,13 @@ class Report:
     divergences: Divergences
     noise: NoiseFloor | None
     distances: Distances | None
-    series: tuple[SeriesView, ...]
-    frequencies: tuple[FrequenciesView, ...]
+    series: tuple[SeriesSection, ...]
+    frequencies: tuple[FrequenciesSection, ...]
     kills: Kills | None
     also: tuple[Sentence, ...]
     findings: tuple[Finding, ...]
-    speed: SpeedView | None
-    waivers: tuple[WaiverView, ...]
+    speed: SpeedSection | None
+    waivers: tuple[WaiverRow, ...]
     started: str
     started_words: str
     command: str
@@ -169,7 +169,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         ),
         findings=findings(),
         speed=speed(run),
-        waivers=waiver_views(run),
+        waivers=waiver_rows(run),
         started=run.started,
         started_words=started,
         command=run.command,
