@@ -11,8 +11,8 @@ from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.run.history import Laboratory
-from sampler_parity.run.noise import NoiseFloor
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
+from sampler_parity.run.reproducibility import ReproducibilityCounter
 from sampler_parity.run.retrial import Retrial
 from sampler_parity.run.run_file import Shard
 from sampler_parity.run.shard_builder import ShardBuilder
@@ -122,7 +122,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
         bench.say(Message(done=total, total=total))
         return builder.shard(total, "torch", reason)
     reference = PythonRef()
-    floor = NoiseFloor(order.capability, verify=order.implementation != PORT)
+    itself = ReproducibilityCounter(order.capability, verify=order.implementation != PORT)
 
     def refer(case: Case) -> Outcome:
         return reference.run(case, here)
@@ -139,13 +139,13 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             expected, outcome = reference.run(case, here), candidate.answer()
             retrial = Retrial(laboratory, _always(expected), earlier, refer)
             builder.add(case, expected, outcome, again, retrial)
-            if order.noise:
-                floor.add(case, expected)
+            if order.reproducibility:
+                itself.add(case, expected)
         if builder.seen % PROGRESS_EVERY == 0:
             bench.say(Message(done=builder.seen, total=total))
         if builder.unanswered >= IN_A_ROW:
             break
-    return builder.shard(total, "torch", _given_up(total, builder), floor.noise())
+    return builder.shard(total, "torch", _given_up(total, builder), itself.counts())
 
 
 def _asked(candidate: Isolated) -> Callable[[], Sequence[str]]:

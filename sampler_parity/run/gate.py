@@ -16,7 +16,6 @@ from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
 from sampler_parity.run.gathering import Found, gather
-from sampler_parity.run.noise import sentences
 from sampler_parity.run.orders import (
     CompareCases,
     CountFrequencies,
@@ -25,6 +24,7 @@ from sampler_parity.run.orders import (
     PlantInPort,
 )
 from sampler_parity.run.provenance import provenance
+from sampler_parity.run.reproducibility import sentences
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, write_run
 from sampler_parity.run.scheduler import Progress, run_workers
@@ -74,7 +74,7 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             home=str(request.folder),
             limits=request.limits,
             waivers=request.waivers_of(implementation),
-            noise=implementation == request.implementations[0],
+            reproducibility=implementation == request.implementations[0],
         )
         for implementation in request.implementations
         for capability in request.capabilities

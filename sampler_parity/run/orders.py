@@ -36,7 +36,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         home: where the run will be, as commands that replay a case name it.
         limits: the candidate's.
         waivers: those of this candidate that have not expired.
-        noise: whether to measure how far torch is from torch as well.
+        reproducibility: whether to count as well how often torch differs from torch.
     """
 
     implementation: str
@@ -48,7 +48,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     home: str = ""
     limits: Limits = Limits()
     waivers: tuple[Waiver, ...] = ()
-    noise: bool = False
+    reproducibility: bool = False
 
     @property
     def name(self) -> str:

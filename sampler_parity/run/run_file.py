@@ -89,7 +89,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     earlier: tuple[str, ...] = ()
 
 
-class Noise(msgspec.Struct, frozen=True, kw_only=True):
+class Reproducibility(msgspec.Struct, frozen=True, kw_only=True):
     """How far the reference is from itself, computed otherwise.
 
     Attributes:
@@ -141,7 +141,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         threads: torch's thread counts, with the cases of each.
         cells: stages x families.
         divergences: some divergent cases of every kind, the gravest first.
-        noise: the reference beside itself, where the implementation can stand for it.
+        noise: the reference's reproducibility, where the implementation can stand for it.
         verdicts: how many of the divergent cases have each verdict.
         about: what the implementation says it is, and how much it shows.
         accepted: how many of the divergent cases a waiver covers.
@@ -162,7 +162,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     threads: dict[str, int]
     cells: tuple[Cell, ...]
     divergences: tuple[FoundDivergence, ...]
-    noise: tuple[Noise, ...] = ()
+    noise: tuple[Reproducibility, ...] = ()
     verdicts: dict[str, int] = {}
     about: About = About(name="")
     accepted: int = 0

@@ -18,7 +18,14 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.run.command_words import replay_command
 from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
-from sampler_parity.run.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
+from sampler_parity.run.run_file import (
+    EVIDENCE,
+    Cell,
+    FoundDivergence,
+    Reproducibility,
+    Shard,
+    Shrunken,
+)
 from sampler_parity.run.series import SeriesCounter
 from sampler_parity.run.waivers import Waiver
 from sampler_parity.sandbox.isolated import Limits
@@ -188,7 +195,7 @@ class ShardBuilder:
         planned: int,
         source: Literal["torch", "recorded"],
         reason: str = "",
-        noise: tuple[Noise, ...] = (),
+        reproducibility: tuple[Reproducibility, ...] = (),
     ) -> Shard:
         """Give the counts; ``reason`` says why cases were neither compared nor declined."""
         names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
@@ -222,7 +229,7 @@ class ShardBuilder:
                 for family, stage in names
             ),
             divergences=tuple(sorted(self._divergences, key=_gravity)),
-            noise=noise,
+            noise=reproducibility,
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
             accepted=self.accepted,
