@@ -15,8 +15,8 @@ from sampler_parity.report import render
 from sampler_parity.report.frequencies import caught, frequencies
 from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
-    Checked,
     Control,
+    DecidedTest,
     Decision,
     Ecdf,
     Look,
@@ -72,7 +72,7 @@ def look(first_cell: int) -> Look:
 def result(status: Status, first_cell: int, *, finished: bool = True) -> StatisticsResult:
     drawn = look(first_cell)
     decision: Decision = "passes" if status == "holds" else "rejects"
-    test = Checked(
+    test = DecidedTest(
         planned=PLAN, looks=(drawn,), p=drawn.p, adjusted=drawn.p, decision=decision, reason=""
     )
     values = np.sort(np.random.default_rng(1).uniform(size=500))

@@ -9,8 +9,8 @@ from sampler_parity.report.charts import BOTH, CANDIDATE, HEIGHT, TORCH, WIDTH, 
 from sampler_parity.report.words import counted, cut
 from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
-    Checked,
     Control,
+    DecidedTest,
     Ecdf,
     Look,
     PowerStatement,
@@ -187,7 +187,7 @@ def _section(number: int, result: StatisticsResult) -> FrequenciesSection:
     )
 
 
-def _test(test: Checked, *, drawn: bool) -> ShownTest:
+def _test(test: DecidedTest, *, drawn: bool) -> ShownTest:
     planned = test.planned
     last = test.looks[-1] if test.looks else None
     words = ""

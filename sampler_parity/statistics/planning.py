@@ -7,9 +7,10 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
-from sampler_parity.statistics.checks import (
+from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.kinds_of_test import (
     SAMPLERS,
-    Check,
+    StatisticalTest,
     consecutive_seeds,
     frequencies,
     rows,
@@ -17,7 +18,6 @@ from sampler_parity.statistics.checks import (
     uniformity,
     versus,
 )
-from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.sources import Source
 from sampler_parity.statistics.support import OMITTED
@@ -76,13 +76,13 @@ class Plan:
     profile: str
     sizes: Profile
     budget: Budget
-    checks: tuple[Check, ...]
+    tests: tuple[StatisticalTest, ...]
     waived: tuple[str, ...]
 
     def sentence(self) -> str:
         """Say the budget in words, with what it does not cover."""
-        stray = sum(check.planned.stray for check in self.checks)
-        omitted = sum(check.planned.omitted for check in self.checks)
+        stray = sum(test.planned.stray for test in self.tests)
+        omitted = sum(test.planned.omitted for test in self.tests)
         return (
             f"{self.budget.sentence()} Besides, torch itself draws a token outside the mask where "
             f"its uniform is exactly 0, here with probability at most {stray:.0e}; the support "
@@ -131,7 +131,7 @@ def plan(
     return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), waived)
 
 
-Maker = Callable[[Rule], Check]
+Maker = Callable[[Rule], StatisticalTest]
 
 
 def _makers(sizes: Profile, reference: Source, samplers: Sequence[str]) -> dict[str, list[Maker]]:
