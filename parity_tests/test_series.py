@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from parity_tests.runs import make_run, make_shard
-from sampler_parity.cases.plan import CALLS, PROFILES, SERIES, case_of
+from sampler_parity.cases.plan import CALLS, CASE_COUNTS, SERIES, CaseCounts, case_of
 from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.case import Case
@@ -84,9 +84,9 @@ def test_series_that_differ_in_a_run_that_says_nothing_does_are_a_contradiction(
     assert contradictions(run_of(counted(TOKENS), divergent=0)) == ()
 
 
-@pytest.mark.parametrize("profile", PROFILES.values())
-def test_every_run_has_series_of_both_samplers(profile: object) -> None:
-    assert profile.count(SERIES) >= 3  # type: ignore[attr-defined]
+@pytest.mark.parametrize("counts", CASE_COUNTS.values())
+def test_every_run_has_series_of_both_samplers(counts: CaseCounts) -> None:
+    assert counts.count(SERIES) >= 3
     cases = [case_of(f"{SERIES}-{index}@0") for index in range(3)]
     assert {case.parameters.sampler for case in cases} == {"sample_logits", "simple_batch_sampler"}
     assert {case.draws for case in cases} == {CALLS[SERIES]}

@@ -11,7 +11,7 @@ import pytest
 
 from parity_tests.meta.forgetful import ONCE
 from sampler_parity.cases.case_file import load_case
-from sampler_parity.cases.plan import Profile, case_of
+from sampler_parity.cases.plan import CaseCounts, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
@@ -39,7 +39,7 @@ def named(candidate: str) -> str:
 
 def worked(candidate: str, folder: Path, monkeypatch: pytest.MonkeyPatch, cases: int = 30) -> Shard:
     """Compare some cases as a worker does."""
-    monkeypatch.setattr(comparing, "PROFILES", {"quick": Profile(cases, {})})
+    monkeypatch.setattr(comparing, "CASE_COUNTS", {"quick": CaseCounts(cases, {})})
     monkeypatch.setattr(comparing, "recorded_cases", lambda _: ())
     monkeypatch.setattr(retrial, "BUDGET", 40)
     monkeypatch.setattr(retrial, "BUDGET_OF_PROCESSES", 8)

@@ -27,7 +27,7 @@ from sampler_parity.statistics.controls import (
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.gate import _Run, plan, run_statistics
 from sampler_parity.statistics.kinds_of_test import StatisticalTest, frequencies, versus
-from sampler_parity.statistics.planning import Plan, Profile
+from sampler_parity.statistics.planning import DrawCounts, Plan
 from sampler_parity.statistics.result import Look, StatisticsResult
 from sampler_parity.statistics.sources import (
     Logits,
@@ -40,7 +40,7 @@ from sampler_parity.statistics.sources import (
 )
 from sampler_parity.statistics.words import summary
 
-TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
+TINY = DrawCounts(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
 
 
@@ -52,7 +52,7 @@ def sound() -> PortSource:
 @pytest.fixture(scope="module", autouse=True)
 def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(planning.PROFILES, "quick", TINY)
+        patch.setitem(planning.DRAW_COUNTS, "quick", TINY)
         yield
 
 

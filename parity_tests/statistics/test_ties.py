@@ -34,7 +34,7 @@ from sampler_parity.statistics.kinds_of_test import (
 from sampler_parity.statistics.kinds_of_test import uniformity as p_values
 from sampler_parity.statistics.law import Law, Subject, Tie, normalised, subject
 from sampler_parity.statistics.pilot import pilot
-from sampler_parity.statistics.planning import PROFILES, Plan, plan
+from sampler_parity.statistics.planning import DRAW_COUNTS, Plan, plan
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.sources import (
     ImplementationSource,
@@ -138,7 +138,7 @@ def exactly_k(probs: npt.NDArray[np.float64], p: SampleLogits, seed: int) -> Mas
 
 
 def judged(source: Source, tests: list[StatisticalTest], seed: int = 0) -> StatisticsResult:
-    sizes = PROFILES["quick"]
+    sizes = DRAW_COUNTS["quick"]
     some = Plan("quick", sizes, Budget(1e-6, 21), tuple(tests), ())
     run = _Run(source, Seeds.of_run(seed), some, lambda *_: None)
     for test in tests:
@@ -403,8 +403,8 @@ def test_planted_faults_are_caught_on_a_row_with_ties(sound: PortSource) -> None
     assert swaps(row.law)
     controls = faults(row, sound, RULE)
     assert len(controls) == 6
-    run = _Run(sound, Seeds.of_run(1), Plan("quick", PROFILES["quick"], Budget(1e-6, 21), (), ()),
-               lambda *_: None)  # fmt: skip
+    planned = Plan("quick", DRAW_COUNTS["quick"], Budget(1e-6, 21), (), ())
+    run = _Run(sound, Seeds.of_run(1), planned, lambda *_: None)
     for control in controls:
         run.put(control)
     assert [control.decision for control in run.controls] == ["rejects"] * 6

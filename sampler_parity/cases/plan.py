@@ -22,7 +22,7 @@ CALLS = {SERIES: 500, "many-calls": 100}
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class CaseCounts:
     """How many cases of each family a run has, at each capability."""
 
     cases: int
@@ -33,8 +33,8 @@ class Profile:
         return self.heavy.get(family, self.cases)
 
 
-PROFILES = {
-    "quick": Profile(
+CASE_COUNTS = {
+    "quick": CaseCounts(
         1300,
         {
             "long-rows": 40,
@@ -45,7 +45,7 @@ PROFILES = {
             "many-calls": 100,
         },
     ),
-    "full": Profile(
+    "full": CaseCounts(
         6000,
         {
             "long-rows": 400,
@@ -76,17 +76,17 @@ def case_of(case_id: str) -> Case:
 
 
 def plan(
-    profile: Profile, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
+    counts: CaseCounts, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
 ) -> Iterator[Case]:
     """Generate the run's cases, family by family."""
     for family in families:
-        for index in range(profile.count(family)):
+        for index in range(counts.count(family)):
             yield _generate(family, index, seed)
 
 
-def planned(profile: Profile, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
+def planned(counts: CaseCounts, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
     """Count the run's cases."""
-    return sum(profile.count(family) for family in families)
+    return sum(counts.count(family) for family in families)
 
 
 def _generate(family: str, index: int, seed: int) -> Case:

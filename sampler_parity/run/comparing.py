@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampler_parity.cases.plan import PROFILES, case_of, plan, planned
+from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
@@ -60,7 +60,7 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
         bench = _Bench(order, candidate, laboratory, tell)
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
-            total = planned(PROFILES[order.profile], order.families)
+            total = planned(CASE_COUNTS[order.profile], order.families)
             shards.append(builders[1].shard(total, "torch", AT_ONE))
         else:
             if candidate.about.view == "trace":
@@ -112,8 +112,8 @@ def _recorded(
 
 def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     order, candidate, laboratory = bench.order, bench.candidate, bench.laboratory
-    profile = PROFILES[order.profile]
-    total = planned(profile, order.families)
+    counts = CASE_COUNTS[order.profile]
+    total = planned(counts, order.families)
     here = capability_here()
     if here != order.capability:
         reason = f"torch reaches capability {here} on this processor, not {order.capability}" + (
@@ -130,7 +130,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     def again(case: Case) -> tuple[Outcome, Outcome]:
         return laboratory.both(case, refer)
 
-    for case in plan(profile, order.seed, order.families):
+    for case in plan(counts, order.seed, order.families):
         if declined := candidate.about.too_long(case):
             builder.add(case, Outcome(), Outcome(declined=declined), None)
         else:

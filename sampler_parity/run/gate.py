@@ -11,7 +11,7 @@ from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import has_sources
 from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.cases.fixtures import check_fixtures
-from sampler_parity.cases.plan import PROFILES, planned
+from sampler_parity.cases.plan import CASE_COUNTS, planned
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
@@ -47,7 +47,7 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
     # What an earlier run left stays until this one has come to its end.
     with tempfile.TemporaryDirectory(prefix=".run-", dir=request.folder) as staging:
         orders = orders_of(request, Path(staging))
-        cases = planned(PROFILES[request.profile], request.families)
+        cases = planned(CASE_COUNTS[request.profile], request.families)
         jobs = request.jobs or os.cpu_count() or 1
         results = run_workers(orders, cases, jobs, request.limits, progress)
         found = gather(request, orders, results)

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from sampler_parity.cases.families import FAMILIES
-from sampler_parity.cases.plan import PROFILES
+from sampler_parity.cases.plan import CASE_COUNTS
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
@@ -71,7 +71,7 @@ class Request:
                 run.
         """
         for name, known, given in (
-            ("profile", tuple(PROFILES), (self.profile,)),
+            ("profile", tuple(CASE_COUNTS), (self.profile,)),
             ("capability", CAPABILITIES, self.capabilities),
             ("family", tuple(FAMILIES), self.families),
         ):

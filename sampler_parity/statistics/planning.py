@@ -26,7 +26,7 @@ LAGS = (1, 2, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class DrawCounts:
     """How much is drawn.
 
     Attributes:
@@ -54,17 +54,17 @@ class Profile:
     live: int
 
 
-PROFILES = {
-    "quick": Profile(
+DRAW_COUNTS = {
+    "quick": DrawCounts(
         1_000_000, 300_000, 200_000, 100_000, 100_000, 30_000, 50_000, 300, 4000, 8000
     ),
-    "full": Profile(
+    "full": DrawCounts(
         4_000_000, 1_000_000, 1_000_000, 400_000, 500_000, 200_000, 200_000, 2000, 4000, 50_000
     ),
 }
 SLOW = {
-    "quick": Profile(30_000, 20_000, 10_000, 8000, 8000, 8000, 8000, 20, 2000, 8000),
-    "full": Profile(200_000, 50_000, 100_000, 20_000, 50_000, 20_000, 20_000, 100, 2000, 50_000),
+    "quick": DrawCounts(30_000, 20_000, 10_000, 8000, 8000, 8000, 8000, 20, 2000, 8000),
+    "full": DrawCounts(200_000, 50_000, 100_000, 20_000, 50_000, 20_000, 20_000, 100, 2000, 50_000),
 }
 """The same for a candidate of fractions of a millisecond a draw."""
 
@@ -74,7 +74,7 @@ class Plan:
     """A run's tests, and the budget they share."""
 
     profile: str
-    sizes: Profile
+    sizes: DrawCounts
     budget: Budget
     tests: tuple[StatisticalTest, ...]
     waived: tuple[str, ...]
@@ -114,9 +114,9 @@ def plan(
         CannotJudgeError: there is no such profile or sampler, or no sampler at all.
         StatisticsError: the budget is none.
     """
-    if profile not in PROFILES:
-        raise CannotJudgeError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
-    sizes = (PROFILES if source.fast else SLOW)[profile]
+    if profile not in DRAW_COUNTS:
+        raise CannotJudgeError(f"profile {profile!r} is none of {', '.join(DRAW_COUNTS)}")
+    sizes = (DRAW_COUNTS if source.fast else SLOW)[profile]
     if not samplers or not set(samplers) <= set(SAMPLERS):
         raise CannotJudgeError(f"samplers {list(samplers)} are not some of {', '.join(SAMPLERS)}")
     by_sampler = _makers(sizes, reference, samplers)
@@ -134,7 +134,9 @@ def plan(
 Maker = Callable[[Rule], StatisticalTest]
 
 
-def _makers(sizes: Profile, reference: Source, samplers: Sequence[str]) -> dict[str, list[Maker]]:
+def _makers(
+    sizes: DrawCounts, reference: Source, samplers: Sequence[str]
+) -> dict[str, list[Maker]]:
     def on_preset(preset: str) -> Maker:
         return lambda rule: frequencies(
             subjects.preset_row(preset, sizes.preset, rule), sizes.preset, rule
