@@ -15,10 +15,10 @@ from scipy import stats
 
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import Budget
-from sampler_parity.statistics.checks import Check, frequencies, small_cases
 from sampler_parity.statistics.controls import SURE, PlannedControl, faults
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import Goodness, goodness, homogeneity
+from sampler_parity.statistics.kinds_of_test import StatisticalTest, frequencies, small_cases
 from sampler_parity.statistics.sources import PortSource, Seeds, Source, port, torch_reference
 from sampler_parity.statistics.tallies import drawn
 from sampler_parity.statistics.uniformity import ecdf
@@ -85,15 +85,15 @@ def presets(sound: PortSource, seeds: Seeds, rule: Rule) -> None:
     """Draw a million tokens of each TTS preset."""
     print()
     for preset in ("global", "semantic"):
-        check = frequencies(subjects.preset_row(preset, 1_000_000, rule), 1_000_000, rule)
-        p = look(check, sound, seeds)
-        print(f"{check.planned.name}: 1,000,000 draws, p = {p:.3f}\n  {check.planned.catches}")
+        test = frequencies(subjects.preset_row(preset, 1_000_000, rule), 1_000_000, rule)
+        p = look(test, sound, seeds)
+        print(f"{test.planned.name}: 1,000,000 draws, p = {p:.3f}\n  {test.planned.catches}")
 
 
-def look(check: Check, source: Source, seeds: Seeds, index: int = 0) -> float:
+def look(test: StatisticalTest, source: Source, seeds: Seeds, index: int = 0) -> float:
     """Take one look, and give its p-value: 0 for a token outside the mask."""
-    tally = check.start(index)
-    units = check.planned.again if index else check.planned.n
+    tally = test.start(index)
+    units = test.planned.again if index else test.planned.n
     step = max(1, source.chunk)
     for start in range(0, units, step):
         tally.add(source, seeds, min(step, units - start))
@@ -103,8 +103,8 @@ def look(check: Check, source: Source, seeds: Seeds, index: int = 0) -> float:
 
 def decides(control: PlannedControl, seeds: Seeds, rule: Rule) -> bool:
     """Carry the test out as a run does; true where it rejects."""
-    first = look(control.check, control.source, seeds)
-    second = look(control.check, control.source, seeds, 1) if rule.looks_again(first) else None
+    first = look(control.test, control.source, seeds)
+    second = look(control.test, control.source, seeds, 1) if rule.looks_again(first) else None
     return rule.combined(first, second) <= rule.alpha
 
 
@@ -117,7 +117,7 @@ def controls(sound: PortSource, seeds: Seeds, repetitions: int, rule: Rule) -> N
             caught = sum(decides(control, seeds, rule) for _ in range(repetitions))
             unlikely = stats.binom.cdf(caught, repetitions, control.power)
             print(
-                f"  {control.name}, {control.check.planned.n:,} draws: caught {caught} of "
+                f"  {control.name}, {control.test.planned.n:,} draws: caught {caught} of "
                 f"{repetitions}, declared {control.power:.4f} (as few or fewer: p = {unlikely:.2g})"
             )
 

@@ -19,7 +19,8 @@ from sampler_parity.commands.diff import changed, compare_runs, headline
 from sampler_parity.commands.junit import junit
 from sampler_parity.commands.outputs import annotations, markdown
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.run.gate import Request, _command
+from sampler_parity.run.command_words import run_command
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, read_run, write_run
 
 HOSTILE = "a%b\r\n::error::c|`<script>\x00]]>\ud800"
@@ -187,7 +188,7 @@ def test_a_run_keeps_the_command_that_was_given(
 
     monkeypatch.setattr(cli, "run_gate", asked)
     CliRunner().invoke(cli.app, ["run", "--quiet", *arguments])
-    program, *again = shlex.split(_command(requests[0]))
+    program, *again = shlex.split(run_command(requests[0]))
     assert program == "sampler-parity"
     assert set(arguments) <= set(again)
     CliRunner().invoke(cli.app, again)

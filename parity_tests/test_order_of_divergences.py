@@ -24,11 +24,11 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
 from sampler_parity.report import render
+from sampler_parity.report.content import build, contradictions
 from sampler_parity.report.divergences import CALLS_SHOWN, Article
 from sampler_parity.report.order import in_order
-from sampler_parity.report.view import build, contradictions
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
-from sampler_parity.run.tally import OF_A_FAMILY, SMALL_OF_A_KIND, Tally
+from sampler_parity.run.shard_builder import OF_A_FAMILY, SMALL_OF_A_KIND, ShardBuilder
 from sampler_parity.run.words import at, differences
 
 S, R, E = Verdict.SEMANTIC, Verdict.ROUNDING, Verdict.ERROR
@@ -229,7 +229,7 @@ def test_what_is_shown_in_full_has_evidence_and_the_rest_is_counted() -> None:
 
 def test_a_cell_counts_the_cases_of_each_verdict() -> None:
     run = make_run(shard(found("real-tts-1@0", R), found("gaussian-1@0"), more=29_816))
-    [cell] = [one for one in build(run).overview.rows[0].tallies if one.differing]
+    [cell] = [one for one in build(run).overview.rows[0].cells if one.differing]
     assert cell.decided == (("semantic", 1), ("rounding", 29_817))
     assert "semantic in 1, rounding in 29,817" in render(run)
     hidden = msgspec.structs.replace(run.shards[0], verdicts={"rounding": 29_818})
@@ -267,13 +267,13 @@ def test_the_evidence_of_real_logits_is_kept_whatever_else_differs(tmp_path: Pat
     def again(case: Case) -> tuple[Outcome, Outcome]:
         return reference.run(case, here), mistake.sampler.run(case, here)
 
-    tally = Tally("mine", mistake.sampler.about, here, tmp_path)
+    builder = ShardBuilder("mine", mistake.sampler.about, here, tmp_path)
     names = [f"{family}-{index}@5" for family in ("gaussian", "zipf", "bf16") for index in range(9)]
     for case in map(case_of, [*names, *(f"real-tts-{index}@5" for index in range(3))]):
-        tally.add(case, *again(case), again)
+        builder.add(case, *again(case), again)
     kept = [
         one
-        for one in tally.shard(tally.seen, "torch").divergences
+        for one in builder.shard(builder.seen, "torch").divergences
         if one.divergence.stage == "top_k_mask"
     ]
     real = [one for one in kept if one.family == "real-tts"]
@@ -326,7 +326,7 @@ def test_equal_rows_of_a_matrix_are_one() -> None:
     [matrices] = build(run).matrices
     assert len(matrices.breakdown) == 1
     assert [row.name for row in matrices.overall.rows] == ["real-tts"]
-    assert matrices.overall.rows[0].tallies[0].compared == 300
+    assert matrices.overall.rows[0].cells[0].compared == 300
     other = msgspec.structs.replace(shard(found("real-tts-1@0"), more=1), capability="avx512")
     rows = build(make_run(*run.shards[:2], other)).overview.rows
     assert [row.name for row in rows[1:]] == [

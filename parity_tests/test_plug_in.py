@@ -11,9 +11,10 @@ from sampler_parity.implementations.plug_in import PlugIn
 from sampler_parity.implementations.registry import ENTRY_POINTS, load_implementation, registered
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import HARMLESS
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.comparing import AT_ONE
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Shard
-from sampler_parity.run.work import AT_ONE
 
 MANUAL = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
 

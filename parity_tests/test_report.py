@@ -26,9 +26,9 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
 from sampler_parity.pipelines import PIPELINES, SampleLogits
 from sampler_parity.report import render, write_report
+from sampler_parity.report.content import DETAILED, VERDICTS, build, contradictions
+from sampler_parity.report.content import STAGES as DESCRIBED
 from sampler_parity.report.divergences import _replays
-from sampler_parity.report.view import DETAILED, VERDICTS, build, contradictions
-from sampler_parity.report.view import STAGES as DESCRIBED
 from sampler_parity.run.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
 from sampler_parity.run.waivers import AppliedWaiver, Waiver
 

@@ -28,7 +28,7 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.report import write_report
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.tally import Tally
+from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -135,11 +135,11 @@ def compared(name: str, folder: Path) -> Run:
             assert hasattr(case, "logits")
             return reference.run(case, capability), candidate.run(case, capability)  # type: ignore[arg-type]
 
-        tally = Tally(name, candidate.about, capability, folder)
+        builder = ShardBuilder(name, candidate.about, capability, folder)
         shrink = again if name in SPECIMENS else None
         for case in map(case_of, CASES):
-            tally.add(case, *again(case), shrink)
-        return make_run(tally.shard(tally.seen, "torch"))
+            builder.add(case, *again(case), shrink)
+        return make_run(builder.shard(builder.seen, "torch"))
 
 
 def opened(context: BrowserContext, path: Path, anchor: str = "") -> Watched:

@@ -12,11 +12,11 @@ from sampler_parity.commands.junit import junit
 from sampler_parity.commands.outputs import annotations, markdown
 from sampler_parity.faults.found import Correct
 from sampler_parity.report import render
-from sampler_parity.report.statistics_view import caught, frequencies
+from sampler_parity.report.frequencies import caught, frequencies
 from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
-    Checked,
     Control,
+    DecidedTest,
     Decision,
     Ecdf,
     Look,
@@ -72,7 +72,7 @@ def look(first_cell: int) -> Look:
 def result(status: Status, first_cell: int, *, finished: bool = True) -> StatisticsResult:
     drawn = look(first_cell)
     decision: Decision = "passes" if status == "holds" else "rejects"
-    test = Checked(
+    test = DecidedTest(
         planned=PLAN, looks=(drawn,), p=drawn.p, adjusted=drawn.p, decision=decision, reason=""
     )
     values = np.sort(np.random.default_rng(1).uniform(size=500))
@@ -140,9 +140,9 @@ def test_rejected_frequencies_are_never_green() -> None:
     html = render(run)
     assert 'id="verdict" class="unjudged"' in html
     assert "the frequencies of rust_ext do not" in html
-    [view] = frequencies(run)
-    assert view.tests[0].decision == "rejects"
-    assert "the largest is 10.00" in view.tests[0].words
+    [section] = frequencies(run)
+    assert section.tests[0].decision == "rejects"
+    assert "the largest is 10.00" in section.tests[0].words
 
 
 def test_another_order_of_equal_tokens_is_named_and_is_no_failure() -> None:

@@ -7,13 +7,14 @@ import pytest
 
 from sampler_parity import plug_in
 from sampler_parity.cases.families import LIKELY, VAST
-from sampler_parity.cases.plan import PROFILES, case_of
+from sampler_parity.cases.plan import CASE_COUNTS, CaseCounts, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import LONGEST_ROW, About
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 
 HERE = capability_here()
 
@@ -29,9 +30,9 @@ def short(logits: np.ndarray, parameters: SampleLogits, rng: object) -> int:
     return int(logits.argmax())
 
 
-@pytest.mark.parametrize("profile", PROFILES.values(), ids=PROFILES.keys())
-def test_every_profile_has_every_kind_of_vast_row(profile: object) -> None:
-    assert profile.count("vast-rows") >= len(VAST)  # type: ignore[attr-defined]
+@pytest.mark.parametrize("counts", CASE_COUNTS.values(), ids=CASE_COUNTS.keys())
+def test_every_profile_has_every_kind_of_vast_row(counts: CaseCounts) -> None:
+    assert counts.count("vast-rows") >= len(VAST)
 
 
 @pytest.mark.parametrize("index", [1, 2, 3, 4, 5])

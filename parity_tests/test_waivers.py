@@ -11,7 +11,10 @@ import pytest
 from parity_tests.conftest import Shared
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.run.gate import Found, Request, judge, run_gate
+from sampler_parity.run.conclusion import conclude
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.gathering import Found
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, read_run
 from sampler_parity.run.waivers import AppliedWaiver, Waiver, expired, load_waivers
 
@@ -97,7 +100,7 @@ def run_with_waivers(folder: Path) -> None:
 def reasons(run: Run, waivers: tuple[AppliedWaiver, ...]) -> tuple[str, ...]:
     """Why a whole run with these waivers would not hold, faults apart."""
     found = Found(shards=run.shards, waivers=waivers)
-    status, why = judge(Request(), found)
+    status, why = conclude(Request(), found)
     return (
         tuple(reason for reason in why if not re.search("fault|frequencies", reason))
         if status != "holds"
@@ -135,7 +138,7 @@ def test_a_waiver_has_its_day(run: Run) -> None:
 
 def test_a_divergence_that_is_not_waived_fails(run: Run) -> None:
     shard = msgspec.structs.replace(run.shards[0], accepted=run.shards[0].divergent - 1)
-    status, [reason] = judge(Request(), Found(shards=(shard,)))
+    status, [reason] = conclude(Request(), Found(shards=(shard,)))
     assert status == "diverges"
     assert f"{shard.accepted:,} are waived" in reason
 

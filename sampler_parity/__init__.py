@@ -12,7 +12,8 @@ from sampler_parity.model.implementation import About, Implementation
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, read_run, write_run
 
 __all__ = [

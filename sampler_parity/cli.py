@@ -21,7 +21,7 @@ from sampler_parity.commands.calls import calls
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.outputs import annotations, write_outputs
-from sampler_parity.commands.summary import conclude, summarise
+from sampler_parity.commands.summary import print_conclusion, summarise
 from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError, not_importable
@@ -33,7 +33,8 @@ from sampler_parity.record.recording import RecordError
 from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
-from sampler_parity.run.gate import LATEST, Request, run_gate
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import LATEST, Request
 from sampler_parity.run.run_file import Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
@@ -155,7 +156,7 @@ def run(
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for annotation in annotations(result):
             words.print(annotation, soft_wrap=True, markup=False)
-    (conclude if quiet else summarise)(result, words)
+    (print_conclusion if quiet else summarise)(result, words)
     words.print(f"report: {path}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])
 

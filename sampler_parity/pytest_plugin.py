@@ -101,7 +101,8 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
     from sampler_parity.cases.families import FAMILIES
     from sampler_parity.model.case import CAPABILITIES
     from sampler_parity.report import write_report
-    from sampler_parity.run.gate import Request, run_gate
+    from sampler_parity.run.gate import run_gate
+    from sampler_parity.run.request import Request
     from sampler_parity.run.waivers import waivers_here
 
     runs = config.stash[_runs]

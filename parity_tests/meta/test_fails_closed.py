@@ -20,8 +20,11 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.run.gate import Found, Request, judge, run_gate
-from sampler_parity.run.orders import Message, Order
+from sampler_parity.run.conclusion import conclude
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.gathering import Found
+from sampler_parity.run.orders import CompareCases, Message
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Shard, read_run
 from sampler_parity.run.waivers import Waiver
 from sampler_parity.statistics.result import StatisticsResult
@@ -243,12 +246,12 @@ def found(shards: tuple[Shard, ...]) -> Found:
 
 
 def test_the_judge_can_say_yes() -> None:
-    assert judge(Request(), found(shards())) == ("holds", ())
+    assert conclude(Request(), found(shards())) == ("holds", ())
 
 
 def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
     absent = shard(capability="avx512", compared=0, not_compared=10, reason="no AVX-512")
-    assert judge(Request(), found((*shards()[:-1], absent)))[0] == "holds"
+    assert conclude(Request(), found((*shards()[:-1], absent)))[0] == "holds"
 
 
 @pytest.mark.parametrize(
@@ -269,7 +272,7 @@ def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
 def test_the_judge_does_not_pass_what_is_missing(
     request_: Request, given: tuple[Shard, ...], sentence: str
 ) -> None:
-    status, reasons = judge(request_, found(given))
+    status, reasons = conclude(request_, found(given))
     assert status == "unjudged"
     assert sentence in " ".join(reasons)
 
@@ -294,18 +297,18 @@ def test_frequencies_are_part_of_the_verdict(
     statistics: tuple[StatisticsResult, ...], status: str, sentence: str
 ) -> None:
     counts = replace(found(shards()), statistics=statistics)
-    assert judge(Request(), counts) == (status, (sentence,))
+    assert conclude(Request(), counts) == (status, (sentence,))
 
 
 def test_a_divergence_outweighs_what_is_missing() -> None:
     request = Request(capabilities=("avx2",))
-    assert judge(request, found(shards(divergent=1)))[0] == "diverges"
+    assert conclude(request, found(shards(divergent=1)))[0] == "diverges"
 
 
 @pytest.mark.slow
 def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
-    order = Order(
+    order = CompareCases(
         implementation="rust_ext",
         capability="avx2",
         profile="quick",
@@ -346,7 +349,7 @@ def test_a_worker_that_dies_is_not_a_pass(
     size: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nor is one that has not read its order: of the long one, it cannot have been given all."""
-    monkeypatch.setattr("sampler_parity.run.gate.WORKER", ("-c", "raise SystemExit(3)"))
+    monkeypatch.setattr("sampler_parity.run.scheduler.WORKER", ("-c", "raise SystemExit(3)"))
     waiver = Waiver(
         implementation="rust_ext",
         family="flat",
@@ -383,13 +386,13 @@ def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
         "import signal\n"
         # A shell that starts the tests in the background has their processes ignore it.
         "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
-        "from sampler_parity.run import gate\n"
-        "start = gate._start\n"
+        "from sampler_parity.run import scheduler\n"
+        "start = scheduler._start\n"
         "def announced(*arguments):\n"
         "    process = start(*arguments)\n"
         "    print('started', flush=True)\n"
         "    return process\n"
-        "gate._start = announced\n"
+        "scheduler._start = announced\n"
         "from sampler_parity.cli import main\n"
         "main()"
     )

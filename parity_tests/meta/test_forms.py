@@ -22,8 +22,9 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome, UnfitError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.run.gate import Request, run_gate
-from sampler_parity.run.work import IN_A_ROW
+from sampler_parity.run.comparing import IN_A_ROW
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.sandbox import wire
 from sampler_parity.sandbox.isolated import Isolated
 

@@ -11,20 +11,19 @@ import pytest
 
 from parity_tests.meta.forgetful import ONCE
 from sampler_parity.cases.case_file import load_case
-from sampler_parity.cases.plan import Profile, case_of
+from sampler_parity.cases.plan import CaseCounts, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
-from sampler_parity.run import retrial
-from sampler_parity.run import work as duties
+from sampler_parity.run import comparing, retrial
 from sampler_parity.run.history import MOST_EARLIER, PROCESSES, Laboratory
-from sampler_parity.run.orders import Order
+from sampler_parity.run.orders import CompareCases
 from sampler_parity.run.retrial import Retrial, Retrials, Seen
 from sampler_parity.run.run_file import Shard
-from sampler_parity.run.tally import EARLIER_FILES
+from sampler_parity.run.shard_builder import EARLIER_FILES
 from sampler_parity.run.work import work
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
@@ -40,11 +39,11 @@ def named(candidate: str) -> str:
 
 def worked(candidate: str, folder: Path, monkeypatch: pytest.MonkeyPatch, cases: int = 30) -> Shard:
     """Compare some cases as a worker does."""
-    monkeypatch.setattr(duties, "PROFILES", {"quick": Profile(cases, {})})
-    monkeypatch.setattr(duties, "recorded_cases", lambda _: ())
+    monkeypatch.setattr(comparing, "CASE_COUNTS", {"quick": CaseCounts(cases, {})})
+    monkeypatch.setattr(comparing, "recorded_cases", lambda _: ())
     monkeypatch.setattr(retrial, "BUDGET", 40)
     monkeypatch.setattr(retrial, "BUDGET_OF_PROCESSES", 8)
-    order = Order(
+    order = CompareCases(
         implementation=named(candidate),
         capability=HERE,
         profile="quick",

@@ -10,19 +10,20 @@ from pathlib import Path
 import pytest
 
 from parity_tests.meta.unruly import MARK
-from sampler_parity.cases.plan import PROFILES, case_of
+from sampler_parity.cases.plan import CASE_COUNTS, case_of
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run.comparing import IN_A_ROW
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, Shard
-from sampler_parity.run.work import IN_A_ROW
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.frequencies import frequencies
 
 SMALL = Limits(seconds=60, memory=256 << 20)
-CASES = PROFILES["quick"].count("flat")
+CASES = CASE_COUNTS["quick"].count("flat")
 
 
 def limits(seconds: float) -> Limits:

@@ -19,7 +19,7 @@ from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import exact
 from sampler_parity.report import render
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.tally import Tally
+from sampler_parity.run.shard_builder import ShardBuilder
 
 HERE = capability_here()
 
@@ -63,15 +63,15 @@ def judged(folder: Path, **mistake: Any) -> Run:
     stage = mistake.pop("stage")
     wrong = MinP.pipeline.replace(stage, **mistake)
     kind: Any = type("MinP", (MinP,), {"pipeline": wrong}, frozen=True, tag="min_p")
-    tally = Tally("made-up", About(name="made-up", samplers=("min_p",)), HERE, folder)
+    builder = ShardBuilder("made-up", About(name="made-up", samplers=("min_p",)), HERE, folder)
 
     def both(case: Case) -> tuple[Outcome, Outcome]:
         planted = replace(case, parameters=kind(*(getattr(case.parameters, "min_p"),)))  # noqa: B009
         return PythonRef().run(case, HERE), PythonRef().run(planted, HERE)
 
     for case in CASES:
-        tally.add(case, *both(case), both)
-    return make_run(tally.shard(len(CASES), "torch"))
+        builder.add(case, *both(case), both)
+    return make_run(builder.shard(len(CASES), "torch"))
 
 
 def in_f64(tensors: Any, _: Any, __: Any) -> Any:

@@ -20,8 +20,9 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.run import gate
-from sampler_parity.run.gate import Request, judge
+from sampler_parity.run.conclusion import conclude
+from sampler_parity.run.gathering import merged
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, read_run
 
 HERE = capability_here()
@@ -117,7 +118,7 @@ def test_a_fault_of_what_users_run_that_does_nothing_survives(
     assert not survivor.killed
     assert survivor.caught == survivor.others.get(shipped.WITHOUT, 0)
     assert (survivor.caught > 0) == (always is not None)
-    status, reasons = judge(Request(), replace(found(shards()), planted=(survivor,)))
+    status, reasons = conclude(Request(), replace(found(shards()), planted=(survivor,)))
     assert status == "unjudged"
     assert "missed a planted fault: list-word (in draw/multinomial.rs: list)" in " ".join(reasons)
 
@@ -126,8 +127,8 @@ def test_a_fault_of_what_users_run_must_be_caught_at_every_capability() -> None:
     caught = planted(where="shipped")
     missed = planted(where="shipped", caught=0, killed=False)
     for pair in ([caught, missed], [missed, caught]):
-        assert [fault.killed for fault in gate._merged(pair)] == [False]
-    assert [fault.killed for fault in gate._merged([caught, caught])] == [True]
+        assert [fault.killed for fault in merged(pair)] == [False]
+    assert [fault.killed for fault in merged([caught, caught])] == [True]
 
 
 def wrongly(**changes: Any) -> Mistake:
@@ -183,15 +184,15 @@ def test_a_correct_sampler_called_wrong_does_not_pass(monkeypatch: pytest.Monkey
 )
 def test_a_run_that_misses_a_fault_is_not_a_pass(changes: dict[str, Any], sentence: str) -> None:
     holding = found(shards())
-    assert judge(Request(), holding)[0] == "holds"
-    status, reasons = judge(Request(), replace(holding, **changes))
+    assert conclude(Request(), holding)[0] == "holds"
+    status, reasons = conclude(Request(), replace(holding, **changes))
     assert status == "unjudged"
     assert sentence in " ".join(reasons)
 
 
 def test_a_misjudged_correct_sampler_is_not_a_pass(gate_run: Run) -> None:
     wrong = msgspec.structs.replace(gate_run.correct[0], passed=False)
-    status, reasons = judge(Request(), replace(found(shards()), correct=(wrong,)))
+    status, reasons = conclude(Request(), replace(found(shards()), correct=(wrong,)))
     assert status == "unjudged"
     assert "the gate misjudged a correct sampler: numpy f64 got" in reasons[0]
 

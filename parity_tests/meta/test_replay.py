@@ -15,7 +15,7 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.plan import THREADED, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.run.tally import LARGEST
+from sampler_parity.run.shard_builder import LARGEST
 
 HERE = capability_here()
 RECORDED = sorted((FIXTURES / "cases").glob("*.safetensors"))

@@ -14,8 +14,9 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Lost, Outcome
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.run import gate
-from sampler_parity.run.gate import Request, run_gate
+from sampler_parity.run import scheduler
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.request import Request
 from sampler_parity.sandbox import isolated
 from sampler_parity.sandbox.isolated import LAST_WORDS, LONGEST_WORDS, Isolated, Limits
 
@@ -157,9 +158,9 @@ def test_a_second_start_that_fails_is_a_lost_case(tmp_path: Path) -> None:
 
 
 def test_a_silent_worker_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gate, "WORKER", ("-c", FOREVER))
-    monkeypatch.setattr(gate, "QUIET", 0.1)
-    monkeypatch.setattr(gate, "ENDING", 0.1)
+    monkeypatch.setattr(scheduler, "WORKER", ("-c", FOREVER))
+    monkeypatch.setattr(scheduler, "QUIET", 0.1)
+    monkeypatch.setattr(scheduler, "ENDING", 0.1)
     limits = Limits(seconds=0.001, starting=0.001)
     with pytest.raises(CannotJudgeError, match="has said nothing for 0 seconds: word of its next"):
         run_gate(Request(families=("flat",), folder=tmp_path, limits=limits))
@@ -168,7 +169,7 @@ def test_a_silent_worker_is_not_waited_for(tmp_path: Path, monkeypatch: pytest.M
 def test_what_is_no_message_of_a_worker_ends_the_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gate, "WORKER", ("-c", "print('hello')"))
+    monkeypatch.setattr(scheduler, "WORKER", ("-c", "print('hello')"))
     with pytest.raises(
         CannotJudgeError, match="the worker for rust_ext at default said what is no"
     ):

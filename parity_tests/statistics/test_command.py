@@ -58,7 +58,7 @@ WITHOUT_TORCH = """
 import sys
 sys.modules["torch"] = None
 import sampler_parity.cli
-import sampler_parity.report.statistics_view
+import sampler_parity.report.frequencies
 import sampler_parity.statistics.words
 from sampler_parity.statistics import budget, command, escalation, result
 from sampler_parity.statistics.command import power

@@ -13,7 +13,6 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import Parameters
 from sampler_parity.statistics import planning, subjects, uniforms
 from sampler_parity.statistics.budget import Budget
-from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.command import TESTS
 from sampler_parity.statistics.controls import (
     SURE,
@@ -27,7 +26,8 @@ from sampler_parity.statistics.controls import (
 )
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.gate import _Run, plan, run_statistics
-from sampler_parity.statistics.planning import Plan, Profile
+from sampler_parity.statistics.kinds_of_test import StatisticalTest, frequencies, versus
+from sampler_parity.statistics.planning import DrawCounts, Plan
 from sampler_parity.statistics.result import Look, StatisticsResult
 from sampler_parity.statistics.sources import (
     Logits,
@@ -40,7 +40,7 @@ from sampler_parity.statistics.sources import (
 )
 from sampler_parity.statistics.words import summary
 
-TINY = Profile(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
+TINY = DrawCounts(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
 
 
@@ -52,7 +52,7 @@ def sound() -> PortSource:
 @pytest.fixture(scope="module", autouse=True)
 def tiny() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(planning.PROFILES, "quick", TINY)
+        patch.setitem(planning.DRAW_COUNTS, "quick", TINY)
         yield
 
 
@@ -61,23 +61,23 @@ def result(sound: PortSource, tiny: None) -> StatisticsResult:  # noqa: ARG001  
     return run_statistics(sound, "quick", seed=0)
 
 
-def judged(source: Source, checks: list[Check], seed: int = 0) -> StatisticsResult:
+def judged(source: Source, tests: list[StatisticalTest], seed: int = 0) -> StatisticsResult:
     """Carry out a few tests without the controls."""
-    run = _Run(source, Seeds.of_run(seed), some(checks), lambda *_: None)
-    for check in checks:
-        run.carry_out(check)
+    run = _Run(source, Seeds.of_run(seed), some(tests), lambda *_: None)
+    for test in tests:
+        run.carry_out(test)
     return run.conclude("quick", seed, [], 0.0)
 
 
-def some(checks: list[Check]) -> Plan:
-    return Plan("quick", TINY, Budget(1e-6, len(checks)), tuple(checks), ())
+def some(tests: list[StatisticalTest]) -> Plan:
+    return Plan("quick", TINY, Budget(1e-6, len(tests)), tuple(tests), ())
 
 
 RULE = Budget(1e-6, 3).rule
 
 
 @pytest.fixture(scope="module")
-def checks(sound: PortSource) -> list[Check]:
+def tests(sound: PortSource) -> list[StatisticalTest]:
     subject = subjects.tempered()
     return [
         frequencies(subject, 100_000, RULE),
@@ -140,19 +140,19 @@ def test_the_p_values_are_drawn(result: StatisticsResult) -> None:
 
 def test_the_plan_is_fixed_before_the_draws(sound: PortSource, result: StatisticsResult) -> None:
     again = plan("quick", sound, sound)
-    assert [check.planned for check in again.checks] == [test.planned for test in result.tests]
+    assert [test.planned for test in again.tests] == [test.planned for test in result.tests]
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])
 def test_a_slow_candidate_has_a_plan_too(sound: PortSource, profile: str) -> None:
     slow = plan(profile, replace(sound, fast=False), sound)
-    assert len(slow.checks) == 19
-    assert sum(check.planned.draws for check in slow.checks) < 2_000_000
+    assert len(slow.tests) == 19
+    assert sum(test.planned.draws for test in slow.tests) < 2_000_000
 
 
 def test_a_sampler_that_is_not_there_is_waived(sound: PortSource) -> None:
     only = plan("quick", sound, sound, samplers=("sample_logits",))
-    assert len(only.checks) == 15
+    assert len(only.tests) == 15
     assert only.waived == (
         "4 tests of simple_batch_sampler are waived: rust_ext has no such sampler",
     )
@@ -193,16 +193,16 @@ def one_astray(source: Source, logits: Logits, parameters: Parameters, seed: int
 
 @pytest.mark.parametrize("fault", [shifted, raises, crashes, fractions, empty])
 def test_wrong_draws_are_a_rejection_without_a_p_value(
-    sound: PortSource, checks: list[Check], fault: Spoil
+    sound: PortSource, tests: list[StatisticalTest], fault: Spoil
 ) -> None:
-    found = judged(FaultySource(sound, "wrong", fault), checks[:1])
+    found = judged(FaultySource(sound, "wrong", fault), tests[:1])
     assert found.status == "diverges"
     assert found.tests[0].p is None
     assert found.tests[0].decision == "rejects"
 
 
-def test_one_token_outside_the_mask(sound: PortSource, checks: list[Check]) -> None:
-    found = judged(FaultySource(sound, "one astray", one_astray), checks)
+def test_one_token_outside_the_mask(sound: PortSource, tests: list[StatisticalTest]) -> None:
+    found = judged(FaultySource(sound, "one astray", one_astray), tests)
     assert found.status == "diverges"
     for test in found.tests:
         assert test.p is None
@@ -212,8 +212,8 @@ def test_one_token_outside_the_mask(sound: PortSource, checks: list[Check]) -> N
         assert sum(test.looks[0].outside.values()) == 1
 
 
-def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
-    assert judged(sound, checks).status == "holds"
+def test_a_faulty_candidate(sound: PortSource, tests: list[StatisticalTest]) -> None:
+    assert judged(sound, tests).status == "holds"
     law = subjects.tempered().law
     first, second = law.ranked[:2].tolist()
     for fault in (
@@ -222,14 +222,14 @@ def test_a_faulty_candidate(sound: PortSource, checks: list[Check]) -> None:
         exchanged(sound, first, second),
         periodic(sound, 1000),
     ):
-        found = judged(fault, checks[:2])
+        found = judged(fault, tests[:2])
         assert found.status == "diverges", fault.name
         assert found.tests[0].decision == "rejects"
         assert found.reasons[0].startswith("frequencies: tempered")
         assert ": p = " in found.reasons[0]
 
 
-def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
+def test_a_walk_that_missteps(sound: PortSource, tests: list[StatisticalTest]) -> None:
     @dataclass
     class Walker:
         inclusive: bool
@@ -240,9 +240,9 @@ def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
             return int(np.searchsorted(np.cumsum(probabilities), uniform, side=side))
 
     for inclusive, status in ((False, "holds"), (True, "diverges")):
-        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+        run = _Run(sound, Seeds(0), some([tests[0]]), lambda *_: None)
         run.put_uniforms(Walker(inclusive))
-        run.carry_out(checks[0])
+        run.carry_out(tests[0])
         found = run.conclude("quick", 0, [], 0.0)
         assert found.status == status
         assert found.uniforms is not None
@@ -256,7 +256,7 @@ def test_a_walk_that_missteps(sound: PortSource, checks: list[Check]) -> None:
 
 
 def test_a_planted_walk_that_is_not_caught_is_no_pass(
-    sound: PortSource, checks: list[Check], monkeypatch: pytest.MonkeyPatch
+    sound: PortSource, tests: list[StatisticalTest], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Blind:
         dtype = np.float32
@@ -265,9 +265,9 @@ def test_a_planted_walk_that_is_not_caught_is_no_pass(
             return 0
 
     monkeypatch.setattr(uniforms, "missteps", lambda _walk: [])
-    run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
+    run = _Run(sound, Seeds(0), some([tests[0]]), lambda *_: None)
     run.put_uniforms(Blind())
-    run.carry_out(checks[0])
+    run.carry_out(tests[0])
     found = run.conclude("quick", 0, [], 0.0)
     assert found.status == "unjudged"
     assert "<= for < in the walk should be decided as 'rejects'" in found.reasons[0]
@@ -296,13 +296,15 @@ def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
     assert found.controls == ()
 
 
-def test_a_token_outside_before_an_interruption(sound: PortSource, checks: list[Check]) -> None:
+def test_a_token_outside_before_an_interruption(
+    sound: PortSource, tests: list[StatisticalTest]
+) -> None:
     def progress(*_: object) -> None:
         raise KeyboardInterrupt
 
-    run = _Run(FaultySource(sound, "one astray", one_astray), Seeds(0), some(checks), progress)
+    run = _Run(FaultySource(sound, "one astray", one_astray), Seeds(0), some(tests), progress)
     with pytest.raises(KeyboardInterrupt):
-        run.carry_out(checks[0])
+        run.carry_out(tests[0])
     run.finished = False
     assert run.conclude("quick", 0, [], 0.0).status == "diverges"
 
@@ -324,9 +326,9 @@ class Scripted:
         return Look(n=1, observed=(), expected=(), residuals=(), statistics={}, df=1, p=p)
 
 
-def scripted(check: Check, *p_values: float) -> tuple[Check, Scripted]:
+def scripted(test: StatisticalTest, *p_values: float) -> tuple[StatisticalTest, Scripted]:
     tally = Scripted(list(p_values))
-    return replace(check, start=lambda _index: tally), tally
+    return replace(test, start=lambda _index: tally), tally
 
 
 @pytest.mark.parametrize(
@@ -342,13 +344,13 @@ def scripted(check: Check, *p_values: float) -> tuple[Check, Scripted]:
 )
 def test_escalation(
     sound: PortSource,
-    checks: list[Check],
+    tests: list[StatisticalTest],
     p_values: tuple[float, ...],
     looks: int,
     decision: str,
 ) -> None:
-    check, tally = scripted(checks[0], *p_values)
-    found = judged(sound, [check]).tests[0]
+    test, tally = scripted(tests[0], *p_values)
+    found = judged(sound, [test]).tests[0]
     assert found.decision == decision
     assert [look.p for look in found.looks] == list(p_values)
     assert len(found.looks) == looks
@@ -356,16 +358,16 @@ def test_escalation(
     assert tally.p_values == [], "and never a third look"
 
 
-def test_a_missed_control_is_no_pass(sound: PortSource, checks: list[Check]) -> None:
+def test_a_missed_control_is_no_pass(sound: PortSource, tests: list[StatisticalTest]) -> None:
     """A sound source where a fault was declared, and a fault where the reference should be."""
     for source, should in (
         (sound, "rejects"),
         (FaultySource(sound, "breaks down", raises), "rejects"),
         (mistempered(sound, 0.05), "passes"),
     ):
-        run = _Run(sound, Seeds(0), some([checks[0]]), lambda *_: None)
-        run.carry_out(checks[0])
-        control = PlannedControl("control", source, checks[0], should, 0.99)  # type: ignore[arg-type]
+        run = _Run(sound, Seeds(0), some([tests[0]]), lambda *_: None)
+        run.carry_out(tests[0])
+        control = PlannedControl("control", source, tests[0], should, 0.99)  # type: ignore[arg-type]
         run.put(control)
         found = run.conclude("quick", 0, [control], 0.0)
         assert found.status == "unjudged"
@@ -380,13 +382,15 @@ def test_a_row_without_neighbours_to_swap_carries_no_controls(sound: PortSource)
         mistempered(sound, 0.01).draws(np.zeros(3, np.float32), subjects.noisy().parameters, 0, 5)
 
 
-def test_what_several_tests_say_alike_is_said_once(sound: PortSource, checks: list[Check]) -> None:
+def test_what_several_tests_say_alike_is_said_once(
+    sound: PortSource, tests: list[StatisticalTest]
+) -> None:
     """A sampler that raises fails every test: one line, with the number of tests."""
 
     def broken(_s: Source, _l: Logits, _p: Parameters, _seed: int, _n: int) -> Tokens:
         raise ValueError("no such thing")
 
-    found = judged(FaultySource(sound, "broken", broken), checks)
+    found = judged(FaultySource(sound, "broken", broken), tests)
     assert found.reasons == (
         "frequencies: tempered and 2 other tests: broken raised ValueError: no such thing",
     )

@@ -20,12 +20,12 @@ from sampler_parity.statistics import gate, planning
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.frequencies import frequencies
 from sampler_parity.statistics.given import Taking, given, rows, taken_by, untried
-from sampler_parity.statistics.planning import Profile
+from sampler_parity.statistics.planning import DrawCounts
 from sampler_parity.statistics.result import StatisticsResult, Uniforms
 from sampler_parity.statistics.sources import ImplementationSource, port, torch_reference
 from sampler_parity.statistics.words import summary
 
-TINY = Profile(6000, 6000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
+TINY = DrawCounts(6000, 6000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -7,12 +7,12 @@ import pytest
 
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.statistics import planning
-from sampler_parity.statistics.planning import Profile
+from sampler_parity.statistics.planning import DrawCounts
 
 PAGE = "docs/statistics.md"
 MANUAL = (REPOSITORY / PAGE).read_text(encoding="utf-8")
 LISTINGS = re.findall(r"```python\n(.*?)```", MANUAL, re.DOTALL)
-TINY = Profile(8000, 20_000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
+TINY = DrawCounts(8000, 20_000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
 
 
 def test_every_listing_runs(monkeypatch: pytest.MonkeyPatch) -> None:

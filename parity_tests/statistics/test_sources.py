@@ -13,10 +13,10 @@ from sampler_parity.model.outcome import Failure, Lost, Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
-from sampler_parity.statistics.checks import versus
 from sampler_parity.statistics.controls import mistempered
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.kinds_of_test import versus
 from sampler_parity.statistics.pilot import pilot
 from sampler_parity.statistics.sources import (
     ImplementationSource,
@@ -94,9 +94,9 @@ def test_two_black_boxes() -> None:
         sound, "unknown", subjects.tempered().logits, SampleLogits(1.0, 0.9, 0), 9, 50_000
     )
     assert subject.law.possible.all()
-    check = versus(subject, 100_000, rule, sound)
+    test = versus(subject, 100_000, rule, sound)
     for error, least, most in ((0.0, 1e-3, 1.0), (0.04, 0.0, rule.first)):
-        tally = check.start(0)
+        tally = test.start(0)
         tally.add(mistempered(sound, error), Seeds(123), 100_000)
         p = tally.look().p
         assert p is not None

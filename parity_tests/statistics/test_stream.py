@@ -9,9 +9,15 @@ import pytest
 from sampler_parity.model.pipeline import Parameters
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.statistics import subjects
-from sampler_parity.statistics.checks import Check, consecutive_seeds, rows, successive, uniformity
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.kinds_of_test import (
+    StatisticalTest,
+    consecutive_seeds,
+    rows,
+    successive,
+    uniformity,
+)
 from sampler_parity.statistics.law import law_of
 from sampler_parity.statistics.result import Look
 from sampler_parity.statistics.sources import Logits, PortSource, Seeds, Source, Tokens, port
@@ -44,9 +50,9 @@ def sound() -> PortSource:
     return port()
 
 
-def look(check: Check, source: Source, seed: int = 1) -> Look:
-    tally = check.start(0)
-    tally.add(source, Seeds.of_run(seed), check.planned.n)
+def look(test: StatisticalTest, source: Source, seed: int = 1) -> Look:
+    tally = test.start(0)
+    tally.add(source, Seeds.of_run(seed), test.planned.n)
     return tally.look()
 
 
@@ -67,45 +73,45 @@ def repeats(lag: int, share: float) -> Callable[..., Tokens]:
 
 @pytest.mark.parametrize("lag", [1, 2, 5])
 def test_successive_draws(sound: PortSource, lag: int) -> None:
-    check = successive(subjects.tempered(), lag, 60_000, RULE)
-    assert (look(check, sound).p or 0) > RULE.margin
-    p = look(check, Spoilt(sound, repeats(lag, 0.04))).p
+    test = successive(subjects.tempered(), lag, 60_000, RULE)
+    assert (look(test, sound).p or 0) > RULE.margin
+    p = look(test, Spoilt(sound, repeats(lag, 0.04))).p
     assert p is not None
     assert p < RULE.first
     # A dependence at another distance is another test's.
-    elsewhere = look(check, Spoilt(sound, repeats(3, 0.04))).p
+    elsewhere = look(test, Spoilt(sound, repeats(3, 0.04))).p
     assert elsewhere is not None
     assert elsewhere > RULE.margin
 
 
 def test_the_declared_share_of_repeats_is_caught(sound: PortSource) -> None:
-    check = successive(subjects.tempered(), 1, 60_000, RULE)
-    share = float(check.planned.catches.split("earlier one ")[1].split("%")[0]) / 100
+    test = successive(subjects.tempered(), 1, 60_000, RULE)
+    share = float(test.planned.catches.split("earlier one ")[1].split("%")[0]) / 100
     for seed in range(5):
-        first = look(check, Spoilt(sound, repeats(1, share)), seed).p
+        first = look(test, Spoilt(sound, repeats(1, share)), seed).p
         assert first is not None
         assert first <= RULE.margin, "marginal at least: the second look has four times the pairs"
 
 
 def test_consecutive_seeds(sound: PortSource) -> None:
-    check = consecutive_seeds(subjects.tempered(), 10_000, RULE)
-    assert (look(check, sound).p or 0) > RULE.margin
+    test = consecutive_seeds(subjects.tempered(), 10_000, RULE)
+    assert (look(test, sound).p or 0) > RULE.margin
 
     def half_the_seed(
         sound: PortSource, logits: Logits, parameters: Parameters, seed: int, n: int
     ) -> Tokens:
         return sound.draws(logits, parameters, seed // 2 if seed % 10 else seed, n)
 
-    p = look(check, Spoilt(sound, half_the_seed)).p
+    p = look(test, Spoilt(sound, half_the_seed)).p
     assert p is not None
     assert p < RULE.first
-    first, second = check.start(0), check.start(1)
+    first, second = test.start(0), test.start(1)
     assert (first.pairs.start, second.pairs.start) == (0, 20_000)  # type: ignore[attr-defined]
 
 
 def test_rows_of_a_batch(sound: PortSource) -> None:
-    check = rows((subjects.tempered(), subjects.tempered(1)), 12_000, RULE)
-    assert (look(check, sound).p or 0) > RULE.margin
+    test = rows((subjects.tempered(), subjects.tempered(1)), 12_000, RULE)
+    assert (look(test, sound).p or 0) > RULE.margin
 
     def one_uniform_for_all(
         sound: PortSource, logits: Logits, parameters: Parameters, seed: int, n: int
@@ -121,13 +127,13 @@ def test_rows_of_a_batch(sound: PortSource) -> None:
         return sound.batches(mixed, parameters, seed, n)
 
     for fault in (one_uniform_for_all, first_rows_logits):
-        found = look(check, Spoilt(sound, None, fault))
+        found = look(test, Spoilt(sound, None, fault))
         assert found.outside or (found.p is not None and found.p < RULE.first)
 
 
 def test_rows_of_the_simple_sampler(sound: PortSource) -> None:
-    check = rows((subjects.noisy(), subjects.noisy(1)), 20_000, RULE)
-    assert (look(check, sound).p or 0) > RULE.margin
+    test = rows((subjects.noisy(), subjects.noisy(1)), 20_000, RULE)
+    assert (look(test, sound).p or 0) > RULE.margin
 
     def noise_of_the_row_before(
         sound: PortSource, logits: Logits, parameters: Parameters, seed: int, n: int
@@ -137,7 +143,7 @@ def test_rows_of_the_simple_sampler(sound: PortSource) -> None:
         tokens[0, 1::20] = tokens[0, 0::20]
         return tokens
 
-    found = look(check, Spoilt(sound, None, noise_of_the_row_before))
+    found = look(test, Spoilt(sound, None, noise_of_the_row_before))
     assert found.outside or (found.p is not None and found.p < RULE.first)
 
 
@@ -162,10 +168,10 @@ def too_wild(
 
 
 def test_p_values_of_many_cases(sound: PortSource) -> None:
-    check = uniformity(60, 2000, RULE)
-    assert (look(check, sound).p or 0) > RULE.margin
+    test = uniformity(60, 2000, RULE)
+    assert (look(test, sound).p or 0) > RULE.margin
     for fault in (too_even, too_wild):
-        p = look(check, Spoilt(sound, fault)).p
+        p = look(test, Spoilt(sound, fault)).p
         assert p is not None
         assert p <= RULE.margin, "marginal at least: the second look has four times the cases"
 
@@ -179,11 +185,11 @@ def test_a_token_outside_is_no_p_value(sound: PortSource) -> None:
             tokens[0] = logits.argmin()
         return tokens
 
-    for check in (
+    for test in (
         uniformity(50, 4000, RULE),
         successive(subjects.tempered(), 1, 10_000, RULE),
     ):
-        found = look(check, Spoilt(sound, astray))
+        found = look(test, Spoilt(sound, astray))
         assert found.p is None
         assert found.outside
 
@@ -200,13 +206,13 @@ def test_wrong_shapes_and_tokens_are_errors(sound: PortSource) -> None:
         return sound.draws(logits, parameters, seed, n) + len(logits)
 
     for fault in (short, too_large):
-        for check in (
+        for test in (
             uniformity(3, 4000, RULE),
             successive(subjects.tempered(), 1, 10_000, RULE),
             consecutive_seeds(subjects.tempered(), 5000, RULE),
         ):
             with pytest.raises(StatisticsError):
-                look(check, Spoilt(sound, fault))
+                look(test, Spoilt(sound, fault))
 
 
 def test_the_band_holds_everywhere_at_once() -> None:

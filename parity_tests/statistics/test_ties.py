@@ -20,15 +20,21 @@ from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.alternatives import declared, swaps
 from sampler_parity.statistics.budget import Budget
 from sampler_parity.statistics.cells import build, choose
-from sampler_parity.statistics.checks import Check, frequencies, rows, successive, versus
-from sampler_parity.statistics.checks import uniformity as p_values
 from sampler_parity.statistics.controls import faults
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.gate import _Run
 from sampler_parity.statistics.goodness import MIN_EXPECTED, goodness
+from sampler_parity.statistics.kinds_of_test import (
+    StatisticalTest,
+    frequencies,
+    rows,
+    successive,
+    versus,
+)
+from sampler_parity.statistics.kinds_of_test import uniformity as p_values
 from sampler_parity.statistics.law import Law, Subject, Tie, normalised, subject
 from sampler_parity.statistics.pilot import pilot
-from sampler_parity.statistics.planning import PROFILES, Plan, plan
+from sampler_parity.statistics.planning import DRAW_COUNTS, Plan, plan
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.sources import (
     ImplementationSource,
@@ -131,16 +137,16 @@ def exactly_k(probs: npt.NDArray[np.float64], p: SampleLogits, seed: int) -> Mas
     return kept
 
 
-def judged(source: Source, checks: list[Check], seed: int = 0) -> StatisticsResult:
-    sizes = PROFILES["quick"]
-    some = Plan("quick", sizes, Budget(1e-6, 21), tuple(checks), ())
+def judged(source: Source, tests: list[StatisticalTest], seed: int = 0) -> StatisticsResult:
+    sizes = DRAW_COUNTS["quick"]
+    some = Plan("quick", sizes, Budget(1e-6, 21), tuple(tests), ())
     run = _Run(source, Seeds.of_run(seed), some, lambda *_: None)
-    for check in checks:
-        run.carry_out(check)
+    for test in tests:
+        run.carry_out(test)
     return run.conclude("quick", seed, [], 0.0)
 
 
-def on_ties(sound: PortSource, draws: int = 40_000) -> list[Check]:
+def on_ties(sound: PortSource, draws: int = 40_000) -> list[StatisticalTest]:
     """Every kind of test on the row whose cutoff is among equal tokens."""
     tied = subjects.tied()
     return [
@@ -195,9 +201,9 @@ def test_nothing_else_is_in_doubt_where_frequencies_are_counted(sound: PortSourc
     """What only rounding decides is in no planned case: it would reject correct samplers."""
     for fast in (True, False):
         for profile in ("quick", "full"):
-            for check in plan(profile, replace(sound, fast=fast), sound).checks:
-                assert check.planned.granularity < 1e-5
-                assert check.planned.blur <= 0.01
+            for test in plan(profile, replace(sound, fast=fast), sound).tests:
+                assert test.planned.granularity < 1e-5
+                assert test.planned.blur <= 0.01
 
 
 def test_a_row_whose_cutoff_rounding_decides_is_not_planned() -> None:
@@ -266,14 +272,14 @@ def test_fewer_kept_than_every_order_leaves() -> None:
         if "fewer" in each.difference
     )
     assert statement.draws is not None
-    check = frequencies(tied, statement.draws, RULE)
+    test = frequencies(tied, statement.draws, RULE)
     for seed in range(10):
-        tally = check.start(0)
+        tally = test.start(0)
         tally.add(Plain(beyond(-1)), Seeds.of_run(seed), statement.draws)
         p = tally.look().p
         assert p is not None
         assert p <= RULE.margin, "marginal at least: the second look has four times the draws"
-    assert judged(Plain(beyond(-1)), [check]).status == "diverges"
+    assert judged(Plain(beyond(-1)), [test]).status == "diverges"
 
 
 def test_a_token_below_the_tie_is_still_outside_the_mask(sound: PortSource) -> None:
@@ -305,12 +311,12 @@ def test_exactly_k_is_wrong_where_tokens_tie_with_the_kth(preset: str, draws: in
     trace = python_ref.trace_sample_logits(row, p.temperature, p.top_p, p.top_k)
     kept = int((trace.renormalized > 0).sum())
     assert kept > p.top_k
-    check = frequencies(rounded, draws, RULE)
+    test = frequencies(rounded, draws, RULE)
     assert f"{len(rounded.tied_at_top_k)} tokens tied at top-k's threshold not kept: always" in (
-        check.planned.catches
+        test.planned.catches
     )
-    assert judged(Plain(stable), [check]).tests[0].decision == "passes"
-    found = judged(Plain(exactly_k), [check]).tests[0]
+    assert judged(Plain(stable), [test]).tests[0].decision == "passes"
+    found = judged(Plain(exactly_k), [test]).tests[0]
     assert found.decision == "rejects"
     assert "never drawn" in found.reason
     assert f"all of them, {kept} tokens for k = {p.top_k}; the sampler keeps exactly k" in (
@@ -327,13 +333,13 @@ def test_a_token_left_out_for_another_reason_is_named_so() -> None:
         kept[rarest] = False
         return kept
 
-    check = frequencies(tempered, 40_000, RULE)
-    [test] = judged(Plain(without), [check]).tests
-    assert test.decision == "rejects"
-    assert f"token {rarest} is in the mask and was never drawn" in test.reason
-    assert "tied" not in test.reason
-    assert 0 < check.planned.omitted < 1e-9
-    statement = next(each for each in check.planned.power if "never drawn" in each.difference)
+    test = frequencies(tempered, 40_000, RULE)
+    [decided] = judged(Plain(without), [test]).tests
+    assert decided.decision == "rejects"
+    assert f"token {rarest} is in the mask and was never drawn" in decided.reason
+    assert "tied" not in decided.reason
+    assert 0 < test.planned.omitted < 1e-9
+    statement = next(each for each in test.planned.power if "never drawn" in each.difference)
     assert statement.power == 1.0
 
 
@@ -344,12 +350,12 @@ def test_the_declared_draws_show_the_declared_difference(words: str) -> None:
     index, other = next(
         (i, each) for i, each in enumerate(declared(tied)) if each.words.startswith(words)
     )
-    check = frequencies(tied, 200_000, RULE)
-    needed = check.planned.power[index].draws
+    test = frequencies(tied, 200_000, RULE)
+    needed = test.planned.power[index].draws
     assert needed is not None
     caught = 0
     for seed in range(20):
-        tally = check.start(0)
+        tally = test.start(0)
         tally.add(_Drawn(other.law), Seeds.of_run(seed), needed)
         look = tally.look()
         again = look.p is not None and look.p <= RULE.margin
@@ -397,8 +403,8 @@ def test_planted_faults_are_caught_on_a_row_with_ties(sound: PortSource) -> None
     assert swaps(row.law)
     controls = faults(row, sound, RULE)
     assert len(controls) == 6
-    run = _Run(sound, Seeds.of_run(1), Plan("quick", PROFILES["quick"], Budget(1e-6, 21), (), ()),
-               lambda *_: None)  # fmt: skip
+    planned = Plan("quick", DRAW_COUNTS["quick"], Budget(1e-6, 21), (), ())
+    run = _Run(sound, Seeds.of_run(1), planned, lambda *_: None)
     for control in controls:
         run.put(control)
     assert [control.decision for control in run.controls] == ["rejects"] * 6
@@ -410,12 +416,12 @@ def test_two_black_boxes_with_another_order() -> None:
     piloted = pilot(Plain(stable), "unknown", logits, parameters, 9, 50_000)
     assert all(tie.room is None for tie in piloted.law.tied)
     assert len(piloted.law.tied) >= 1
-    check = versus(piloted, 100_000, RULE, Plain(stable, name="stable"))
-    assert judged(Plain(stable), [check]).tests[0].decision == "passes"
-    other = judged(Plain(last_first), [check]).tests[0]
+    test = versus(piloted, 100_000, RULE, Plain(stable, name="stable"))
+    assert judged(Plain(stable), [test]).tests[0].decision == "passes"
+    other = judged(Plain(last_first), [test]).tests[0]
     assert other.decision == "tie_order", other.reason
     assert "the two samplers keep different ones" in other.reason
-    assert judged(Plain(all_ties), [check]).tests[0].decision == "rejects"
+    assert judged(Plain(all_ties), [test]).tests[0].decision == "rejects"
 
 
 def test_a_law_without_ties_is_as_before() -> None:

@@ -266,7 +266,7 @@ def real_tts(rng: np.random.Generator, index: int) -> Draft:
     return Draft(values, parameters)
 
 
-def long_streams(rng: np.random.Generator, index: int) -> Draft:
+def long_series(rng: np.random.Generator, index: int) -> Draft:
     """Hundreds of calls with one generator, as one sentence of speech takes them."""
     if index % 3 == 2:
         return Draft(gaussian(rng, 1, 257, 2.0), SimpleBatch(noise=1.0))
@@ -307,7 +307,7 @@ def real_whole(rng: np.random.Generator, index: int) -> Draft:
 REAL: dict[str, Family] = {
     "real-tts": real_tts,
     "real-whole": real_whole,
-    "long-streams": long_streams,
+    "long-streams": long_series,
 }
 """A language model's logits, and parameters that are really used."""
 

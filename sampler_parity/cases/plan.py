@@ -13,15 +13,16 @@ from sampler_parity.model.errors import CannotJudgeError
 THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""
 
-STREAMS = "long-streams"
-"""The family whose calls are counted one by one: for how long they draw the reference's tokens."""
+SERIES = "long-streams"
+"""The family whose calls are counted one by one: for how long they draw the reference's tokens. Its
+name stands in the ids of its cases, from which they are generated."""
 
-CALLS = {STREAMS: 500, "many-calls": 100}
+CALLS = {SERIES: 500, "many-calls": 100}
 """Calls of a case, for the families in which that is not one to five."""
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class CaseCounts:
     """How many cases of each family a run has, at each capability."""
 
     cases: int
@@ -32,26 +33,26 @@ class Profile:
         return self.heavy.get(family, self.cases)
 
 
-PROFILES = {
-    "quick": Profile(
+CASE_COUNTS = {
+    "quick": CaseCounts(
         1300,
         {
             "long-rows": 40,
             "vast-rows": len(VAST),
             "real-whole": 30,
             "real-tts": 200,
-            STREAMS: 9,
+            SERIES: 9,
             "many-calls": 100,
         },
     ),
-    "full": Profile(
+    "full": CaseCounts(
         6000,
         {
             "long-rows": 400,
             "vast-rows": 4 * len(VAST),
             "real-whole": 200,
             "real-tts": 2000,
-            STREAMS: 30,
+            SERIES: 30,
             "many-calls": 1000,
         },
     ),
@@ -75,17 +76,17 @@ def case_of(case_id: str) -> Case:
 
 
 def plan(
-    profile: Profile, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
+    counts: CaseCounts, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
 ) -> Iterator[Case]:
     """Generate the run's cases, family by family."""
     for family in families:
-        for index in range(profile.count(family)):
+        for index in range(counts.count(family)):
             yield _generate(family, index, seed)
 
 
-def planned(profile: Profile, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
+def planned(counts: CaseCounts, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
     """Count the run's cases."""
-    return sum(profile.count(family) for family in families)
+    return sum(counts.count(family) for family in families)
 
 
 def _generate(family: str, index: int, seed: int) -> Case:

@@ -60,7 +60,7 @@ def compare_runs(before: Run, after: Run) -> tuple[Section, ...]:
         Section("Cases that the runs keep", _cases(before, after)),
         Section("Frequencies", _frequencies(before, after)),
         Section("Planted faults", _faults(before, after)),
-        Section("Torch beside itself", _noise(before, after)),
+        Section("Torch beside itself", _reproducibility(before, after)),
         Section("What they ran on", _provenance(before, after), result=False),
     )
 
@@ -257,13 +257,13 @@ def _faults(before: Run, after: Run) -> tuple[Change, ...]:
     )
 
 
-def _noise(before: Run, after: Run) -> tuple[Change, ...]:
+def _reproducibility(before: Run, after: Run) -> tuple[Change, ...]:
     def differing(run: Run) -> dict[str, str]:
         return {
-            f"{shard.capability} {noise.against}, {stage}": f"{count:,} of {noise.cases:,}"
+            f"{shard.capability} {found.against}, {stage}": f"{count:,} of {found.cases:,}"
             for shard in run.shards
-            for noise in shard.noise
-            for stage, count in noise.differing.items()
+            for found in shard.noise
+            for stage, count in found.differing.items()
         }
 
     return _entries(differing(before), differing(after))

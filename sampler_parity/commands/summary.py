@@ -56,10 +56,10 @@ def summarise(run: Run, out: Console) -> None:
     for counted in run.statistics:
         for line in summary_of_frequencies(counted):
             out.print(escape(line), soft_wrap=True)
-    conclude(run, out)
+    print_conclusion(run, out)
 
 
-def conclude(run: Run, out: Console) -> None:
+def print_conclusion(run: Run, out: Console) -> None:
     """Print the conclusion, and why."""
     style = {"holds": "green", "diverges": "red", "unjudged": "yellow"}[run.status]
     out.print(f"{conclusion(run)} ({run.seconds:.0f} s)", style=style)

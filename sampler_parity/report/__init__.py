@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sampler_parity.model.files import write_atomically
-from sampler_parity.report.view import build
+from sampler_parity.report.content import build
 from sampler_parity.run.run_file import Run
 
 __all__ = ["REPORT_NAME", "page", "render", "write_report"]

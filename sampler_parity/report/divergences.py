@@ -48,7 +48,7 @@ TOKENS_SHOWN = 12
 
 
 @dataclass(frozen=True, slots=True)
-class CauseView:
+class ShownCause:
     """A stage that departs of its own accord."""
 
     stage: str
@@ -174,7 +174,7 @@ class Article:
     plain: Sentence
     sentence: Sentence
     said: str
-    causes: tuple[CauseView, ...]
+    causes: tuple[ShownCause, ...]
     consequences: Sentence
     parameters: tuple[tuple[str, str], ...]
     pictures: tuple[Picture, ...]
@@ -322,7 +322,7 @@ def _article(
         plain=_plain(found.family, found.described),
         sentence=_difference(shard.implementation, divergence),
         causes=tuple(
-            CauseView(cause.stage, cause.verdict.value, cut(cause.words))
+            ShownCause(cause.stage, cause.verdict.value, cut(cause.words))
             for cause in divergence.causes
             # How a call ended, or a candidate was lost, is said once.
             if cause.stage != "error"

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Verdict
-from sampler_parity.report.statistics_view import caught
+from sampler_parity.report.frequencies import caught
 from sampler_parity.report.words import (
     Piece,
     Sentence,
@@ -201,7 +201,7 @@ def _miscounted(shard: Shard) -> Iterator[str]:
     if not shard.divergent and any(cell.differing for cell in shard.cells):
         yield (f"{where}: no case is said to differ, but the stages show differences.")
     if not shard.divergent and any(first for part in shard.streams for first in part.first):
-        yield (f"{where}: no case is said to differ, but long streams of calls do.")
+        yield (f"{where}: no case is said to differ, but long series of calls do.")
     if shard.accepted > shard.divergent:
         yield (
             f"{where}: waivers are said to cover {shard.accepted:,} divergent cases of "

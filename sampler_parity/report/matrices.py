@@ -16,7 +16,7 @@ Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class MatrixCell:
     """A cell of a matrix.
 
     Attributes:
@@ -57,7 +57,7 @@ class MatrixRow:
     """The cells of a family or an implementation, in the order of the matrix's stages."""
 
     name: str
-    tallies: tuple[Tally, ...]
+    cells: tuple[MatrixCell, ...]
     note: str = ""
     anchor: str = ""
 
@@ -82,7 +82,7 @@ class Matrix:
     stages: tuple[str, ...]
     unseen: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
-    totals: tuple[Tally, ...]
+    totals: tuple[MatrixCell, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +112,13 @@ def implementations_by_stage(run: Run, stages: tuple[str, ...]) -> Matrix:
         mine = [shard for shard in run.shards if shard.implementation == name]
         link = f"matrix-{number}"
         rows.append(
-            MatrixRow(name, _tallies(mine, stages, _seen(run, mine), {}), _shows(mine[0]), link)
+            MatrixRow(name, _cells(mine, stages, _seen(run, mine), {}), _shows(mine[0]), link)
         )
     if len(names) == 1 and len(run.shards) > 1:
         rows += [
             MatrixRow(
                 f"{_at(group)}, {AGAINST[group[0].source]}",
-                _tallies(group[:1], stages, _seen(run, group[:1]), {}),
+                _cells(group[:1], stages, _seen(run, group[:1]), {}),
                 anchor=f"matrix-1-{number}",
             )
             for number, group in enumerate(_alike(run.shards), 1)
@@ -240,9 +240,9 @@ def _matrix(
         stages=stages,
         unseen=unseen,
         rows=tuple(
-            MatrixRow(family, _tallies(shards, stages, seen, links, family)) for family in families
+            MatrixRow(family, _cells(shards, stages, seen, links, family)) for family in families
         ),
-        totals=_tallies(shards, stages, seen, {}),
+        totals=_cells(shards, stages, seen, {}),
     )
 
 
@@ -254,25 +254,25 @@ def _compared(
     return tuple(s for s in stages if s in seen), tuple(s for s in stages if s not in seen)
 
 
-def _tallies(
+def _cells(
     shards: Sequence[Shard],
     stages: tuple[str, ...],
     seen: Mapping[tuple[str, str], Seen],
     links: Mapping[tuple[str, str], str],
     family: str | None = None,
-) -> tuple[Tally, ...]:
-    cells: dict[str, list[Cell]] = {stage: [] for stage in stages}
+) -> tuple[MatrixCell, ...]:
+    counted: dict[str, list[Cell]] = {stage: [] for stage in stages}
     for shard in shards:
         for cell in shard.cells:
-            if family in (None, cell.family) and cell.stage in cells:
-                cells[cell.stage].append(cell)
+            if family in (None, cell.family) and cell.stage in counted:
+                counted[cell.stage].append(cell)
     made = []
-    for stage, found in cells.items():
+    for stage, found in counted.items():
         known = seen.get((family or "", stage), Seen())
         lesser = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
         decided = _decided(found)
         made.append(
-            Tally(
+            MatrixCell(
                 compared=sum(cell.compared for cell in found),
                 differing=sum(cell.differing for cell in found),
                 decided=decided,

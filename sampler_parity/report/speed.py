@@ -75,7 +75,7 @@ class SpeedTable:
 
 
 @dataclass(frozen=True, slots=True)
-class SpeedView:
+class SpeedSection:
     """The section.
 
     Attributes:
@@ -101,7 +101,7 @@ class SpeedView:
     peers: tuple[tuple[str, str], ...]
 
 
-def speed(run: Run) -> SpeedView | None:
+def speed(run: Run) -> SpeedSection | None:
     """Lay out the run's benchmark; ``None`` where it has none."""
     found = run.benchmark
     if found is None:
@@ -113,7 +113,7 @@ def speed(run: Run) -> SpeedView | None:
     )
     words, chart = _chart(found)
     bars = sorted(found.bars, key=lambda bar: bar.reached)
-    return SpeedView(
+    return SpeedSection(
         measured=cut(measured),
         doubts=doubts(found, run),
         reached=len(found.bars) - len(found.missed),

@@ -1,4 +1,10 @@
-"""What the gate and its worker processes say to each other, one JSON object a line."""
+"""What the gate and its worker processes say to each other, one JSON object a line.
+
+A new kind of order is a struct here with a name of its own, a line of :data:`Order`, a case in
+:func:`sampler_parity.run.work.work`, and a place in :func:`sampler_parity.run.gate.orders_of`.
+"""
+
+from collections.abc import Callable
 
 import msgspec
 
@@ -9,11 +15,17 @@ from sampler_parity.sandbox.isolated import Limits
 from sampler_parity.statistics.result import StatisticsResult
 
 
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker is to do.
+class _Order(msgspec.Struct, frozen=True, kw_only=True, tag_field="order"):
+    """What every order has: torch fixes its capability when the worker imports it."""
+
+    capability: str
+
+
+class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
+    """Compare a candidate with torch.
 
     Attributes:
-        implementation: the candidate to compare with torch; empty to plant faults instead.
+        implementation: the candidate.
         capability: torch's, and the candidate's.
         first: whether it is the first capability of the run, at which those candidates are
             compared whose answers do not depend on it.
@@ -24,32 +36,85 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
         home: where the run will be, as commands that replay a case name it.
         limits: the candidate's.
         waivers: those of this candidate that have not expired.
-        noise: whether to measure how far torch is from torch as well.
-        plain: whether to plant faults in the plain samplers.
-        port: whether to plant faults in the port.
-        frequencies: whether to draw from the candidate and count, instead of comparing cases.
+        reproducibility: whether to count as well how often torch differs from torch.
     """
 
-    implementation: str = ""
-    capability: str
+    implementation: str
     first: bool = True
     profile: str
     seed: int = 0
-    families: tuple[str, ...] = ()
-    folder: str = ""
+    families: tuple[str, ...]
+    folder: str
     home: str = ""
     limits: Limits = Limits()
     waivers: tuple[Waiver, ...] = ()
-    noise: bool = False
-    plain: bool = False
-    port: bool = False
-    frequencies: bool = False
+    reproducibility: bool = False
 
     @property
     def name(self) -> str:
         """How progress calls it."""
-        what = "frequencies of " if self.frequencies else ""
-        return f"{what}{self.implementation or 'planted faults'} at {self.capability}"
+        return f"{self.implementation} at {self.capability}"
+
+
+class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
+    """Draw from a candidate, and hold the frequencies of its tokens against the exact law.
+
+    Attributes:
+        implementation: the candidate.
+        capability: torch's, and the candidate's.
+        profile: ``quick`` or ``full``.
+        seed: the run's.
+        limits: the candidate's.
+    """
+
+    implementation: str
+    profile: str
+    seed: int
+    limits: Limits
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"frequencies of {self.implementation} at {self.capability}"
+
+
+class PlantInPort(_Order, frozen=True, kw_only=True, tag="plant-port"):
+    """Plant every fault of the port: in its stages, and in what users run of it.
+
+    Attributes:
+        capability: torch's, and the port's.
+        profile: ``quick`` or ``full``.
+    """
+
+    profile: str
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"faults of the port at {self.capability}"
+
+
+class PlantInPlain(_Order, frozen=True, kw_only=True, tag="plant-plain"):
+    """Plant mistakes in plain samplers, and try correct ones.
+
+    Attributes:
+        capability: torch's.
+        profile: ``quick`` or ``full``.
+        specimens: whether to try the samplers whose faults were found as well.
+    """
+
+    profile: str
+    specimens: bool
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"faults of plain samplers at {self.capability}"
+
+
+Order = CompareCases | CountFrequencies | PlantInPort | PlantInPlain
+"""What a worker is to do. The gate knows the worker by the order's ``name``: no two orders of a run
+have the same."""
 
 
 class Result(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,3 +142,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     total: int = 0
     result: Result | None = None
     cannot_judge: str = ""
+
+
+Say = Callable[[Message], None]
+"""Tells the gate how far a worker is."""

@@ -89,7 +89,7 @@ class FoundDivergence(msgspec.Struct, frozen=True, kw_only=True):
     earlier: tuple[str, ...] = ()
 
 
-class Noise(msgspec.Struct, frozen=True, kw_only=True):
+class Reproducibility(msgspec.Struct, frozen=True, kw_only=True):
     """How far the reference is from itself, computed otherwise.
 
     Attributes:
@@ -103,16 +103,16 @@ class Noise(msgspec.Struct, frozen=True, kw_only=True):
     differing: dict[str, int]
 
 
-class Streams(msgspec.Struct, frozen=True, kw_only=True):
-    """Successive calls with one generator: how long torch's tokens were drawn.
+class Series(msgspec.Struct, frozen=True, kw_only=True):
+    """Series of calls with one generator: for how long torch's tokens were drawn.
 
     Attributes:
         sampler: which of the two.
-        calls: how many calls a stream has.
-        first: of each stream, the number of the first call whose token differs, from 1; 0 where
+        calls: how many calls a series has.
+        first: of each series, the number of the first call whose token differs, from 1; 0 where
             none does.
         window: calls that are counted together.
-        agreeing: how many calls agree in each window, over all streams.
+        agreeing: how many calls agree in each window, over all series.
     """
 
     sampler: str
@@ -141,11 +141,11 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         threads: torch's thread counts, with the cases of each.
         cells: stages x families.
         divergences: some divergent cases of every kind, the gravest first.
-        noise: the reference beside itself, where the implementation can stand for it.
+        noise: the reference's reproducibility, where the implementation can stand for it.
         verdicts: how many of the divergent cases have each verdict.
         about: what the implementation says it is, and how much it shows.
         accepted: how many of the divergent cases a waiver covers.
-        streams: long streams of calls, by sampler, where the candidate draws from torch's stream.
+        streams: long series of calls, by sampler, where the candidate draws from torch's stream.
     """
 
     implementation: str
@@ -162,11 +162,11 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     threads: dict[str, int]
     cells: tuple[Cell, ...]
     divergences: tuple[FoundDivergence, ...]
-    noise: tuple[Noise, ...] = ()
+    noise: tuple[Reproducibility, ...] = ()
     verdicts: dict[str, int] = {}
     about: About = About(name="")
     accepted: int = 0
-    streams: tuple[Streams, ...] = ()
+    streams: tuple[Series, ...] = ()
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

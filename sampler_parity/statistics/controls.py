@@ -9,10 +9,10 @@ from scipy import stats
 
 from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.statistics.alternatives import swapped, swaps, tail, without_tail
-from sampler_parity.statistics.checks import Check, frequencies, versus
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
 from sampler_parity.statistics.goodness import STATISTICS
+from sampler_parity.statistics.kinds_of_test import StatisticalTest, frequencies, versus
 from sampler_parity.statistics.law import Law, Subject, law_of
 from sampler_parity.statistics.power import chance_of
 from sampler_parity.statistics.result import Decision
@@ -66,7 +66,7 @@ class PlannedControl:
 
     name: str
     source: Source
-    check: Check
+    test: StatisticalTest
     should: Decision
     power: float
 
@@ -149,44 +149,44 @@ def faults(
         *((source, _by_law(subject, spoilt)) for source, spoilt in altered),
         (periodic(sound, PERIOD), _by_period),
     ]
-    checks: dict[int, Check] = {}
+    tests: dict[int, StatisticalTest] = {}
     found = []
     for source, chance in chances:
         for draws in SIZES:
-            if draws not in checks:
-                checks[draws] = frequencies(subject, draws, rule)
-            reached = chance(checks[draws], draws, rule)
+            if draws not in tests:
+                tests[draws] = frequencies(subject, draws, rule)
+            reached = chance(tests[draws], draws, rule)
             if reached >= power:
-                found.append(PlannedControl(source.name, source, checks[draws], "rejects", reached))
+                found.append(PlannedControl(source.name, source, tests[draws], "rejects", reached))
                 break
         else:
             raise StatisticsError(f"{SIZES[-1]:,} draws are too few to catch {source.name}")
     return found
 
 
-Chance = Callable[[Check, int, Rule], float]
+Chance = Callable[[StatisticalTest, int, Rule], float]
 
 
 def _by_law(subject: Subject, spoilt: Law) -> Chance:
     """Give the probability that a frequency test rejects draws of another law."""
     stray = float(spoilt.probabilities[~subject.law.possible].sum())
 
-    def chance(check: Check, draws: int, rule: Rule) -> float:
-        if check.cells is None:
+    def chance(test: StatisticalTest, draws: int, rule: Rule) -> float:
+        if test.cells is None:
             raise StatisticsError("the controls are put before frequency tests")
-        p, q = check.cells.probabilities, check.cells.masses(spoilt)
+        p, q = test.cells.probabilities, test.cells.masses(spoilt)
         return chance_of(p, q, draws, rule, outside=stray)
 
     return chance
 
 
-def _by_period(check: Check, draws: int, rule: Rule) -> float:
+def _by_period(test: StatisticalTest, draws: int, rule: Rule) -> float:
     """Pearson's statistic of m repetitions of the same draws is m times that of one."""
     times = draws / PERIOD
 
     def beyond(level: float, repeated: float) -> float:
-        critical = stats.chi2.isf(level / STATISTICS, check.planned.df)
-        return float(stats.chi2.sf(critical / repeated, check.planned.df))
+        critical = stats.chi2.isf(level / STATISTICS, test.planned.df)
+        return float(stats.chi2.sf(critical / repeated, test.planned.df))
 
     at_once = beyond(rule.first, times)
     again = beyond(rule.second, GROWTH * times)

@@ -6,14 +6,14 @@ from dataclasses import dataclass, field
 
 from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
-from sampler_parity.statistics.checks import SAMPLERS, Check
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.given import DeclinedError, given, taken_by, untried
+from sampler_parity.statistics.kinds_of_test import SAMPLERS, StatisticalTest
 from sampler_parity.statistics.planning import Plan, plan
 from sampler_parity.statistics.result import (
-    Checked,
     Control,
+    DecidedTest,
     Decision,
     Ecdf,
     Look,
@@ -88,8 +88,8 @@ def run_statistics(
     run.expect(controls)
     try:
         run.put_uniforms(walk)
-        for check in planned.checks:
-            run.carry_out(check)
+        for test in planned.tests:
+            run.carry_out(test)
         for control in controls:
             run.put(control)
     except KeyboardInterrupt:
@@ -116,7 +116,7 @@ def _controls(planned: Plan, reference: Source, live: Source) -> list[PlannedCon
 class _Outcome:
     """What a test came to, before all of them are judged together."""
 
-    check: Check
+    test: StatisticalTest
     looks: list[Look] = field(default_factory=list)
     p: float | None = None
     reason: str = ""
@@ -127,11 +127,11 @@ class _Outcome:
 
     @property
     def planned(self) -> Planned:
-        return self.check.planned
+        return self.test.planned
 
     @property
     def draws(self) -> int:
-        return sum(look.n for look in self.looks) * self.check.draws_a_unit
+        return sum(look.n for look in self.looks) * self.test.draws_a_unit
 
     def check_support(self) -> None:
         """Reject for a token outside the mask or left out, whether or not the look was finished."""
@@ -148,8 +148,8 @@ class _Outcome:
                 self._reject(support.in_words(each))
             else:
                 self.tie = support.in_words(each)
-        if missing and self.check.subject is not None:
-            self._reject(support.omission(self.check.subject, missing))
+        if missing and self.test.subject is not None:
+            self._reject(support.omission(self.test.subject, missing))
 
     def _reject(self, reason: str) -> None:
         self.decision = "rejects"
@@ -172,8 +172,8 @@ class _Run:
     finished: bool = True
 
     def expect(self, controls: list[PlannedControl]) -> None:
-        checks = [*self.planned.checks, *(control.check for control in controls)]
-        self.total = sum(check.planned.draws for check in checks)
+        tests = [*self.planned.tests, *(control.test for control in controls)]
+        self.total = sum(test.planned.draws for test in tests)
 
     def put_uniforms(self, walk: Walk | None) -> None:
         """Put the candidate before constructed uniforms, and the same with a planted mistake."""
@@ -205,14 +205,14 @@ class _Run:
             )
             self.planted += 1
 
-    def carry_out(self, check: Check) -> None:
-        outcome = _Outcome(check)
+    def carry_out(self, test: StatisticalTest) -> None:
+        outcome = _Outcome(test)
         self.outcomes.append(outcome)
-        self._test(check, Guarded(self.source), outcome)
+        self._test(test, Guarded(self.source), outcome)
 
     def put(self, control: PlannedControl) -> None:
-        outcome = _Outcome(control.check)
-        self._test(control.check, control.source, outcome)
+        outcome = _Outcome(control.test)
+        self._test(control.test, control.source, outcome)
         # A fault that could not be drawn from was not caught.
         decision: Decision = "unfinished" if outcome.failed else outcome.decision
         if outcome.p is not None and decision == "unfinished":
@@ -232,14 +232,14 @@ class _Run:
             )
         )
 
-    def _test(self, check: Check, source: Source, outcome: _Outcome) -> None:
+    def _test(self, test: StatisticalTest, source: Source, outcome: _Outcome) -> None:
         """Take the first look, and the second where the rule asks for it."""
         rule = self.planned.budget.rule
         try:
-            first = self._look(check, 0, source, outcome)
+            first = self._look(test, 0, source, outcome)
             if first.p is not None and rule.looks_again(first.p):
-                self.total += check.planned.again * check.draws_a_unit
-                second = self._look(check, 1, source, outcome)
+                self.total += test.planned.again * test.draws_a_unit
+                second = self._look(test, 1, source, outcome)
                 if second.p is not None:
                     outcome.p = rule.combined(first.p, second.p)
             elif first.p is not None:
@@ -255,13 +255,13 @@ class _Run:
             raise
         outcome.check_support()
 
-    def _look(self, check: Check, index: int, source: Source, outcome: _Outcome) -> Look:
-        units = check.planned.again if index else check.planned.n
-        tally = outcome.tally = check.start(index)
-        for step in _steps(units, max(1, source.chunk // check.draws_a_unit)):
+    def _look(self, test: StatisticalTest, index: int, source: Source, outcome: _Outcome) -> Look:
+        units = test.planned.again if index else test.planned.n
+        tally = outcome.tally = test.start(index)
+        for step in _steps(units, max(1, source.chunk // test.draws_a_unit)):
             tally.add(source, self.seeds, step)
-            self.done += step * check.draws_a_unit
-            self.progress(check.planned.name, self.done, self.total)
+            self.done += step * test.draws_a_unit
+            self.progress(test.planned.name, self.done, self.total)
         look = tally.look()
         outcome.looks.append(look)
         if not isinstance(tally, UniformityTally):
@@ -271,8 +271,8 @@ class _Run:
     def conclude(
         self, profile: str, seed: int, controls: list[PlannedControl], seconds: float
     ) -> StatisticsResult:
-        for check in self.planned.checks[len(self.outcomes) :]:
-            self.outcomes.append(_Outcome(check, reason="not begun"))
+        for test in self.planned.tests[len(self.outcomes) :]:
+            self.outcomes.append(_Outcome(test, reason="not begun"))
         tests = self._judge()
         status, reasons = self._status(tests, len(controls) + self.planted)
         return StatisticsResult(
@@ -295,7 +295,7 @@ class _Run:
             finished=self.finished,
         )
 
-    def _judge(self) -> tuple[Checked, ...]:
+    def _judge(self) -> tuple[DecidedTest, ...]:
         """Judge all tests together: a rejection without a p-value counts as one of p = 0."""
         p_values = [
             outcome.p if outcome.p is not None else float(outcome.decision != "rejects")
@@ -316,7 +316,7 @@ class _Run:
                 reason = "interrupted: what was drawn so far is kept, and decides nothing"
             has_p = outcome.p is not None
             found.append(
-                Checked(
+                DecidedTest(
                     planned=outcome.planned,
                     looks=tuple(outcome.looks),
                     p=outcome.p,
@@ -327,7 +327,9 @@ class _Run:
             )
         return tuple(found)
 
-    def _status(self, tests: tuple[Checked, ...], controls: int) -> tuple[Status, tuple[str, ...]]:
+    def _status(
+        self, tests: tuple[DecidedTest, ...], controls: int
+    ) -> tuple[Status, tuple[str, ...]]:
         rejected = [test for test in tests if test.decision == "rejects"]
         missteps = () if self.uniforms is None else self.uniforms.missteps
         if rejected or missteps:

@@ -3,7 +3,7 @@
 The pilot's draws rank the tokens and size the cells, and are used for nothing else. Tokens of one
 logit, of which the pilot drew some and not others, are counted together: another order of equal
 tokens is no other distribution. Then
-:func:`sampler_parity.statistics.checks.versus` holds fresh draws of both against each other.
+:func:`sampler_parity.statistics.kinds_of_test.versus` holds fresh draws of both against each other.
 """
 
 import numpy as np

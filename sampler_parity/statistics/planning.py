@@ -7,9 +7,10 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
-from sampler_parity.statistics.checks import (
+from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.kinds_of_test import (
     SAMPLERS,
-    Check,
+    StatisticalTest,
     consecutive_seeds,
     frequencies,
     rows,
@@ -17,7 +18,6 @@ from sampler_parity.statistics.checks import (
     uniformity,
     versus,
 )
-from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.sources import Source
 from sampler_parity.statistics.support import OMITTED
@@ -26,7 +26,7 @@ LAGS = (1, 2, 5)
 
 
 @dataclass(frozen=True, slots=True)
-class Profile:
+class DrawCounts:
     """How much is drawn.
 
     Attributes:
@@ -54,17 +54,17 @@ class Profile:
     live: int
 
 
-PROFILES = {
-    "quick": Profile(
+DRAW_COUNTS = {
+    "quick": DrawCounts(
         1_000_000, 300_000, 200_000, 100_000, 100_000, 30_000, 50_000, 300, 4000, 8000
     ),
-    "full": Profile(
+    "full": DrawCounts(
         4_000_000, 1_000_000, 1_000_000, 400_000, 500_000, 200_000, 200_000, 2000, 4000, 50_000
     ),
 }
 SLOW = {
-    "quick": Profile(30_000, 20_000, 10_000, 8000, 8000, 8000, 8000, 20, 2000, 8000),
-    "full": Profile(200_000, 50_000, 100_000, 20_000, 50_000, 20_000, 20_000, 100, 2000, 50_000),
+    "quick": DrawCounts(30_000, 20_000, 10_000, 8000, 8000, 8000, 8000, 20, 2000, 8000),
+    "full": DrawCounts(200_000, 50_000, 100_000, 20_000, 50_000, 20_000, 20_000, 100, 2000, 50_000),
 }
 """The same for a candidate of fractions of a millisecond a draw."""
 
@@ -74,15 +74,15 @@ class Plan:
     """A run's tests, and the budget they share."""
 
     profile: str
-    sizes: Profile
+    sizes: DrawCounts
     budget: Budget
-    checks: tuple[Check, ...]
+    tests: tuple[StatisticalTest, ...]
     waived: tuple[str, ...]
 
     def sentence(self) -> str:
         """Say the budget in words, with what it does not cover."""
-        stray = sum(check.planned.stray for check in self.checks)
-        omitted = sum(check.planned.omitted for check in self.checks)
+        stray = sum(test.planned.stray for test in self.tests)
+        omitted = sum(test.planned.omitted for test in self.tests)
         return (
             f"{self.budget.sentence()} Besides, torch itself draws a token outside the mask where "
             f"its uniform is exactly 0, here with probability at most {stray:.0e}; the support "
@@ -114,9 +114,9 @@ def plan(
         CannotJudgeError: there is no such profile or sampler, or no sampler at all.
         StatisticsError: the budget is none.
     """
-    if profile not in PROFILES:
-        raise CannotJudgeError(f"profile {profile!r} is none of {', '.join(PROFILES)}")
-    sizes = (PROFILES if source.fast else SLOW)[profile]
+    if profile not in DRAW_COUNTS:
+        raise CannotJudgeError(f"profile {profile!r} is none of {', '.join(DRAW_COUNTS)}")
+    sizes = (DRAW_COUNTS if source.fast else SLOW)[profile]
     if not samplers or not set(samplers) <= set(SAMPLERS):
         raise CannotJudgeError(f"samplers {list(samplers)} are not some of {', '.join(SAMPLERS)}")
     by_sampler = _makers(sizes, reference, samplers)
@@ -131,10 +131,12 @@ def plan(
     return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), waived)
 
 
-Maker = Callable[[Rule], Check]
+Maker = Callable[[Rule], StatisticalTest]
 
 
-def _makers(sizes: Profile, reference: Source, samplers: Sequence[str]) -> dict[str, list[Maker]]:
+def _makers(
+    sizes: DrawCounts, reference: Source, samplers: Sequence[str]
+) -> dict[str, list[Maker]]:
     def on_preset(preset: str) -> Maker:
         return lambda rule: frequencies(
             subjects.preset_row(preset, sizes.preset, rule), sizes.preset, rule

@@ -151,7 +151,7 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
     tied: tuple[Tied, ...] = ()
 
 
-class Checked(msgspec.Struct, frozen=True, kw_only=True):
+class DecidedTest(msgspec.Struct, frozen=True, kw_only=True):
     """A planned test with its outcome.
 
     Attributes:
@@ -257,7 +257,7 @@ class StatisticsResult(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[str, ...]
     alpha: float
     budget: str
-    tests: tuple[Checked, ...]
+    tests: tuple[DecidedTest, ...]
     waived: tuple[str, ...]
     controls: tuple[Control, ...]
     ecdf: Ecdf | None

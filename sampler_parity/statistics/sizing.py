@@ -2,9 +2,9 @@
 
 from collections.abc import Callable
 
-from sampler_parity.statistics.checks import frequencies
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
+from sampler_parity.statistics.kinds_of_test import frequencies
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import Planned
 

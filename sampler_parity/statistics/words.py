@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from sampler_parity.statistics.result import Checked, Control, StatisticsResult
+from sampler_parity.statistics.result import Control, DecidedTest, StatisticsResult
 
 SHOWN = 3
 """Rejected tests that are named."""
@@ -56,7 +56,7 @@ def _uniforms(result: StatisticsResult) -> Iterator[str]:
         yield f"  {result.untried}"
 
 
-def grouped(tests: Sequence[Checked]) -> tuple[str, ...]:
+def grouped(tests: Sequence[DecidedTest]) -> tuple[str, ...]:
     """Say why each test was decided as it was; what several tests say alike is said once."""
     names: dict[str, list[str]] = {}
     for test in tests:
@@ -70,7 +70,7 @@ def grouped(tests: Sequence[Checked]) -> tuple[str, ...]:
     return tuple(found)
 
 
-def tested(test: Checked, result: StatisticsResult) -> str:
+def tested(test: DecidedTest, result: StatisticsResult) -> str:
     """Say a test's outcome: its p-value, its statistics, and the level at which it is rejected."""
     words = [f"{result.candidate}, {test.planned.name}: {test.decision}"]
     words += [test.reason] if test.reason else []

@@ -43,7 +43,7 @@ MOST_DRAWS = 2**40
 
 
 @dataclass(frozen=True)
-class Check:
+class StatisticalTest:
     """A planned test that can be carried out.
 
     Attributes:
@@ -61,7 +61,7 @@ class Check:
     subject: Subject | None = None
 
 
-def frequencies(subject: Subject, draws: int, rule: Rule) -> Check:
+def frequencies(subject: Subject, draws: int, rule: Rule) -> StatisticalTest:
     """Plan to hold one subject's frequencies against its law."""
     choice = choose(subject.law, draws, declared(subject), rule)
     planned = _frequency_plan(
@@ -88,7 +88,7 @@ def frequencies(subject: Subject, draws: int, rule: Rule) -> Check:
         omitted=support.omissible(subject.law, draws)
         + rule.margin * support.omissible(subject.law, GROWTH * draws),
     )
-    return Check(planned, lambda _look: FrequencyTally(subject, cells), 1, cells, subject)
+    return StatisticalTest(planned, lambda _look: FrequencyTally(subject, cells), 1, cells, subject)
 
 
 def _with_support(statement: PowerStatement, power: float, draws: float) -> PowerStatement:
@@ -116,7 +116,7 @@ def _support(subject: Subject, draws: int) -> str:
     return " ".join(words)
 
 
-def versus(subject: Subject, draws: int, rule: Rule, reference: Source) -> Check:
+def versus(subject: Subject, draws: int, rule: Rule, reference: Source) -> StatisticalTest:
     """Plan to hold one subject's frequencies against those of the reference.
 
     Two samples of n draws tell as much of a difference as n / 2 draws against a known law.
@@ -131,7 +131,9 @@ def versus(subject: Subject, draws: int, rule: Rule, reference: Source) -> Check
         rule,
         effective=draws // 2,
     )
-    return Check(planned, lambda _look: HomogeneityTally(subject, choice.cells, reference), 1)
+    return StatisticalTest(
+        planned, lambda _look: HomogeneityTally(subject, choice.cells, reference), 1
+    )
 
 
 def _frequency_plan(
@@ -210,7 +212,7 @@ def _finite(draws: float) -> int | None:
     return max(2 * MIN_EXPECTED, int(np.ceil(draws))) if np.isfinite(draws) else None
 
 
-def successive(subject: Subject, lag: int, n: int, rule: Rule) -> Check:
+def successive(subject: Subject, lag: int, n: int, rule: Rule) -> StatisticalTest:
     """Plan to hold draws ``lag`` apart in one stream against independence."""
     return _pairs(
         f"successive draws, {lag} apart",
@@ -223,7 +225,7 @@ def successive(subject: Subject, lag: int, n: int, rule: Rule) -> Check:
     )
 
 
-def consecutive_seeds(subject: Subject, n: int, rule: Rule) -> Check:
+def consecutive_seeds(subject: Subject, n: int, rule: Rule) -> StatisticalTest:
     """Plan to hold the first draws of the seeds 0, 1, 2, ... against independence and the law."""
     return _pairs(
         f"seeds 0 to {2 * n - 1}",
@@ -236,7 +238,7 @@ def consecutive_seeds(subject: Subject, n: int, rule: Rule) -> Check:
     )
 
 
-def rows(pair: tuple[Subject, Subject], n: int, rule: Rule) -> Check:
+def rows(pair: tuple[Subject, Subject], n: int, rule: Rule) -> StatisticalTest:
     """Plan to hold the rows of a batch against independence and each row's own law."""
     sampler = pair[0].parameters.sampler
     return _pairs(
@@ -259,7 +261,7 @@ def _pairs(
     make: Callable[[int], Pairs],
     *,
     repeats: str,
-) -> Check:
+) -> StatisticalTest:
     cells = pair_cells(pair, n)
     p = product(*cells)
     df = len(p) - 1
@@ -290,7 +292,7 @@ def _pairs(
         granularity=pair[0].law.granularity + pair[1].law.granularity,
         stray=2 * n * max(pair[0].law.stray, pair[1].law.stray) * (1 + rule.margin * GROWTH),
     )
-    return Check(planned, lambda look: PairTally(pair, cells, make(look)), 2)
+    return StatisticalTest(planned, lambda look: PairTally(pair, cells, make(look)), 2)
 
 
 def pair_cells(pair: tuple[Subject, Subject], n: int) -> tuple[Cells, Cells]:
@@ -309,7 +311,9 @@ def pair_cells(pair: tuple[Subject, Subject], n: int) -> tuple[Cells, Cells]:
     raise StatisticsError(f"{n} pairs are too few for two bands on either side")
 
 
-def uniformity(cases: int, draws: int, rule: Rule, samplers: Sequence[str] = SAMPLERS) -> Check:
+def uniformity(
+    cases: int, draws: int, rule: Rule, samplers: Sequence[str] = SAMPLERS
+) -> StatisticalTest:
     """Plan to hold the p-values of many small cases against the uniform distribution."""
     every = small_cases(draws)
     chosen = [each for each in every if each[0].parameters.sampler in samplers]
@@ -336,7 +340,7 @@ def uniformity(cases: int, draws: int, rule: Rule, samplers: Sequence[str] = SAM
         granularity=max(subject.law.granularity for subject, _ in chosen),
         stray=cases * draws * sum(subject.law.stray for subject, _ in chosen) / len(chosen),
     )
-    return Check(planned, lambda _look: UniformityTally(chosen, draws), draws)
+    return StatisticalTest(planned, lambda _look: UniformityTally(chosen, draws), draws)
 
 
 FEWEST_IN_A_SMALL_CASE = 200

@@ -1,6 +1,5 @@
-"""Counts what was compared, and keeps divergences with their evidence."""
+"""Makes a shard of a run: counts what is compared, and keeps divergences with their evidence."""
 
-import shlex
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePath
@@ -10,19 +9,26 @@ import numpy as np
 
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import importance
-from sampler_parity.cases.plan import STREAMS
-from sampler_parity.implementations.registry import PORT
+from sampler_parity.cases.plan import SERIES
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.run.command_words import replay_command
 from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
-from sampler_parity.run.run_file import EVIDENCE, Cell, FoundDivergence, Noise, Shard, Shrunken
-from sampler_parity.run.streams import StreamTally
+from sampler_parity.run.run_file import (
+    EVIDENCE,
+    Cell,
+    FoundDivergence,
+    Reproducibility,
+    Shard,
+    Shrunken,
+)
+from sampler_parity.run.series import SeriesCounter
 from sampler_parity.run.waivers import Waiver
-from sampler_parity.sandbox.isolated import Limits, options_of
+from sampler_parity.sandbox.isolated import Limits
 
 OF_A_FAMILY = 4
 """Divergences of one family at one stage with one verdict that are kept one by one; the others are
@@ -38,8 +44,8 @@ READABLE = 64
 """Logits of a shrunken case that are shown in words."""
 
 
-class Tally:
-    """One implementation at one capability."""
+class ShardBuilder:
+    """Counts one implementation's cases at one capability, as they are compared."""
 
     def __init__(
         self,
@@ -77,7 +83,7 @@ class Tally:
         self._small: Counter[tuple[int, str, Verdict]] = Counter()
         self._decided: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
-        self._streams: dict[str, StreamTally] = {}
+        self._series: dict[str, SeriesCounter] = {}
 
     @property
     def seen(self) -> int:
@@ -104,10 +110,10 @@ class Tally:
             return
         comparison = compare(case, reference, candidate, self._about)
         self.compared += 1
-        if case.family == STREAMS and self._about.stream == "torch":
+        if case.family == SERIES and self._about.stream == "torch":
             sampler = case.parameters.sampler
-            stream = self._streams.setdefault(sampler, StreamTally(sampler, case.draws))
-            stream.add(reference.tokens, candidate.tokens)
+            series = self._series.setdefault(sampler, SeriesCounter(sampler, case.draws))
+            series.add(reference.tokens, candidate.tokens)
         self._threads[str(case.threads)] += 1
         self._stages += len(comparison.compared)
         self._elements += comparison.elements
@@ -189,7 +195,7 @@ class Tally:
         planned: int,
         source: Literal["torch", "recorded"],
         reason: str = "",
-        noise: tuple[Noise, ...] = (),
+        reproducibility: tuple[Reproducibility, ...] = (),
     ) -> Shard:
         """Give the counts; ``reason`` says why cases were neither compared nor declined."""
         names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
@@ -223,19 +229,15 @@ class Tally:
                 for family, stage in names
             ),
             divergences=tuple(sorted(self._divergences, key=_gravity)),
-            noise=noise,
+            noise=reproducibility,
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
             accepted=self.accepted,
-            streams=tuple(stream.counts() for stream in self._streams.values()),
+            streams=tuple(series.counts() for series in self._series.values()),
         )
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
-        command = ["sampler-parity", "explain", what, "--capability", self._capability]
-        command += [word for case in after for word in ("--after", case)]
-        if self._implementation != PORT:
-            command += ["--implementation", self._implementation]
-        return shlex.join([*command, *options_of(self._limits)])
+        return replay_command(what, after, self._capability, self._implementation, self._limits)
 
     def _shrink(
         self, seen: Seen, again: Run, retrial: Retrial | None, earlier: Sequence[str]

@@ -9,7 +9,7 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge.bits import difference
 from sampler_parity.model.case import CAPABILITIES
-from sampler_parity.run.noise import NEXT, SHOWN, NoiseFloor
+from sampler_parity.run.reproducibility import NEXT, SHOWN, ReproducibilityCounter
 from sampler_parity.run.run_file import Run
 
 HERE = capability_here()
@@ -26,9 +26,9 @@ def test_a_run_tells_it(gate_run: Run) -> None:
         shard for shard in gate_run.shards if shard.source == "torch" and not shard.not_compared
     ]
     for shard in live:
-        noise = {found.against: found for found in shard.noise}
-        assert set(noise) == {f"at {NEXT[shard.capability]}", "with one thread"}
-        for found in noise.values():
+        by_side = {found.against: found for found in shard.noise}
+        assert set(by_side) == {f"at {NEXT[shard.capability]}", "with one thread"}
+        for found in by_side.values():
             assert found.cases > 1000
             assert set(found.differing) == set(SHOWN)
     assert len(gate_run.findings) == 2 * len(live)
@@ -38,16 +38,20 @@ def test_a_run_tells_it(gate_run: Run) -> None:
 
 
 @pytest.mark.slow
-def test_thread_noise_is_what_torch_itself_shows() -> None:
+def test_what_one_thread_changes_is_what_torch_itself_shows() -> None:
     """The port stands for torch with one thread; here torch with one thread says the same."""
-    floor, expected, threads = NoiseFloor(HERE, verify=True), 0, torch.get_num_threads()
+    itself, expected, threads = (
+        ReproducibilityCounter(HERE, verify=True),
+        0,
+        torch.get_num_threads(),
+    )
     cases = [case_of(f"long-rows-{index}@3") for index in range(1, 40, 2)]
     for case in cases:
         reference = PythonRef().run(case, HERE)
-        floor.add(case, reference)
+        itself.add(case, reference)
         if "renormalized" in reference.stages and case.logits.shape[0] == 1:
             alone = PythonRef().run(replace(case, threads=1), HERE).stages["renormalized"]
             expected += difference(reference.stages["renormalized"], alone) is not None
     torch.set_num_threads(threads)
-    [found] = [noise for noise in floor.noise() if noise.against == "with one thread"]
+    [found] = [one for one in itself.counts() if one.against == "with one thread"]
     assert found.differing["renormalized"] == expected > 0

@@ -7,12 +7,12 @@ from markupsafe import Markup
 
 from sampler_parity.report.charts import CANDIDATE, HEIGHT, WIDTH, altair, draw
 from sampler_parity.report.words import Piece, Sentence, counted
-from sampler_parity.run.run_file import Run, Streams
+from sampler_parity.run.run_file import Run, Series
 
 
 @dataclass(frozen=True, slots=True)
-class StreamsView:
-    """One implementation's streams of one sampler, over all capabilities.
+class SeriesSection:
+    """One implementation's series of one sampler, over all capabilities.
 
     Attributes:
         sentence: when the first token differs, or that none does.
@@ -25,24 +25,24 @@ class StreamsView:
     words: str = ""
 
 
-def streams(run: Run) -> tuple[StreamsView, ...]:
-    """Lay out each implementation's streams; none where the run has none."""
-    kinds: dict[tuple[str, str, int, int], list[Streams]] = {}
+def series(run: Run) -> tuple[SeriesSection, ...]:
+    """Lay out each implementation's series; none where the run has none."""
+    kinds: dict[tuple[str, str, int, int], list[Series]] = {}
     for shard in run.shards:
         for part in shard.streams:
             key = (shard.implementation, part.sampler, part.calls, part.window)
             kinds.setdefault(key, []).append(part)
-    return tuple(_view(name, parts) for (name, *_), parts in kinds.items())
+    return tuple(_section(name, parts) for (name, *_), parts in kinds.items())
 
 
-def _view(name: str, parts: Sequence[Streams]) -> StreamsView:
+def _section(name: str, parts: Sequence[Series]) -> SeriesSection:
     calls, window = parts[0].calls, parts[0].window
     firsts = [first for part in parts for first in part.first]
     who = (Piece(name, code=True), Piece(", "), Piece(parts[0].sampler, code=True), Piece(": "))
-    of = f"{counted(len(firsts), 'stream')} of {calls:,} successive calls"
+    of = f"{counted(len(firsts), 'series', 'series')} of {calls:,} successive calls"
     differing = [first for first in firsts if first]
     if not differing:
-        return StreamsView((*who, Piece(f"in {of}, not one token differs.")))
+        return SeriesSection((*who, Piece(f"in {of}, not one token differs.")))
     agreeing = [sum(counts) for counts in zip(*(part.agreeing for part in parts), strict=False)]
     share = sum(agreeing) / (calls * len(firsts))
     found = Piece(
@@ -52,10 +52,10 @@ def _view(name: str, parts: Sequence[Streams]) -> StreamsView:
     words = (
         f"Share of the calls that draw torch's token, {window} at a time: {of}, one generator each."
     )
-    return StreamsView((*who, found), _chart(agreeing, len(firsts), parts[0], words), words)
+    return SeriesSection((*who, found), _chart(agreeing, len(firsts), parts[0], words), words)
 
 
-def _chart(agreeing: Sequence[int], number: int, part: Streams, words: str) -> Markup:
+def _chart(agreeing: Sequence[int], number: int, part: Series, words: str) -> Markup:
     alt = altair()
     values = [
         {
@@ -70,7 +70,7 @@ def _chart(agreeing: Sequence[int], number: int, part: Streams, words: str) -> M
         .encode(
             x=alt.X(
                 "call:Q",
-                title="call of the stream",
+                title="call of the series",
                 scale=alt.Scale(domain=[1, part.calls], nice=False),
                 axis=alt.Axis(grid=False, tickCount=5, format=",d"),
             ),

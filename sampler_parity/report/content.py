@@ -5,20 +5,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sampler_parity.report.checks import (
-    Distances,
-    Finding,
-    Kills,
-    NoiseFloor,
-    WaiverView,
-    distances,
-    findings,
-    kills,
-    noise_floor,
-    waiver_views,
-)
+from sampler_parity.report.distances import Distances, distances
 from sampler_parity.report.divergences import DETAILED, Divergences, divergences
+from sampler_parity.report.findings import Finding, findings
+from sampler_parity.report.frequencies import FrequenciesSection, frequencies
 from sampler_parity.report.headline import Headline, contradictions, headline
+from sampler_parity.report.kill_matrix import Kills, kills
 from sampler_parity.report.matrices import (
     ImplementationMatrices,
     Matrix,
@@ -26,9 +18,10 @@ from sampler_parity.report.matrices import (
     matrices,
     used_stages,
 )
-from sampler_parity.report.speed import SpeedView, speed
-from sampler_parity.report.statistics_view import FrequenciesView, frequencies
-from sampler_parity.report.streams_view import StreamsView, streams
+from sampler_parity.report.reproducibility import ReproducibilityTable, reproducibility
+from sampler_parity.report.series import SeriesSection, series
+from sampler_parity.report.speed import SpeedSection, speed
+from sampler_parity.report.waivers import WaiverRow, waiver_rows
 from sampler_parity.report.words import (
     STAGES,
     VERDICTS,
@@ -116,15 +109,15 @@ class Report:
     legend: tuple[tuple[str, str], ...]
     verdicts: tuple[tuple[str, str], ...]
     divergences: Divergences
-    noise: NoiseFloor | None
+    reproducibility: ReproducibilityTable | None
     distances: Distances | None
-    streams: tuple[StreamsView, ...]
-    frequencies: tuple[FrequenciesView, ...]
+    series: tuple[SeriesSection, ...]
+    frequencies: tuple[FrequenciesSection, ...]
     kills: Kills | None
     also: tuple[Sentence, ...]
     findings: tuple[Finding, ...]
-    speed: SpeedView | None
-    waivers: tuple[WaiverView, ...]
+    speed: SpeedSection | None
+    waivers: tuple[WaiverRow, ...]
     started: str
     started_words: str
     command: str
@@ -141,7 +134,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
     shown, anchors = divergences(run, folder)
     stages = used_stages(run, STAGES)
     started = moment(run.started)
-    floor = noise_floor(run)
+    itself = reproducibility(run)
     this_run = {
         "profile": run.profile,
         "seed": str(run.seed),
@@ -156,20 +149,20 @@ def build(run: Run, folder: Path | None = None) -> Report:
         legend=tuple((stage, STAGES.get(stage, "not described here")) for stage in stages),
         verdicts=tuple((verdict.value, words) for verdict, words in VERDICTS.items()),
         divergences=shown,
-        noise=floor,
+        reproducibility=itself,
         distances=distances(run),
-        streams=streams(run),
+        series=series(run),
         frequencies=frequencies(run),
         kills=kills(run),
-        # What the table of the noise floor shows is not said again.
+        # What the table of reproducibility shows is not said again.
         also=tuple(
             marked(finding)
             for finding in run.findings
-            if floor is None or not finding.startswith("Torch differs from torch ")
+            if itself is None or not finding.startswith("Torch differs from torch ")
         ),
         findings=findings(),
         speed=speed(run),
-        waivers=waiver_views(run),
+        waivers=waiver_rows(run),
         started=run.started,
         started_words=started,
         command=run.command,

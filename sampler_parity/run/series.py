@@ -1,11 +1,11 @@
-"""Successive calls with one generator: for how long they draw torch's tokens."""
+"""Series of calls with one generator: for how long they draw torch's tokens."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.run.run_file import Streams
+from sampler_parity.run.run_file import Series
 
 WINDOW = 10
 """Calls that are counted together."""
@@ -13,17 +13,17 @@ WINDOW = 10
 Tokens = Sequence[npt.NDArray[np.int64]]
 
 
-class StreamTally:
-    """The streams of one sampler."""
+class SeriesCounter:
+    """Counts the series of one sampler."""
 
     def __init__(self, sampler: str, calls: int) -> None:
-        """Count streams of ``calls`` calls each."""
+        """Count series of ``calls`` calls each."""
         self._sampler = sampler
         self._first: list[int] = []
         self._agreeing = np.zeros(calls, np.int64)
 
     def add(self, reference: Tokens, candidate: Tokens) -> None:
-        """Count a stream; the arguments are its tokens, i64 [B], call by call.
+        """Count a series; the arguments are its tokens, i64 [B], call by call.
 
         A call without a token, or with tokens for other rows, does not agree.
         """
@@ -33,10 +33,10 @@ class StreamTally:
         self._agreeing += agrees
         self._first.append(0 if agrees.all() else int(np.argmin(agrees)) + 1)
 
-    def counts(self) -> Streams:
+    def counts(self) -> Series:
         """Give the counts."""
         starts = range(0, len(self._agreeing), WINDOW)
-        return Streams(
+        return Series(
             sampler=self._sampler,
             calls=len(self._agreeing),
             first=tuple(self._first),

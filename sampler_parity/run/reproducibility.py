@@ -1,4 +1,4 @@
-"""The reference's own noise floor: torch beside torch at another capability or thread count.
+"""The reference's own reproducibility: torch beside torch at another capability or thread count.
 
 One process has torch at one capability. The port gives every capability's bits, and stands for
 torch at the others in a run that has shown it equal to torch at its own.
@@ -14,7 +14,7 @@ from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.judge.bits import difference
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.run.run_file import Noise, Shard
+from sampler_parity.run.run_file import Reproducibility, Shard
 
 NEXT = {"default": "avx2", "avx2": "avx512", "avx512": "default"}
 """The capability that each one is held against: every pair once."""
@@ -22,7 +22,7 @@ NEXT = {"default": "avx2", "avx2": "avx512", "avx512": "default"}
 SHOWN = ("probs", "top_k_mask", "top_p_mask", "renormalized", "token")
 
 
-class NoiseFloor:
+class ReproducibilityCounter:
     """Counts, for one capability, how often the reference differs from itself."""
 
     def __init__(self, capability: str, *, verify: bool) -> None:
@@ -56,12 +56,12 @@ class NoiseFloor:
         for stage in _differing(reference, other):
             self._differing[against, stage] += 1
 
-    def noise(self) -> tuple[Noise, ...]:
+    def counts(self) -> tuple[Reproducibility, ...]:
         """Give the counts; none where the port does not equal torch."""
         if self._differs:
             return ()
         return tuple(
-            Noise(
+            Reproducibility(
                 against=against,
                 cases=cases,
                 differing={stage: self._differing[against, stage] for stage in SHOWN},
@@ -86,12 +86,12 @@ def sentences(shards: tuple[Shard, ...]) -> tuple[str, ...]:
     """Say how often torch differs from itself; nothing where the port differs from torch."""
     if any(shard.divergent for shard in shards if shard.implementation == PORT):
         return ()
-    return tuple(_sentence(shard.capability, noise) for shard in shards for noise in shard.noise)
+    return tuple(_sentence(shard.capability, found) for shard in shards for found in shard.noise)
 
 
-def _sentence(capability: str, noise: Noise) -> str:
-    sides = f"at {capability} and {noise.against}"
-    if not noise.against.startswith("at "):
-        sides = f"at {capability} with two threads and {noise.against}"
-    counts = ", ".join(f"`{stage}` in {noise.differing[stage]:,}" for stage in SHOWN)
-    return f"Torch differs from torch {sides}, of {noise.cases:,} cases: {counts}."
+def _sentence(capability: str, found: Reproducibility) -> str:
+    sides = f"at {capability} and {found.against}"
+    if not found.against.startswith("at "):
+        sides = f"at {capability} with two threads and {found.against}"
+    counts = ", ".join(f"`{stage}` in {found.differing[stage]:,}" for stage in SHOWN)
+    return f"Torch differs from torch {sides}, of {found.cases:,} cases: {counts}."

@@ -9,8 +9,8 @@ from sampler_parity.report.charts import BOTH, CANDIDATE, HEIGHT, TORCH, WIDTH, 
 from sampler_parity.report.words import counted, cut
 from sampler_parity.run.run_file import Run
 from sampler_parity.statistics.result import (
-    Checked,
     Control,
+    DecidedTest,
     Ecdf,
     Look,
     PowerStatement,
@@ -33,7 +33,7 @@ BAND = 3.0
 
 
 @dataclass(frozen=True, slots=True)
-class TestView:
+class ShownTest:
     """A test with its outcome.
 
     Attributes:
@@ -74,7 +74,7 @@ class TestView:
 
 
 @dataclass(frozen=True, slots=True)
-class EcdfView:
+class EcdfFigure:
     """The p-values of many cases as a distribution function.
 
     Attributes:
@@ -87,7 +87,7 @@ class EcdfView:
 
 
 @dataclass(frozen=True, slots=True)
-class FrequenciesView:
+class FrequenciesSection:
     """One candidate's frequencies.
 
     Attributes:
@@ -112,18 +112,18 @@ class FrequenciesView:
     sentence: str
     reasons: tuple[str, ...]
     budget: str
-    tests: tuple[TestView, ...]
+    tests: tuple[ShownTest, ...]
     waived: tuple[str, ...]
     controls: tuple[Control, ...]
     held: int
-    ecdf: EcdfView | None
+    ecdf: EcdfFigure | None
     uniforms: str
     missteps: tuple[str, ...]
 
 
-def frequencies(run: Run) -> tuple[FrequenciesView, ...]:
+def frequencies(run: Run) -> tuple[FrequenciesSection, ...]:
     """Lay out every candidate's frequencies; none where the run did not count."""
-    return tuple(_view(number, result) for number, result in enumerate(run.statistics, 1))
+    return tuple(_section(number, result) for number, result in enumerate(run.statistics, 1))
 
 
 def caught(run: Run) -> str:
@@ -147,7 +147,7 @@ def caught(run: Run) -> str:
     )
 
 
-def _view(number: int, result: StatisticsResult) -> FrequenciesView:
+def _section(number: int, result: StatisticsResult) -> FrequenciesSection:
     order = {"rejects": 0, "unfinished": 1, "tie_order": 2, "passes": 3}
     tests = sorted(result.tests, key=lambda test: order[test.decision])
     passed = sum(test.decision in PASSED for test in tests)
@@ -170,7 +170,7 @@ def _view(number: int, result: StatisticsResult) -> FrequenciesView:
             f"{result.uniforms.edges:,} constructed uniforms, at the edges between tokens: "
             f"{counted(len(result.uniforms.missteps), 'kind')} of misstep. {uniforms}"
         ).strip()
-    return FrequenciesView(
+    return FrequenciesSection(
         anchor=f"frequencies-{number}",
         candidate=result.candidate,
         status=result.status,
@@ -187,7 +187,7 @@ def _view(number: int, result: StatisticsResult) -> FrequenciesView:
     )
 
 
-def _test(test: Checked, *, drawn: bool) -> TestView:
+def _test(test: DecidedTest, *, drawn: bool) -> ShownTest:
     planned = test.planned
     last = test.looks[-1] if test.looks else None
     words = ""
@@ -196,7 +196,7 @@ def _test(test: Checked, *, drawn: bool) -> TestView:
         words = _words(last)
         chart = _residuals(last, words)
     units = counted(last.n, planned.unit.removesuffix("s")) if last else "nothing drawn"
-    return TestView(
+    return ShownTest(
         name=planned.name,
         question=cut(planned.question),
         catches=cut(planned.catches),
@@ -270,7 +270,7 @@ def _residuals(look: Look, words: str) -> Markup:
     return draw(chart.properties(width=WIDTH, height=HEIGHT // 2 + 20), words)
 
 
-def _ecdf(found: Ecdf) -> EcdfView:
+def _ecdf(found: Ecdf) -> EcdfFigure:
     count = len(found.p_values)
     words = (
         f"Distribution function of the p-values of {count:,} cases, which follows the diagonal if "
@@ -298,4 +298,4 @@ def _ecdf(found: Ecdf) -> EcdfView:
         .mark_line(color=CANDIDATE, interpolate="step-after")
         .encode(x=x, y=y),
     )
-    return EcdfView(draw(chart.properties(width=WIDTH, height=HEIGHT), words), words)
+    return EcdfFigure(draw(chart.properties(width=WIDTH, height=HEIGHT), words), words)

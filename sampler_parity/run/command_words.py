@@ -1,0 +1,49 @@
+"""The commands that a run keeps in words."""
+
+import shlex
+from collections.abc import Sequence
+
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.implementations.registry import PORT
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.run.request import LATEST, Request
+from sampler_parity.sandbox.isolated import Limits, options_of
+
+
+def run_command(request: Request) -> str:
+    """Give the command that was given, or that asks for the same."""
+    command = ["sampler-parity", "run", "--profile", request.profile, "--seed", str(request.seed)]
+    for option, given, every in (
+        ("--implementation", request.implementations, (PORT,)),
+        ("--capability", request.capabilities, CAPABILITIES),
+        ("--family", request.families, tuple(FAMILIES)),
+    ):
+        if given != every:
+            command += [word for value in given for word in (option, value)]
+    for option, value, default in (
+        ("--out", request.folder, LATEST),
+        ("--jobs", request.jobs, None),
+        ("--waivers", request.waivers_file, None),
+    ):
+        if value != default:
+            command += [option, str(value)]
+    return shlex.join([*command, *options_of(request.limits)])
+
+
+def replay_command(
+    what: str, after: Sequence[str], capability: str, implementation: str, limits: Limits
+) -> str:
+    """Give the command that runs a case again.
+
+    Args:
+        what: the case's id, or its file.
+        after: the cases that the candidate's process is asked before, in their order.
+        capability: torch's, and the candidate's.
+        implementation: the candidate, as a command line calls it.
+        limits: the candidate's.
+    """
+    command = ["sampler-parity", "explain", what, "--capability", capability]
+    command += [word for case in after for word in ("--after", case)]
+    if implementation != PORT:
+        command += ["--implementation", implementation]
+    return shlex.join([*command, *options_of(limits)])

@@ -1,0 +1,165 @@
+"""Compares one candidate with torch, at one capability."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
+from sampler_parity.cases.recorded import Recorded, recorded_cases
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.registry import PORT
+from sampler_parity.model.case import Case
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.run.history import Laboratory
+from sampler_parity.run.orders import CompareCases, Message, Result, Say
+from sampler_parity.run.reproducibility import ReproducibilityCounter
+from sampler_parity.run.retrial import Retrial
+from sampler_parity.run.run_file import Shard
+from sampler_parity.run.shard_builder import ShardBuilder
+from sampler_parity.sandbox.isolated import Isolated
+
+PROGRESS_EVERY = 50
+
+AT_ONE = "the candidate's answers do not depend on the capability: they are compared at one"
+"""Why the cases of a capability are not compared, where a candidate says so."""
+
+IN_A_ROW = 5
+"""How many cases in a row a candidate may leave without an answer before it is given up."""
+
+
+def compare_cases(order: CompareCases, say: Say) -> Result:
+    """Compare the recorded traces, which works on any processor, then every planned case.
+
+    Raises:
+        CannotJudgeError: the candidate cannot be started.
+    """
+    recorded = {case.id: (case, found) for case, found in recorded_cases(order.capability)}
+
+    def recall(case_id: str) -> Case:
+        return recorded[case_id][0] if case_id in recorded else case_of(case_id)
+
+    tell = _Teller(say)
+    with (
+        Isolated(order.implementation, order.limits) as candidate,
+        Laboratory(
+            order.implementation, order.limits, order.capability, recall, tell.again
+        ) as laboratory,
+    ):
+        builders = [
+            ShardBuilder(
+                order.implementation,
+                candidate.about,
+                order.capability,
+                Path(order.folder),
+                order.home,
+                order.waivers,
+                order.limits,
+            )
+            for _ in range(2)
+        ]
+        bench = _Bench(order, candidate, laboratory, tell)
+        shards = []
+        if candidate.about.capabilities == "one" and not order.first:
+            total = planned(CASE_COUNTS[order.profile], order.families)
+            shards.append(builders[1].shard(total, "torch", AT_ONE))
+        else:
+            if candidate.about.view == "trace":
+                shards.append(_recorded(bench, tuple(recorded.values()), builders[0]))
+            shards.append(_live(bench, builders[1]))
+    covered = zip(*(builder.covered for builder in builders), strict=True)
+    return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
+
+
+class _Teller:
+    """Tells the gate how far a worker is; and tells it again, to say that the worker goes on."""
+
+    def __init__(self, say: Say) -> None:
+        self._say = say
+        self._last = Message()
+
+    def __call__(self, message: Message) -> None:
+        self._last = message
+        self._say(message)
+
+    def again(self) -> None:
+        self._say(self._last)
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """What a comparison is made with."""
+
+    order: CompareCases
+    candidate: Isolated
+    laboratory: Laboratory
+    say: Say
+
+
+def _recorded(
+    bench: _Bench, cases: Sequence[tuple[Case, Recorded]], builder: ShardBuilder
+) -> Shard:
+    candidate = bench.candidate
+    for case, recorded in cases:
+        earlier = _asked(candidate)
+        outcome = candidate.run(case, bench.order.capability)
+        retrial = Retrial(bench.laboratory, recorded.outcome, earlier)
+        builder.add(case, recorded.outcome(outcome), outcome, None, retrial)
+        bench.say(Message(done=0, total=len(cases)))
+        if builder.unanswered >= IN_A_ROW:
+            break
+    return builder.shard(len(cases), "recorded", _given_up(len(cases), builder))
+
+
+def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
+    order, candidate, laboratory = bench.order, bench.candidate, bench.laboratory
+    counts = CASE_COUNTS[order.profile]
+    total = planned(counts, order.families)
+    here = capability_here()
+    if here != order.capability:
+        reason = f"torch reaches capability {here} on this processor, not {order.capability}" + (
+            ": the recorded traces were compared instead" if candidate.about.view == "trace" else ""
+        )
+        bench.say(Message(done=total, total=total))
+        return builder.shard(total, "torch", reason)
+    reference = PythonRef()
+    itself = ReproducibilityCounter(order.capability, verify=order.implementation != PORT)
+
+    def refer(case: Case) -> Outcome:
+        return reference.run(case, here)
+
+    def again(case: Case) -> tuple[Outcome, Outcome]:
+        return laboratory.both(case, refer)
+
+    for case in plan(counts, order.seed, order.families):
+        if declined := candidate.about.too_long(case):
+            builder.add(case, Outcome(), Outcome(declined=declined), None)
+        else:
+            earlier = _asked(candidate)
+            candidate.ask(case, here)
+            expected, outcome = reference.run(case, here), candidate.answer()
+            retrial = Retrial(laboratory, _always(expected), earlier, refer)
+            builder.add(case, expected, outcome, again, retrial)
+            if order.reproducibility:
+                itself.add(case, expected)
+        if builder.seen % PROGRESS_EVERY == 0:
+            bench.say(Message(done=builder.seen, total=total))
+        if builder.unanswered >= IN_A_ROW:
+            break
+    return builder.shard(total, "torch", _given_up(total, builder), itself.counts())
+
+
+def _asked(candidate: Isolated) -> Callable[[], Sequence[str]]:
+    """Remember which cases the candidate's process was asked until now."""
+    ids, count = candidate.earlier, len(candidate.earlier)
+    return lambda: ids[:count]
+
+
+def _always(outcome: Outcome) -> Callable[[Outcome], Outcome]:
+    return lambda _: outcome
+
+
+def _given_up(total: int, builder: ShardBuilder) -> str:
+    if builder.unanswered < IN_A_ROW:
+        return ""
+    left = total - builder.seen
+    return f"{left:,} not run: the candidate was given up after {IN_A_ROW} cases without an answer"

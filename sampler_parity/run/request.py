@@ -1,0 +1,88 @@
+"""What to run."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from pathlib import Path
+
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.plan import CASE_COUNTS
+from sampler_parity.implementations.registry import PORT
+from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.benchmark_file import Benchmark
+from sampler_parity.run.waivers import Waiver, expired
+from sampler_parity.sandbox.isolated import Limits, command_of
+
+LATEST = Path("reports/latest")
+"""Where a run is stored that is told nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to run.
+
+    Attributes:
+        profile: ``quick`` or ``full``.
+        seed: every case is generated from it.
+        implementations: the candidates.
+        capabilities: those to compare at; fewer than all cannot be judged as holding.
+        families: the families of cases; fewer than all likewise.
+        jobs: worker processes at a time; ``None`` for one a processor.
+        folder: where the run is stored.
+        limits: what a candidate may use.
+        waivers: the divergences that are accepted.
+        waivers_file: where they are, if not in ``parity.toml`` of the folder that the run is
+            started in.
+        today: the day on which waivers have expired or not.
+        benchmark: what the report shows of speed; nothing is judged by it.
+    """
+
+    profile: str = "quick"
+    seed: int = 0
+    implementations: tuple[str, ...] = (PORT,)
+    capabilities: tuple[str, ...] = CAPABILITIES
+    families: tuple[str, ...] = tuple(FAMILIES)
+    jobs: int | None = None
+    folder: Path = LATEST
+    limits: Limits = field(default_factory=Limits)
+    waivers: tuple[Waiver, ...] = ()
+    waivers_file: Path | None = None
+    today: date = field(default_factory=lambda: datetime.now(UTC).date())
+    benchmark: Benchmark | None = None
+
+    @property
+    def whole(self) -> bool:
+        """Whether nothing is deselected."""
+        return set(self.capabilities) >= set(CAPABILITIES) and set(self.families) >= set(FAMILIES)
+
+    def waivers_of(self, implementation: str) -> tuple[Waiver, ...]:
+        """Give the waivers that count for ``implementation``."""
+        return tuple(
+            waiver
+            for waiver in self.waivers
+            if waiver.implementation == implementation and not expired(waiver, self.today)
+        )
+
+    def check(self) -> None:
+        """Look whether the run can be made as it is asked for.
+
+        Raises:
+            CannotJudgeError: a value is unknown, or a waiver is for an implementation that is not
+                run.
+        """
+        for name, known, given in (
+            ("profile", tuple(CASE_COUNTS), (self.profile,)),
+            ("capability", CAPABILITIES, self.capabilities),
+            ("family", tuple(FAMILIES), self.families),
+        ):
+            for value in given:
+                if value not in known:
+                    raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
+        for name in self.implementations:
+            command_of(name)
+        for waiver in self.waivers:
+            if waiver.implementation not in self.implementations:
+                raise CannotJudgeError(
+                    f"the waiver of {waiver.words()} is for an implementation that is not run: "
+                    f"add --implementation {waiver.implementation}, or name another file of waivers"
+                )
