@@ -9,11 +9,12 @@ import pytest
 import torch
 
 import python_ref
-from sampler_parity.engines import Recorder, Recording
+from sampler_parity.engines import Recorder, Recording, attribution, turns, values
+from sampler_parity.engines import own as own_calls
 from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.contract import NONE, Contract, Engine, Phase
-from sampler_parity.engines.findings import Attribution
-from sampler_parity.engines.planted import EQUAL, judged, plant
+from sampler_parity.engines.findings import EQUAL, Attribution
+from sampler_parity.engines.planted import judged, plant
 from sampler_parity.engines.specimen import FAULTS, GLOBAL, PER_PHASE, SEMANTIC, Specimen
 
 PAIRS = [
@@ -91,6 +92,26 @@ def test_a_fault_that_is_not_there_is_missed(tmp_path: Path) -> None:
     assert not judged("wrong-sampler", found, forced=False).killed
     assert not judged(EQUAL, found, forced=False).killed
     assert not judged("wrong-parameters", pair(tmp_path), forced=False).killed
+
+
+BLIND: dict[str, tuple[object, str, object]] = {
+    "half-logits": (values, "apart", lambda *_: None),
+    "mask-extra": (values, "masks", lambda *_: values.Masks(np.empty(0, int), np.empty(0, int))),
+    "wrong-parameters": (attribution, "differing", lambda *_: {}),
+    "reseeded-each-call": (attribution, "_entries", lambda *_, **__: None),
+    "extra-draw": (turns, "again", lambda *_, **__: False),
+    "not-renormalised": (own_calls, "fits", lambda *_: True),
+}
+"""For a fault, what notices it, and a blind one in its place."""
+
+
+@pytest.mark.parametrize("name", BLIND)
+def test_a_blind_comparison_is_seen(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever part of the comparison stops to look, a planted fault tells."""
+    monkeypatch.setattr(*BLIND[name])
+    assert not any(planted.killed for planted in plant(tmp_path, [name]))
 
 
 def test_equal_engines_over_twenty_generations(tmp_path: Path) -> None:

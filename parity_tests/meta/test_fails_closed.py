@@ -15,6 +15,7 @@ import pytest
 from sampler_parity.build.extension import SOURCES, load_extension
 from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
+from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.case import CAPABILITIES
@@ -218,6 +219,19 @@ def planted(**changes: object) -> Planted:
     return msgspec.structs.replace(fault, **changes)
 
 
+def engine_fault(**changes: object) -> EngineFault:
+    fault = EngineFault(
+        name="wrong-sampler",
+        words="another sampler is called",
+        forced=False,
+        expected="sampler: wrong sampler at semantic 0",
+        found=("sampler: wrong sampler at semantic 0",),
+        calls=64,
+        killed=True,
+    )
+    return msgspec.structs.replace(fault, **changes)
+
+
 def counted(**changes: object) -> StatisticsResult:
     result = StatisticsResult(
         candidate="rust_ext",
@@ -242,7 +256,13 @@ def counted(**changes: object) -> StatisticsResult:
 
 def found(shards: tuple[Shard, ...]) -> Found:
     correct = Correct(name="another", cases=10, verdicts={"rounding": 5}, passed=True)
-    return Found(shards=shards, planted=(planted(),), correct=(correct,), statistics=(counted(),))
+    return Found(
+        shards=shards,
+        planted=(planted(),),
+        engine_faults=(engine_fault(),),
+        correct=(correct,),
+        statistics=(counted(),),
+    )
 
 
 def test_the_judge_can_say_yes() -> None:
@@ -298,6 +318,21 @@ def test_frequencies_are_part_of_the_verdict(
 ) -> None:
     counts = replace(found(shards()), statistics=statistics)
     assert conclude(Request(), counts) == (status, (sentence,))
+
+
+@pytest.mark.parametrize(
+    ("faults", "sentence"),
+    [
+        ((), "no fault was planted in an engine"),
+        ((engine_fault(killed=False, found=()),), "sampler: wrong sampler at semantic 0 had to be"),
+    ],
+)
+def test_faults_of_engines_are_part_of_the_verdict(
+    faults: tuple[EngineFault, ...], sentence: str
+) -> None:
+    status, (reason,) = conclude(Request(), replace(found(shards()), engine_faults=faults))
+    assert status == "unjudged"
+    assert sentence in reason
 
 
 def test_a_divergence_outweighs_what_is_missing() -> None:

@@ -64,7 +64,9 @@ def test_every_fault_was_planted(gate_run: Run) -> None:
 
 
 def test_every_fault_was_named(gate_run: Run) -> None:
-    survivors = [fault for fault in gate_run.planted if not fault.killed]
+    survivors = [
+        fault for fault in (*gate_run.planted, *gate_run.engine_faults) if not fault.killed
+    ]
     assert survivors == []
     assert all(fault.caught > 0 for fault in gate_run.planted)
 

@@ -239,10 +239,12 @@ def _frequencies(before: Run, after: Run) -> tuple[Change, ...]:
 
 def _faults(before: Run, after: Run) -> tuple[Change, ...]:
     def killed(run: Run) -> dict[str, str]:
-        return {
-            f"{fault.name} ({fault.where})": "caught" if fault.killed else "missed"
-            for fault in run.planted
-        }
+        faults = {f"{fault.name} ({fault.where})": fault.killed for fault in run.planted}
+        for engine in run.engine_faults:
+            faults[f"{engine.name} ({'forced' if engine.forced else 'free'} engine)"] = (
+                engine.killed
+            )
+        return {name: "caught" if caught else "missed" for name, caught in faults.items()}
 
     left, right = killed(before), killed(after)
     return tuple(

@@ -31,6 +31,11 @@ def junit(run: Run) -> bytes:
         test = _test(gate, f"planted.{fault.where}", fault.name)
         if not fault.killed:
             _problem(test, "failure", "a planted fault was missed", fault.words)
+    for engine in run.engine_faults:
+        how = "forced" if engine.forced else "free"
+        test = _test(gate, "engines", f"{engine.name}, {how}")
+        if not engine.killed:
+            _problem(test, "failure", "a fault of an engine was missed", engine.told)
     for sampler in run.correct:
         test = _test(gate, "correct", sampler.name)
         if not sampler.passed:

@@ -41,6 +41,12 @@ def markdown(run: Run) -> str:
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)
         lines += ["", f"{killed} of {len(run.planted)} planted faults caught."]
+    if run.engine_faults:
+        named = sum(fault.killed for fault in run.engine_faults)
+        lines += [
+            "",
+            f"{named} of {len(run.engine_faults)} engines with and without a fault told apart.",
+        ]
     for result in run.statistics:
         first, *others = summary(result)
         lines += ["", _inline(first), ""]
@@ -77,6 +83,9 @@ def _beside(run: Run) -> Iterator[tuple[str, str]]:
     for fault in run.planted:
         if not fault.killed:
             yield "a planted fault was missed", fault.words
+    for engine in run.engine_faults:
+        if not engine.killed:
+            yield "a fault of an engine was missed", engine.told
     for sampler in run.correct:
         if not sampler.passed:
             yield "a correct sampler was misjudged", misjudged(sampler)

@@ -209,6 +209,40 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
 LONGEST_TIMELINE = 20_000
 
 
+EQUAL = "equal"
+"""The name of an engine without a fault."""
+
+
+class EngineFault(msgspec.Struct, frozen=True, kw_only=True):
+    """A fault of an engine, and what the comparison made of it.
+
+    Attributes:
+        name: the fault, as ``docs/engines.md`` names it; ``equal`` for engines without one.
+        words: what the engine does.
+        forced: whether the engine went on with the other's tokens.
+        expected: what had to be found, where; empty for nothing.
+        found: what was: everything but consequences.
+        calls: how many calls were compared.
+        killed: whether that is what was expected, alone, at its first call.
+    """
+
+    name: str
+    words: str
+    forced: bool
+    expected: str
+    found: tuple[str, ...]
+    calls: int
+    killed: bool
+
+    @property
+    def told(self) -> str:
+        """Say what had to be found, and what was."""
+        how = "forced" if self.forced else "free"
+        expected = self.expected or "nothing"
+        found = "; ".join(self.found) or "nothing"
+        return f"{self.name}, {how} ({self.words}): {expected} had to be found, and {found} was"
+
+
 def listed(parameters: Mapping[str, float | int | str | bool | None]) -> str:
     """Give parameters as arguments; those that are None are left out."""
     given = ((name, value) for name, value in parameters.items() if value is not None)

@@ -4,41 +4,15 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
-import msgspec
-
 from sampler_parity.engines.attribution import attribute
-from sampler_parity.engines.findings import Attribution
+from sampler_parity.engines.findings import EQUAL, Attribution, EngineFault
 from sampler_parity.engines.recording import Recording
 from sampler_parity.engines.specimen import FAULTS, Specimen
-
-EQUAL = "equal"
-
-
-class PlantedFault(msgspec.Struct, frozen=True, kw_only=True):
-    """A fault of an engine, and what the comparison made of it.
-
-    Attributes:
-        name: the fault, as ``docs/engines.md`` names it; ``equal`` for engines without one.
-        words: what the engine does.
-        forced: whether the engine went on with the other's tokens.
-        expected: what had to be found, where; empty for nothing.
-        found: what was: everything but consequences.
-        calls: how many calls were compared.
-        killed: whether that is what was expected, alone, at its first call.
-    """
-
-    name: str
-    words: str
-    forced: bool
-    expected: str
-    found: tuple[str, ...]
-    calls: int
-    killed: bool
 
 
 def plant(
     folder: Path, names: Iterable[str] = (EQUAL, *FAULTS), generations: int = 2
-) -> Iterator[PlantedFault]:
+) -> Iterator[EngineFault]:
     """Record the specimen with each fault, free and forced, and compare it with one without."""
     for name in names:
         fault = FAULTS.get(name)
@@ -52,7 +26,7 @@ def plant(
             yield judged(name, found, forced=forced)
 
 
-def judged(name: str, found: Attribution, *, forced: bool) -> PlantedFault:
+def judged(name: str, found: Attribution, *, forced: bool) -> EngineFault:
     """Hold what was found against what the fault has to be."""
     fault = FAULTS.get(name)
     own = [one for one in found.findings if one.kind != "consequence"]
@@ -63,7 +37,7 @@ def judged(name: str, found: Attribution, *, forced: bool) -> PlantedFault:
         at = "" if fault.call is None else f" {fault.call}"
         expected = f"{fault.kind}: {fault.what} at {fault.phase}{at}"
         killed = len(own) == 1 and told[0].startswith(expected) and own[0].generation == 0
-    return PlantedFault(
+    return EngineFault(
         name=name,
         words="nothing is wrong" if fault is None else fault.words,
         forced=forced,
@@ -74,13 +48,13 @@ def judged(name: str, found: Attribution, *, forced: bool) -> PlantedFault:
     )
 
 
-def plant_all(progress: Callable[[str, int, int], None] | None = None) -> list[PlantedFault]:
-    """Plant every fault, in a folder that is removed again."""
-    total = 2 * (len(FAULTS) + 1)
-    done: list[PlantedFault] = []
+ENGINES = 2 * (len(FAULTS) + 1)
+"""How many engines there are: with each fault and with none, free and forced."""
+
+
+def plant_in_engines(step: Callable[[], None] = lambda: None) -> Iterator[EngineFault]:
+    """Plant every fault, in a folder that is removed again; ``step`` is called after each."""
     with tempfile.TemporaryDirectory(prefix="sampler-parity-") as folder:
         for one in plant(Path(folder)):
-            done.append(one)
-            if progress is not None:
-                progress("faults of engines", len(done), total)
-    return done
+            step()
+            yield one

@@ -3,6 +3,7 @@
 from collections import Counter
 from dataclasses import dataclass
 
+from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.model.verdict import SEVERITY
 from sampler_parity.report.words import place
@@ -58,6 +59,12 @@ class Kills:
     rows: tuple[tuple[str, tuple[KillCell | None, ...]], ...]
     groups: tuple[Group, ...]
     correct: tuple[Correct, ...]
+    engines: tuple[EngineFault, ...] = ()
+
+    @property
+    def named(self) -> int:
+        """How many engines were told apart as declared."""
+        return sum(fault.killed for fault in self.engines)
 
     @property
     def planted(self) -> int:
@@ -103,4 +110,5 @@ def kills(run: Run) -> Kills | None:
             if (faults := tuple(fault for fault in run.planted if fault.where == where))
         ),
         correct=run.correct,
+        engines=run.engine_faults,
     )

@@ -97,6 +97,11 @@ def _survivors(request: Request, found: Found) -> Iterable[str]:
     for fault in found.planted:
         if not fault.killed:
             yield f"the gate missed a planted fault: {fault.words}"
+    if not found.engine_faults:
+        yield "no fault was planted in an engine: the run has not shown that it would name one"
+    for engine in found.engine_faults:
+        if not engine.killed:
+            yield f"the comparison of recordings missed a planted fault: {engine.told}"
     for sampler in found.correct:
         if not sampler.passed:
             verdicts = ", ".join(f"{n:,} {verdict}" for verdict, n in sampler.verdicts.items())

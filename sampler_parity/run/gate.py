@@ -20,6 +20,7 @@ from sampler_parity.run.orders import (
     CompareCases,
     CountFrequencies,
     Order,
+    PlantInEngines,
     PlantInPlain,
     PlantInPort,
 )
@@ -99,6 +100,7 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
         if sources:
             # Some of the port's faults show at one capability only.
             orders.append(PlantInPort(capability=next_one, profile=request.profile))
+        orders.append(PlantInEngines(capability=lowest))
     return orders
 
 
@@ -117,6 +119,7 @@ def _run(request: Request, found: Found, started: datetime, seconds: float) -> R
         provenance=provenance(),
         findings=sentences(found.shards),
         planted=found.planted,
+        engine_faults=found.engine_faults,
         correct=found.correct,
         waivers=found.waivers,
         statistics=found.statistics,

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.run.orders import CompareCases, Order, Result
 from sampler_parity.run.request import Request
@@ -24,6 +25,7 @@ class Found:
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
         statistics: what each implementation's frequencies say.
+        engine_faults: every fault of engines.
     """
 
     shards: tuple[Shard, ...] = ()
@@ -31,6 +33,7 @@ class Found:
     correct: tuple[Correct, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
     statistics: tuple[StatisticsResult, ...] = ()
+    engine_faults: tuple[EngineFault, ...] = ()
 
 
 def gather(request: Request, orders: Sequence[Order], results: Sequence[Result]) -> Found:
@@ -42,6 +45,7 @@ def gather(request: Request, orders: Sequence[Order], results: Sequence[Result])
     return Found(
         shards=tuple(shard for result in results for shard in result.shards),
         planted=merged([fault for result in results for fault in result.planted]),
+        engine_faults=tuple(fault for result in results for fault in result.engine_faults),
         correct=tuple(sampler for result in results for sampler in result.correct),
         statistics=tuple(r.statistics for r in results if r.statistics is not None),
         waivers=tuple(

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.run.run_file import Shard
 from sampler_parity.run.waivers import Waiver
@@ -112,7 +113,20 @@ class PlantInPlain(_Order, frozen=True, kw_only=True, tag="plant-plain"):
         return f"faults of plain samplers at {self.capability}"
 
 
-Order = CompareCases | CountFrequencies | PlantInPort | PlantInPlain
+class PlantInEngines(_Order, frozen=True, kw_only=True, tag="plant-engines"):
+    """Plant every fault of engines in a small one, and compare its recordings.
+
+    Attributes:
+        capability: torch's.
+    """
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return "faults of engines"
+
+
+Order = CompareCases | CountFrequencies | PlantInPort | PlantInPlain | PlantInEngines
 """What a worker is to do. The gate knows the worker by the order's ``name``: no two orders of a run
 have the same."""
 
@@ -126,6 +140,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
         correct: samplers that must not be called wrong.
         covered: how many divergent cases each of the order's waivers covers.
         statistics: what the candidate's frequencies say.
+        engine_faults: faults of engines, with what the comparison of recordings made of each.
     """
 
     shards: tuple[Shard, ...] = ()
@@ -133,6 +148,7 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
     correct: tuple[Correct, ...] = ()
     covered: tuple[int, ...] = ()
     statistics: StatisticsResult | None = None
+    engine_faults: tuple[EngineFault, ...] = ()
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):

@@ -5,6 +5,7 @@ At a capability that torch does not reach on this processor, nothing is planted.
 
 from collections.abc import Callable
 
+from sampler_parity.engines.planted import ENGINES, plant_in_engines
 from sampler_parity.faults.kill import (
     kill_cases,
     plant_in_plain,
@@ -17,7 +18,14 @@ from sampler_parity.faults.port import port_faults
 from sampler_parity.faults.shipped import plant_in_shipped, shipped_faults
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.specimens import SPECIMENS
-from sampler_parity.run.orders import Message, PlantInPlain, PlantInPort, Result, Say
+from sampler_parity.run.orders import (
+    Message,
+    PlantInEngines,
+    PlantInPlain,
+    PlantInPort,
+    Result,
+    Say,
+)
 
 
 def plant_port(order: PlantInPort, say: Say) -> Result:
@@ -42,6 +50,11 @@ def plant_plain(order: PlantInPlain, say: Say) -> Result:
     if order.specimens:
         planted += tuple(try_specimens(cases, here, step))
     return Result(planted=planted, correct=tuple(try_correct(cases, here, step)))
+
+
+def plant_engines(_: PlantInEngines, say: Say) -> Result:
+    """Plant every fault of engines in the specimen, free and forced."""
+    return Result(engine_faults=tuple(plant_in_engines(_steps(say, ENGINES))))
 
 
 def _steps(say: Say, total: int) -> Callable[[], None]:

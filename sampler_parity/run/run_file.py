@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.model.case import Described
 from sampler_parity.model.errors import CannotJudgeError
@@ -185,6 +186,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         provenance: what it ran on, heading by heading: name and value.
         findings: other checks of the run with what they measured, one sentence each.
         planted: every planted fault.
+        engine_faults: every fault that was planted in an engine, and engines without one.
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
         statistics: what each implementation's frequencies say.
@@ -203,6 +205,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     provenance: dict[str, dict[str, str]]
     findings: tuple[str, ...] = ()
     planted: tuple[Planted, ...] = ()
+    engine_faults: tuple[EngineFault, ...] = ()
     correct: tuple[Correct, ...] = ()
     waivers: tuple[AppliedWaiver, ...] = ()
     statistics: tuple[StatisticsResult, ...] = ()

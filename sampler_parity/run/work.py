@@ -8,12 +8,13 @@ from sampler_parity.run.orders import (
     CountFrequencies,
     Message,
     Order,
+    PlantInEngines,
     PlantInPlain,
     PlantInPort,
     Result,
     Say,
 )
-from sampler_parity.run.planting import plant_plain, plant_port
+from sampler_parity.run.planting import plant_engines, plant_plain, plant_port
 from sampler_parity.statistics.frequencies import frequencies
 
 
@@ -32,6 +33,8 @@ def work(order: Order, say: Say) -> Result:
             return plant_port(order, say)
         case PlantInPlain():
             return plant_plain(order, say)
+        case PlantInEngines():
+            return plant_engines(order, say)
         case _:
             assert_never(order)
 
