@@ -13,6 +13,7 @@ from parity_tests.meta import faulty
 from parity_tests.meta.test_fails_closed import found, planted, shards
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cli import main
+from sampler_parity.engines.planted import ENGINES
 from sampler_parity.faults import kill, port, shipped
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.plain import Plain
@@ -64,9 +65,9 @@ def test_every_fault_was_planted(gate_run: Run) -> None:
 
 
 def test_every_fault_was_named(gate_run: Run) -> None:
-    survivors = [
-        fault for fault in (*gate_run.planted, *gate_run.engine_faults) if not fault.killed
-    ]
+    survivors = [fault for fault in gate_run.planted if not fault.killed]
+    assert [engine for engine in gate_run.engine_faults if not engine.killed] == []
+    assert len(gate_run.engine_faults) == ENGINES
     assert survivors == []
     assert all(fault.caught > 0 for fault in gate_run.planted)
 

@@ -241,9 +241,7 @@ def _faults(before: Run, after: Run) -> tuple[Change, ...]:
     def killed(run: Run) -> dict[str, str]:
         faults = {f"{fault.name} ({fault.where})": fault.killed for fault in run.planted}
         for engine in run.engine_faults:
-            faults[f"{engine.name} ({'forced' if engine.forced else 'free'} engine)"] = (
-                engine.killed
-            )
+            faults[f"{engine.name} ({engine.how} engine)"] = engine.killed
         return {name: "caught" if caught else "missed" for name, caught in faults.items()}
 
     left, right = killed(before), killed(after)

@@ -27,19 +27,7 @@ def junit(run: Run) -> bytes:
     if run.status != "holds" or not run.shards:
         kind = "failure" if run.status == "diverges" else "error"
         _problem(verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared")
-    for fault in run.planted:
-        test = _test(gate, f"planted.{fault.where}", fault.name)
-        if not fault.killed:
-            _problem(test, "failure", "a planted fault was missed", fault.words)
-    for engine in run.engine_faults:
-        how = "forced" if engine.forced else "free"
-        test = _test(gate, "engines", f"{engine.name}, {how}")
-        if not engine.killed:
-            _problem(test, "failure", "a fault of an engine was missed", engine.told)
-    for sampler in run.correct:
-        test = _test(gate, "correct", sampler.name)
-        if not sampler.passed:
-            _problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
+    _planted(gate, run)
     ordered = in_order(run)
     for shard in run.shards:
         _suite(root, shard, ordered)
@@ -53,6 +41,21 @@ def junit(run: Run) -> bytes:
     ET.indent(root)
     content: bytes = ET.tostring(root, encoding="utf-8", xml_declaration=True)
     return content
+
+
+def _planted(gate: ET.Element, run: Run) -> None:
+    for fault in run.planted:
+        test = _test(gate, f"planted.{fault.where}", fault.name)
+        if not fault.killed:
+            _problem(test, "failure", "a planted fault was missed", fault.words)
+    for engine in run.engine_faults:
+        test = _test(gate, "engines", f"{engine.name}, {engine.how}")
+        if not engine.killed:
+            _problem(test, "failure", "a fault of an engine was missed", engine.told)
+    for sampler in run.correct:
+        test = _test(gate, "correct", sampler.name)
+        if not sampler.passed:
+            _problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
 
 
 def _suite(root: ET.Element, shard: Shard, ordered: Sequence[DivergentCase]) -> None:

@@ -45,7 +45,7 @@ def markdown(run: Run) -> str:
         named = sum(fault.killed for fault in run.engine_faults)
         lines += [
             "",
-            f"{named} of {len(run.engine_faults)} engines with and without a fault told apart.",
+            f"{named} of {len(run.engine_faults)} engines told apart by their recordings.",
         ]
     for result in run.statistics:
         first, *others = summary(result)

@@ -55,9 +55,7 @@ def summarise(run: Run, out: Console) -> None:
         out.print(f"{killed} of {len(run.planted)} planted faults caught")
     if run.engine_faults:
         named = sum(fault.killed for fault in run.engine_faults)
-        out.print(
-            f"{named} of {len(run.engine_faults)} engines with and without a fault told apart"
-        )
+        out.print(f"{named} of {len(run.engine_faults)} engines told apart by their recordings")
     for counted in run.statistics:
         for line in summary_of_frequencies(counted):
             out.print(escape(line), soft_wrap=True)

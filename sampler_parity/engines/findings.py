@@ -235,12 +235,18 @@ class EngineFault(msgspec.Struct, frozen=True, kw_only=True):
     killed: bool
 
     @property
+    def how(self) -> str:
+        """Say how the engine went on."""
+        return "forced" if self.forced else "free"
+
+    @property
     def told(self) -> str:
         """Say what had to be found, and what was."""
-        how = "forced" if self.forced else "free"
         expected = self.expected or "nothing"
         found = "; ".join(self.found) or "nothing"
-        return f"{self.name}, {how} ({self.words}): {expected} had to be found, and {found} was"
+        return (
+            f"{self.name}, {self.how} ({self.words}): {expected} had to be found, and {found} was"
+        )
 
 
 def listed(parameters: Mapping[str, float | int | str | bool | None]) -> str:

@@ -227,7 +227,8 @@ def _unsupported(run: Run) -> list[str]:
         for result in run.statistics
         if result.status != "holds"
     ]
-    survivors = [fault.name for fault in (*run.planted, *run.engine_faults) if not fault.killed]
+    survivors = [fault.name for fault in run.planted if not fault.killed]
+    survivors += [engine.name for engine in run.engine_faults if not engine.killed]
     if survivors:
         found.append(
             f"The run says that the gate holds, but it missed planted faults: {survivors}."
