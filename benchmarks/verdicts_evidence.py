@@ -25,7 +25,7 @@ from sampler_parity.cases.fixtures import real_logits
 from sampler_parity.cases.plan import case_of
 from sampler_parity.faults import plain
 from sampler_parity.faults.mistakes import CORRECT
-from sampler_parity.faults.plain import F32, Array, Plain, PlainSimple
+from sampler_parity.faults.plain import F32, AnyArray, Plain, PlainSimple
 from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
@@ -107,25 +107,25 @@ def _pick(rng: np.random.Generator, values: tuple[float, ...]) -> float:
     return values[int(rng.integers(len(values)))]
 
 
-def by_reciprocal(x: Array, p: SampleLogits) -> Array:
+def by_reciprocal(x: AnyArray, p: SampleLogits) -> AnyArray:
     """Multiply by the reciprocal of the temperature, where it is a number."""
     factor = x.dtype.type(1) / x.dtype.type(p.temperature)
     return x * factor if np.isfinite(factor) else plain.scale(x, p)
 
 
-def by_quotient(x: Array, p: SimpleBatch) -> Array:
+def by_quotient(x: AnyArray, p: SimpleBatch) -> AnyArray:
     """Divide by the temperature, where f32 has a number for it and for its reciprocal."""
     both = np.array([p.temp, 1 / p.temp]).astype(F32)
     return x / both[0] if (both > 0).all() and np.isfinite(both).all() else plain.scale_simple(x, p)
 
 
-def by_powers_of_two(x: Array, _: SampleLogits) -> Array:
+def by_powers_of_two(x: AnyArray, _: SampleLogits) -> AnyArray:
     """Take exponentials to base 2, and multiply by the reciprocal of their sum."""
     e = np.exp2((x - x.max(axis=-1, keepdims=True)) * x.dtype.type(np.log2(np.e)))
     return e * (1 / e.sum(axis=-1, keepdims=True))
 
 
-def summed_one_by_one(x: Array, _: SampleLogits) -> Array:
+def summed_one_by_one(x: AnyArray, _: SampleLogits) -> AnyArray:
     """Add the exponentials from the first to the last, in the logits' precision."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / np.add.accumulate(e, axis=-1)[..., -1:]
@@ -146,7 +146,7 @@ class Unrounded(Plain):
             found.tokens = [self.draw(final, generator) for _ in range(case.draws)]
         return found
 
-    def wide(self, logits: Array, p: SampleLogits) -> Array:
+    def wide(self, logits: AnyArray, p: SampleLogits) -> AnyArray:
         """Compute the distribution in f64."""
         with np.errstate(all="ignore"):
             probs = self.softmax(self.scale(logits.astype(np.float64), p), p)
@@ -301,7 +301,7 @@ FEWEST = 10
 """Tokens that top_p = 0.95 keeps of a real row, at least."""
 
 
-def _kept_by_nucleus(logits: Array) -> int:
+def _kept_by_nucleus(logits: AnyArray) -> int:
     return int(np.asarray(plain.top_p(plain.softmax(logits, WHOLE), WHOLE)).sum())
 
 

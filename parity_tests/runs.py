@@ -25,7 +25,7 @@ OLDEST = torch.__version__.startswith("2.7.")
 and a denormal noise that rounds up to its range stays there."""
 
 STAGES = ("error", "probs", "top_p_mask", "token", "generator")
-FAMILIES = ("gaussian", "zipf")
+MADE_FAMILIES = ("gaussian", "zipf")
 
 
 def described(parameters: dict[str, float | int | str | None], shape: tuple[int, ...]) -> Described:
@@ -59,7 +59,7 @@ def make_shard(
     compared: int = 63_486,
 ) -> Shard:
     """Make a shard whose divergent cases all differ first in ``probs`` of ``gaussian``."""
-    families = dict.fromkeys([*FAMILIES, *(one.family for one in divergences)])
+    families = dict.fromkeys([*MADE_FAMILIES, *(one.family for one in divergences)])
     return Shard(
         implementation=name,
         capability="avx2",

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from sampler_parity.cases.plan import case_of
-from sampler_parity.faults.kill import FAMILIES, Pairs
+from sampler_parity.faults.kill import KILL_FAMILIES, ExpectedCases
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.plain import Plain
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
@@ -29,10 +29,10 @@ HERE = capability_here()
 
 
 @pytest.fixture(scope="module")
-def cases() -> Pairs:
+def cases() -> ExpectedCases:
     """Cases of ``sample_logits`` that the reference accepts, other ones than the runs'."""
-    found: Pairs = []
-    for family in FAMILIES:
+    found: ExpectedCases = []
+    for family in KILL_FAMILIES:
         for index in range(100):
             case = replace(case_of(f"{family}-{index}@7"), threads=1)
             if isinstance(case.parameters, SampleLogits):
@@ -43,7 +43,7 @@ def cases() -> Pairs:
 
 
 def divergences(
-    candidate: Implementation, cases: Pairs, about: About | None = None
+    candidate: Implementation, cases: ExpectedCases, about: About | None = None
 ) -> Iterator[tuple[Case, Divergence]]:
     shown = about or candidate.about
     for case, expected in cases:
@@ -59,7 +59,7 @@ def divergences(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("candidate", CORRECT, ids=lambda candidate: candidate.name)
-def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: Pairs) -> None:
+def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: ExpectedCases) -> None:
     verdicts = Counter[Verdict]()
     for case, found in divergences(candidate, cases):
         verdicts[found.verdict] += 1
@@ -75,7 +75,7 @@ def seen(view: View, stream: Stream = "torch") -> About:
 
 @pytest.mark.parametrize("view", ["probs", "tokens"])
 @pytest.mark.parametrize("candidate", CORRECT[:2], ids=lambda candidate: candidate.name)
-def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: Pairs) -> None:
+def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: ExpectedCases) -> None:
     verdicts = Counter[Verdict]()
     for case, found in divergences(candidate, cases[::2], seen(view)):
         verdicts[found.verdict] += 1
@@ -92,7 +92,7 @@ class OtherSeed(Plain):
 
 
 @pytest.mark.slow
-def test_another_generator_draws_possible_tokens(cases: Pairs) -> None:
+def test_another_generator_draws_possible_tokens(cases: ExpectedCases) -> None:
     few, other = cases[::2], OtherSeed()
     assert list(divergences(other, few, seen("tokens", "own"))) == []
     verdicts = Counter(found.verdict for _, found in divergences(other, few, seen("tokens")))
@@ -124,7 +124,7 @@ OTHER_STREAM = (
     ],
 )
 def test_a_mistake_shows_where_less_is_shown(
-    name: str, view: View, verdict: Verdict, cases: Pairs
+    name: str, view: View, verdict: Verdict, cases: ExpectedCases
 ) -> None:
     [mistake] = [mistake for mistake in MISTAKES if mistake.name == name]
     found = {found.verdict for _, found in divergences(mistake.sampler, cases[::4], seen(view))}
@@ -132,7 +132,7 @@ def test_a_mistake_shows_where_less_is_shown(
 
 
 @pytest.mark.slow
-def test_fates_hold_of_the_reference(cases: Pairs) -> None:
+def test_fates_hold_of_the_reference(cases: ExpectedCases) -> None:
     """What is sealed is what torch does; and nearly everything is sealed on Gaussian logits."""
     doubt = tokens = 0
     for case, outcome in cases:
@@ -224,5 +224,5 @@ def test_garbage_is_judged(
     assert wrong > (20 if view != "trace" else 300)
 
 
-def test_the_port_is_exact(cases: Pairs) -> None:
+def test_the_port_is_exact(cases: ExpectedCases) -> None:
     assert list(divergences(RustExt(), cases)) == []

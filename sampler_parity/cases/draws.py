@@ -8,7 +8,7 @@ import numpy.typing as npt
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
 Logits = npt.NDArray[np.float32]
-Parameters = SampleLogits | SimpleBatch
+AnyParameters = SampleLogits | SimpleBatch
 
 VOCABULARIES = (1, 2, 3, 5, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65, 100, 127, 128, 255, 257)
 """Around every lane count and unrolling of the reference's kernels."""
@@ -29,7 +29,7 @@ class Draft:
     """
 
     logits: Logits
-    parameters: Parameters
+    parameters: AnyParameters
     calls: int = 0
 
 
@@ -68,7 +68,7 @@ def simple_batch(rng: np.random.Generator, vocab: int) -> SimpleBatch:
     )
 
 
-def either(rng: np.random.Generator, vocab: int) -> Parameters:
+def either(rng: np.random.Generator, vocab: int) -> AnyParameters:
     """Draw parameters of one sampler or the other, three in four of ``sample_logits``."""
     return sample_logits(rng, vocab) if rng.random() < 0.75 else simple_batch(rng, vocab)
 

@@ -8,9 +8,9 @@ from msgspec import structs
 
 from sampler_parity.cases.draws import (
     TOP_KS,
+    AnyParameters,
     Draft,
     Logits,
-    Parameters,
     either,
     gaussian,
     pick,
@@ -242,7 +242,7 @@ def vast_rows(rng: np.random.Generator, index: int) -> Draft:
     if kind % 3 == 1 and vocab < 1 << 24:
         values = round_bf16(values)
     if sampler is SimpleBatch:
-        parameters: Parameters = SimpleBatch(pick(rng, (1.0, 0.0)), pick(rng, (1.0, 0.7)))
+        parameters: AnyParameters = SimpleBatch(pick(rng, (1.0, 0.0)), pick(rng, (1.0, 0.7)))
     elif vocab >= 1 << 24:
         # To sort so many for top-p takes the reference ten seconds.
         parameters = SampleLogits(top_p=0.0, top_k=int(pick(rng, (0, 20))))

@@ -21,10 +21,11 @@ from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
-FAMILIES = (
+KILL_FAMILIES = (
     "gaussian", "zipf", "flat", "bf16", "f16", "top-k-tie", "top-p-tie", "sorted", "masked",
     "huge", "denormal", "boundary", "crossing", "real-tts",
 )  # fmt: skip
+"""The families whose cases a fault is planted for: those on which some fault shows."""
 SEED = 5
 
 CASES = {
@@ -41,22 +42,22 @@ PATHS = {"port": "stages", "plain": "plain sampler", "specimen": "as found"}
 """The way that a call takes to come by a fault, by where the fault is: a call of the port goes by
 its stages while a fault is planted in them."""
 
-Pairs = list[tuple[Case, Outcome]]
-Found = Counter[tuple[str, Verdict]]
+ExpectedCases = list[tuple[Case, Outcome]]
+CauseCounts = Counter[tuple[str, Verdict]]
 
 
-def kill_cases(profile: str, capability: str) -> Pairs:
+def kill_cases(profile: str, capability: str) -> ExpectedCases:
     """Give the cases, those that the reference accepts, with its outcomes.
 
     A sampler that works in place is called once: what a mistake leaves behind would be the next
     call's input.
     """
     reference = PythonRef()
-    pairs: Pairs = []
+    cases: ExpectedCases = []
     wanted = dict(CASES[profile])
     index = 0
     while any(wanted.values()):
-        for family in FAMILIES:
+        for family in KILL_FAMILIES:
             case = replace(case_of(f"{family}-{index}@{SEED}"), threads=1, advance=0)
             if case.pipeline.in_place:
                 case = replace(case, draws=1)
@@ -65,21 +66,23 @@ def kill_cases(profile: str, capability: str) -> Pairs:
             outcome = reference.run(case, capability)
             if outcome.failure is None:
                 wanted[case.parameters.sampler] -= 1
-                pairs.append((case, outcome))
+                cases.append((case, outcome))
         index += 1
-    return pairs
+    return cases
 
 
-def _cases_of(mistake: Mistake, capability: str) -> Pairs:
+def _cases_of(mistake: Mistake, capability: str) -> ExpectedCases:
     """Give the cases that a mistake names, with the reference's outcomes."""
     reference = PythonRef()
     shown = [replace(case_of(name), threads=1, advance=0, draws=1) for name in mistake.cases]
     return [(case, reference.run(case, capability)) for case in shown]
 
 
-def judged(candidate: Implementation, cases: Pairs, capability: str) -> tuple[int, Found]:
+def judged(
+    candidate: Implementation, cases: ExpectedCases, capability: str
+) -> tuple[int, CauseCounts]:
     """Count the cases that ``candidate`` takes, and its gravest causes."""
-    taken, found = 0, Found()
+    taken, found = 0, CauseCounts()
     about = candidate.about
     for case, expected in cases:
         if case.parameters.sampler not in about.samplers:
@@ -93,7 +96,9 @@ def judged(candidate: Implementation, cases: Pairs, capability: str) -> tuple[in
     return taken, found
 
 
-def plant_in_plain(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+def plant_in_plain(
+    cases: ExpectedCases, capability: str, done: Callable[[], None]
+) -> Iterable[Planted]:
     """Plant every mistake in a plain sampler, whose arithmetic is another than the reference's."""
     for mistake in MISTAKES:
         shown = _cases_of(mistake, capability) if mistake.cases else cases
@@ -109,7 +114,9 @@ def plant_in_plain(cases: Pairs, capability: str, done: Callable[[], None]) -> I
         done()
 
 
-def plant_in_port(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+def plant_in_port(
+    cases: ExpectedCases, capability: str, done: Callable[[], None]
+) -> Iterable[Planted]:
     """Plant every mistake in the port, which has nothing but the mistake to differ by."""
     for fault in port_faults():
         with planted(fault.name) as candidate:
@@ -127,7 +134,9 @@ def plant_in_port(cases: Pairs, capability: str, done: Callable[[], None]) -> It
         done()
 
 
-def try_specimens(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Planted]:
+def try_specimens(
+    cases: ExpectedCases, capability: str, done: Callable[[], None]
+) -> Iterable[Planted]:
     """Judge the samplers whose faults were not planted but found."""
     for name, specimen in SPECIMENS.items():
         taken, found = judged(specimen.plug_in, cases, capability)
@@ -139,7 +148,9 @@ def try_specimens(cases: Pairs, capability: str, done: Callable[[], None]) -> It
         done()
 
 
-def try_correct(cases: Pairs, capability: str, done: Callable[[], None]) -> Iterable[Correct]:
+def try_correct(
+    cases: ExpectedCases, capability: str, done: Callable[[], None]
+) -> Iterable[Correct]:
     """Judge samplers that make no mistake: what is called one here is called so wrongly."""
     for candidate in CORRECT:
         taken, found = judged(candidate, cases, capability)
@@ -160,7 +171,7 @@ def _planted(
     name: str,
     declared: tuple[str, Verdict],
     taken: int,
-    found: Found,
+    found: CauseCounts,
     *,
     killed: bool,
 ) -> Planted:

@@ -10,7 +10,7 @@ from msgspec import structs
 
 from python_ref import GLOBAL, SEMANTIC
 from sampler_parity.faults import plain
-from sampler_parity.faults.plain import F32, Array, Plain, PlainSimple, nucleus
+from sampler_parity.faults.plain import F32, AnyArray, Plain, PlainSimple, nucleus
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
@@ -37,59 +37,59 @@ class Mistake:
     cases: tuple[str, ...] = ()
 
 
-def _f16_logits(x: Array, p: SampleLogits) -> Array:
+def _f16_logits(x: AnyArray, p: SampleLogits) -> AnyArray:
     return (x / p.temperature).astype(np.float16).astype(x.dtype)
 
 
-def _untempered(x: Array, _: SampleLogits) -> Array:
+def _untempered(x: AnyArray, _: SampleLogits) -> AnyArray:
     return x
 
 
-def _hotter(x: Array, p: SampleLogits) -> Array:
+def _hotter(x: AnyArray, p: SampleLogits) -> AnyArray:
     return x / (p.temperature * 1.01)
 
 
-def _multiplied(x: Array, p: SampleLogits) -> Array:
+def _multiplied(x: AnyArray, p: SampleLogits) -> AnyArray:
     return x * p.temperature
 
 
-def _flushed(x: Array, _: SampleLogits) -> Array:
+def _flushed(x: AnyArray, _: SampleLogits) -> AnyArray:
     probs = plain.softmax(x, _).astype(F32)
     return np.where(probs < np.finfo(F32).tiny, F32(0), probs)
 
 
-def _half(x: Array, _: SampleLogits) -> Array:
+def _half(x: AnyArray, _: SampleLogits) -> AnyArray:
     return plain.softmax(x, _).astype(np.float16)
 
 
-def _unnormalized(x: Array, _: SampleLogits) -> Array:
+def _unnormalized(x: AnyArray, _: SampleLogits) -> AnyArray:
     return np.exp(x - x.max(axis=-1, keepdims=True))
 
 
-def _no_last_token(x: Array, _: SampleLogits) -> Array:
+def _no_last_token(x: AnyArray, _: SampleLogits) -> AnyArray:
     if x.shape[-1] > 1:
         x = x.copy()
         x[..., -1] = -np.inf
     return plain.softmax(x, _)
 
 
-def _shifted_vocabulary(x: Array, _: SampleLogits) -> Array:
+def _shifted_vocabulary(x: AnyArray, _: SampleLogits) -> AnyArray:
     return np.roll(plain.softmax(x, _), 1, axis=-1)
 
 
-def _over_the_batch(x: Array, _: SampleLogits) -> Array:
+def _over_the_batch(x: AnyArray, _: SampleLogits) -> AnyArray:
     e = np.exp(x - x.max())
     return e / e.sum()
 
 
-def _exactly_k(probs: Array, p: SampleLogits) -> Array:
+def _exactly_k(probs: AnyArray, p: SampleLogits) -> AnyArray:
     if p.top_k <= 0:
         return np.ones(probs.shape, bool)
     ranks = np.argsort(np.argsort(-probs, axis=-1, kind="stable"), axis=-1)
     return ranks < p.top_k
 
 
-def _above_threshold(probs: Array, p: SampleLogits) -> Array:
+def _above_threshold(probs: AnyArray, p: SampleLogits) -> AnyArray:
     kept = plain.top_k(probs, p)
     if p.top_k > 0:
         kept &= probs > np.sort(probs, axis=-1)[..., -p.top_k, None]
@@ -97,90 +97,90 @@ def _above_threshold(probs: Array, p: SampleLogits) -> Array:
     return kept
 
 
-def _one_more(probs: Array, p: SampleLogits) -> Array:
+def _one_more(probs: AnyArray, p: SampleLogits) -> AnyArray:
     more = min(p.top_k + 1, probs.shape[-1]) if p.top_k > 0 else 0
     return plain.top_k(probs, structs.replace(p, top_k=more))
 
 
-def _one_fewer(probs: Array, p: SampleLogits) -> Array:
+def _one_fewer(probs: AnyArray, p: SampleLogits) -> AnyArray:
     return plain.top_k(probs, structs.replace(p, top_k=max(p.top_k - 1, 1) if p.top_k > 0 else 0))
 
 
-def _no_top_k(probs: Array, _: SampleLogits) -> Array:
+def _no_top_k(probs: AnyArray, _: SampleLogits) -> AnyArray:
     return np.ones(probs.shape, bool)
 
 
-def _not_shifted(crossed: Array) -> Array:
+def _not_shifted(crossed: AnyArray) -> AnyArray:
     return crossed
 
 
-def _first_droppable(crossed: Array) -> Array:
+def _first_droppable(crossed: AnyArray) -> AnyArray:
     dropped = plain.after_first(crossed)
     dropped[..., 0] = crossed[..., 0]
     return dropped
 
 
-def _shifted_twice(crossed: Array) -> Array:
+def _shifted_twice(crossed: AnyArray) -> AnyArray:
     return plain.after_first(plain.after_first(crossed))
 
 
-def _renormalized_between(probs: Array, p: SampleLogits) -> Array:
+def _renormalized_between(probs: AnyArray, p: SampleLogits) -> AnyArray:
     return plain.top_p(probs / probs.sum(axis=-1, keepdims=True), p)
 
 
-def _greedy_without_nucleus(probs: Array, p: SampleLogits) -> Array:
+def _greedy_without_nucleus(probs: AnyArray, p: SampleLogits) -> AnyArray:
     if p.top_p > 0:
         return plain.top_p(probs, p)
     return np.arange(probs.shape[-1]) == probs.argmax(axis=-1)[..., None]
 
 
-def _untouched(kept: Array, _: SampleLogits) -> Array:
+def _untouched(kept: AnyArray, _: SampleLogits) -> AnyArray:
     return kept
 
 
-def _smoothed(kept: Array, _: SampleLogits) -> Array:
+def _smoothed(kept: AnyArray, _: SampleLogits) -> AnyArray:
     kept = kept + 1e-6
     return kept / kept.sum(axis=-1, keepdims=True)
 
 
-def _tempered_again(kept: Array, p: SampleLogits) -> Array:
+def _tempered_again(kept: AnyArray, p: SampleLogits) -> AnyArray:
     kept = kept ** (1 / p.temperature)
     return kept / kept.sum(axis=-1, keepdims=True)
 
 
-def _softmax_again(kept: Array, p: SampleLogits) -> Array:
+def _softmax_again(kept: AnyArray, p: SampleLogits) -> AnyArray:
     return plain.softmax(np.where(kept > 0, kept, -np.inf), p)
 
 
-def _inverse_cdf(probs: Array, generator: torch.Generator) -> Array:
+def _inverse_cdf(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     u = torch.rand(probs.shape[0], 1, generator=generator).numpy()
     return (np.cumsum(probs, axis=-1) <= u).sum(axis=-1).clip(max=probs.shape[-1] - 1)
 
 
-def _argmax(probs: Array, _: torch.Generator) -> Array:
+def _argmax(probs: AnyArray, _: torch.Generator) -> AnyArray:
     return probs.argmax(axis=-1)
 
 
-def _rows_reversed(probs: Array, generator: torch.Generator) -> Array:
+def _rows_reversed(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     return plain.draw(probs[::-1], generator)[::-1]
 
 
-def _twice(probs: Array, generator: torch.Generator) -> Array:
+def _twice(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     plain.draw(probs, generator)
     return plain.draw(probs, generator)
 
 
-def _log_for_log1p(probs: Array, generator: torch.Generator) -> Array:
+def _log_for_log1p(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     u = torch.empty(probs.shape, dtype=torch.float64).uniform_(generator=generator).numpy()
     with np.errstate(all="ignore"):
         return (probs / -np.log(u)).argmax(axis=-1)
 
 
-def _not_advanced(probs: Array, generator: torch.Generator) -> Array:
+def _not_advanced(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     return plain.draw(probs, generator.clone_state())
 
 
-def _survivors_only(probs: Array, generator: torch.Generator) -> Array:
+def _survivors_only(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     """Takes numbers of the stream for the tokens that are left, and for no other."""
     tokens = []
     for row in probs:
@@ -189,8 +189,8 @@ def _survivors_only(probs: Array, generator: torch.Generator) -> Array:
     return np.array(tokens, np.int64)
 
 
-def _in_bits(bits: int) -> Callable[[Array, torch.Generator], Array]:
-    def draw(probs: Array, generator: torch.Generator) -> Array:
+def _in_bits(bits: int) -> Callable[[AnyArray, torch.Generator], AnyArray]:
+    def draw(probs: AnyArray, generator: torch.Generator) -> AnyArray:
         return plain.draw(probs, generator) & ((1 << bits) - 1)
 
     return draw
@@ -205,33 +205,33 @@ def _other_preset(p: SampleLogits) -> SampleLogits:
     return structs.replace(p, top_k=other.get(p.top_k, p.top_k))
 
 
-def _divided_by_half(x: Array, p: SimpleBatch) -> Array:
+def _divided_by_half(x: AnyArray, p: SimpleBatch) -> AnyArray:
     return x * F32(0.5 / p.temp)
 
 
-def _untempered_simple(x: Array, _: SimpleBatch) -> Array:
+def _untempered_simple(x: AnyArray, _: SimpleBatch) -> AnyArray:
     return x
 
 
-def _not_forbidden(x: Array, _: SimpleBatch) -> Array:
+def _not_forbidden(x: AnyArray, _: SimpleBatch) -> AnyArray:
     return x
 
 
-def _forbidden_by_zero(x: Array, p: SimpleBatch) -> Array:
+def _forbidden_by_zero(x: AnyArray, p: SimpleBatch) -> AnyArray:
     if p.forbid_token is not None:
         x[..., p.forbid_token] = 0
     return x
 
 
-def _normal_noise(x: Array, p: SimpleBatch, generator: torch.Generator) -> Array:
+def _normal_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
     return x + p.noise * torch.empty(x.shape).normal_(generator=generator).numpy()
 
 
-def _centred_noise(x: Array, p: SimpleBatch, generator: torch.Generator) -> Array:
+def _centred_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
     return plain.add_noise(x, p, generator) - F32(p.noise / 2)
 
 
-def _noise_without_forbidden(x: Array, p: SimpleBatch, generator: torch.Generator) -> Array:
+def _noise_without_forbidden(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
     """Gives the forbidden token no number of the stream, as if it had been taken out."""
     rest = np.isfinite(x)
     noised = x.copy()
@@ -239,14 +239,14 @@ def _noise_without_forbidden(x: Array, p: SimpleBatch, generator: torch.Generato
     return noised
 
 
-def _last_of_largest(x: Array) -> Array:
+def _last_of_largest(x: AnyArray) -> AnyArray:
     return x.shape[-1] - 1 - x[..., ::-1].argmax(axis=-1)
 
 
 _S, _G, _E = Verdict.SEMANTIC, Verdict.GENERATOR, Verdict.EFFECT
 
 
-def _top_p(**changes: Callable[..., Array] | bool) -> Plain:
+def _top_p(**changes: Callable[..., AnyArray] | bool) -> Plain:
     return Plain(top_p=nucleus(**changes))  # type: ignore[arg-type]  # the arguments of nucleus
 
 
@@ -323,11 +323,11 @@ MISTAKES = (
 """Every mistake in the plain samplers."""
 
 
-def _by_torch_f64(x: Array, _: SampleLogits) -> Array:
+def _by_torch_f64(x: AnyArray, _: SampleLogits) -> AnyArray:
     return torch.softmax(torch.from_numpy(x).double(), dim=-1).numpy()
 
 
-def _by_reciprocal(kept: Array, _: SampleLogits) -> Array:
+def _by_reciprocal(kept: AnyArray, _: SampleLogits) -> AnyArray:
     return kept * (1 / kept.sum(axis=-1, keepdims=True))
 
 

@@ -18,38 +18,38 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 
-Array = Any
+AnyArray = Any
 """A numpy array; arithmetic on arrays of any precision is not typed."""
 
 F32 = np.float32
 
 
-def scale(x: Array, p: SampleLogits) -> Array:
+def scale(x: AnyArray, p: SampleLogits) -> AnyArray:
     """Divide by the temperature."""
     return x / x.dtype.type(p.temperature)
 
 
-def softmax(x: Array, _: SampleLogits) -> Array:
+def softmax(x: AnyArray, _: SampleLogits) -> AnyArray:
     """Normalise exp(x - max)."""
     e = np.exp(x - x.max(axis=-1, keepdims=True))
     return e / e.sum(axis=-1, keepdims=True)
 
 
-def top_k(probs: Array, p: SampleLogits) -> Array:
+def top_k(probs: AnyArray, p: SampleLogits) -> AnyArray:
     """Keep what is not below the k-th largest, ties included."""
     if p.top_k <= 0:
         return np.ones(probs.shape, bool)
     return probs >= np.sort(probs, axis=-1)[..., -p.top_k, None]
 
 
-def after_first(crossed: Array) -> Array:
+def after_first(crossed: AnyArray) -> AnyArray:
     """Shift by one: the token that crosses stays, and the first one always does."""
     dropped = np.zeros_like(crossed)
     dropped[..., 1:] = crossed[..., :-1]
     return dropped
 
 
-def unsort(values: Array, order: Array) -> Array:
+def unsort(values: AnyArray, order: AnyArray) -> AnyArray:
     """Put values that were taken in ``order`` back."""
     result = np.empty_like(values)
     np.put_along_axis(result, order, values, axis=-1)
@@ -57,14 +57,14 @@ def unsort(values: Array, order: Array) -> Array:
 
 
 def nucleus(
-    crosses: Callable[[Array, Any], Array] = operator.gt,
-    shifted: Callable[[Array], Array] = after_first,
+    crosses: Callable[[AnyArray, Any], AnyArray] = operator.gt,
+    shifted: Callable[[AnyArray], AnyArray] = after_first,
     *,
     descending: bool = True,
-) -> Callable[[Array, SampleLogits], Array]:
+) -> Callable[[AnyArray, SampleLogits], AnyArray]:
     """Give a nucleus in stable order, cut where the f32 sum ``crosses`` top_p."""
 
-    def stage(probs: Array, p: SampleLogits) -> Array:
+    def stage(probs: AnyArray, p: SampleLogits) -> AnyArray:
         if not p.top_p > 0:
             return np.ones(probs.shape, bool)
         order = np.argsort(-probs if descending else probs, axis=-1, kind="stable")
@@ -77,12 +77,12 @@ def nucleus(
 top_p = nucleus()
 
 
-def renormalize(kept: Array, _: SampleLogits) -> Array:
+def renormalize(kept: AnyArray, _: SampleLogits) -> AnyArray:
     """Divide by the sum."""
     return kept / kept.sum(axis=-1, keepdims=True)
 
 
-def draw(probs: Array, generator: torch.Generator) -> Array:
+def draw(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     """Draw as torch does: the largest p / q, q exponential."""
     q = torch.empty(probs.shape).exponential_(generator=generator).numpy()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -95,12 +95,12 @@ class Plain:
 
     name: str = "plain"
     precision: Any = np.float64
-    scale: Callable[[Array, SampleLogits], Array] = scale
-    softmax: Callable[[Array, SampleLogits], Array] = softmax
-    top_k: Callable[[Array, SampleLogits], Array] = top_k
-    top_p: Callable[[Array, SampleLogits], Array] = top_p
-    renormalize: Callable[[Array, SampleLogits], Array] = renormalize
-    draw: Callable[[Array, torch.Generator], Array] = draw
+    scale: Callable[[AnyArray, SampleLogits], AnyArray] = scale
+    softmax: Callable[[AnyArray, SampleLogits], AnyArray] = softmax
+    top_k: Callable[[AnyArray, SampleLogits], AnyArray] = top_k
+    top_p: Callable[[AnyArray, SampleLogits], AnyArray] = top_p
+    renormalize: Callable[[AnyArray, SampleLogits], AnyArray] = renormalize
+    draw: Callable[[AnyArray, torch.Generator], AnyArray] = draw
     parameters: Callable[[SampleLogits], SampleLogits] = field(default=lambda p: p)
     mutates: bool = False
 
@@ -132,7 +132,7 @@ class Plain:
         outcome.generator = generator.get_state().numpy().tobytes()
         return outcome
 
-    def stages(self, logits: Array, p: SampleLogits) -> dict[str, Array]:
+    def stages(self, logits: AnyArray, p: SampleLogits) -> dict[str, AnyArray]:
         """Compute every stage but the token."""
         wide = self.precision
         with np.errstate(all="ignore"):
@@ -151,26 +151,26 @@ class Plain:
         }
 
 
-def forbid(x: Array, p: SimpleBatch) -> Array:
+def forbid(x: AnyArray, p: SimpleBatch) -> AnyArray:
     """Mask the forbidden token."""
     if p.forbid_token is not None:
         x[..., p.forbid_token] = -np.inf
     return x
 
 
-def scale_simple(x: Array, p: SimpleBatch) -> Array:
+def scale_simple(x: AnyArray, p: SimpleBatch) -> AnyArray:
     """Multiply by the reciprocal."""
     return x * F32(1 / p.temp) if p.temp != 1 else x
 
 
-def add_noise(x: Array, p: SimpleBatch, generator: torch.Generator) -> Array:
+def add_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
     """Add uniform noise from torch's generator."""
     if p.noise == 0:
         return x
     return x + torch.empty(x.shape).uniform_(0, p.noise, generator=generator).numpy()
 
 
-def largest(x: Array) -> Array:
+def largest(x: AnyArray) -> AnyArray:
     """Take the first of the largest."""
     return x.argmax(axis=-1)
 
@@ -180,10 +180,10 @@ class PlainSimple:
     """``simple_batch_sampler`` in f32, which leaves only rounding of the product open."""
 
     name: str = "plain"
-    forbid: Callable[[Array, SimpleBatch], Array] = forbid
-    scale: Callable[[Array, SimpleBatch], Array] = scale_simple
-    add_noise: Callable[[Array, SimpleBatch, torch.Generator], Array] = add_noise
-    take: Callable[[Array], Array] = largest
+    forbid: Callable[[AnyArray, SimpleBatch], AnyArray] = forbid
+    scale: Callable[[AnyArray, SimpleBatch], AnyArray] = scale_simple
+    add_noise: Callable[[AnyArray, SimpleBatch, torch.Generator], AnyArray] = add_noise
+    take: Callable[[AnyArray], AnyArray] = largest
     parameters: Callable[[SimpleBatch], SimpleBatch] = field(default=lambda p: p)
     mutates: bool = True
 

@@ -26,7 +26,7 @@ from sampler_parity.pipelines import SampleLogits
 WITHOUT = "calls that differ without the fault"
 """A call that the unplanted port gets wrong shows nothing of the fault; the fault then survives."""
 
-Found = tuple[list[int], bytes]
+TokensAndState = tuple[list[int], bytes]
 """The tokens of a call, and the generator's state after it; nothing if the call raised."""
 
 
@@ -129,13 +129,13 @@ def _planted(name: str) -> Iterator[None]:
         instrumented().plant_fault(None)
 
 
-def _answer(call: ShippedCall, capability: str) -> Found:
+def _answer(call: ShippedCall, capability: str) -> TokensAndState:
     """Call the port as users do; in a thread of its own, whose workspace has seen no other row."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(_called, call, capability).result()
 
 
-def _called(call: ShippedCall, capability: str) -> Found:
+def _called(call: ShippedCall, capability: str) -> TokensAndState:
     extension, case = instrumented(), call.case
     # Without ``threads``: one of torch's is replayed, and helpers share a batch.
     arguments: dict[str, Any] = {**values_of(case.parameters), "capability": capability}

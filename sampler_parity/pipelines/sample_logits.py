@@ -24,7 +24,7 @@ from sampler_parity.model.pipeline import (
 from sampler_parity.pipelines import exact
 from sampler_parity.pipelines.fates import Fates, fates
 
-Tensors = Mapping[str, Any]
+TorchTensors = Mapping[str, Any]
 
 
 class SampleLogits(Parameters, frozen=True, tag="sample_logits"):
@@ -49,14 +49,14 @@ class SampleLogits(Parameters, frozen=True, tag="sample_logits"):
         return 0.0 if self.temperature == 0 else self.top_p
 
 
-def _scaled(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+def _scaled(tensors: TorchTensors, p: SampleLogits, _: Any) -> Any:
     logits = tensors[LOGITS]
     if p.greedy or p.temperature == 1.0:
         return logits.clone()
     return logits / p.temperature
 
 
-def _probs(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+def _probs(tensors: TorchTensors, p: SampleLogits, _: Any) -> Any:
     import torch
 
     scaled = tensors["scaled_logits"]
@@ -66,7 +66,7 @@ def _probs(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
     return torch.nn.functional.softmax(scaled, dim=-1)
 
 
-def _top_k(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+def _top_k(tensors: TorchTensors, p: SampleLogits, _: Any) -> Any:
     import torch
 
     import python_ref
@@ -77,7 +77,7 @@ def _top_k(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
     return ~python_ref.top_k_dropped(probs, p.top_k)
 
 
-def _top_p(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+def _top_p(tensors: TorchTensors, p: SampleLogits, _: Any) -> Any:
     import torch
 
     import python_ref
@@ -89,7 +89,7 @@ def _top_p(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
     return ~python_ref.top_p_dropped(kept, p.nucleus)
 
 
-def _renormalized(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
+def _renormalized(tensors: TorchTensors, p: SampleLogits, _: Any) -> Any:
     import python_ref
 
     if p.greedy:
@@ -98,7 +98,7 @@ def _renormalized(tensors: Tensors, p: SampleLogits, _: Any) -> Any:
     return python_ref.renormalize(tensors["probs"].masked_fill(~kept, 0))
 
 
-def _token(tensors: Tensors, p: SampleLogits, generator: Any) -> Any:
+def _token(tensors: TorchTensors, p: SampleLogits, generator: Any) -> Any:
     import torch
 
     if p.greedy:

@@ -21,7 +21,7 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.pipelines import exact
 
-Tensors = Mapping[str, Any]
+TorchTensors = Mapping[str, Any]
 
 
 class SimpleBatch(Parameters, frozen=True, tag="simple_batch_sampler"):
@@ -45,14 +45,14 @@ def forbid(logits: Any, p: SimpleBatch) -> Any:
     return logits
 
 
-def _scaled(tensors: Tensors, p: SimpleBatch, _: Any) -> Any:
+def _scaled(tensors: TorchTensors, p: SimpleBatch, _: Any) -> Any:
     import python_ref
 
     logits = forbid(tensors[LOGITS].clone(), p)
     return python_ref.trace_sampler_simple_batch(logits, 0.0, p.temp).scaled_logits
 
 
-def _noised(tensors: Tensors, p: SimpleBatch, generator: Any) -> Any:
+def _noised(tensors: TorchTensors, p: SimpleBatch, generator: Any) -> Any:
     import python_ref
 
     scaled = tensors["scaled_logits"].clone()
@@ -60,7 +60,7 @@ def _noised(tensors: Tensors, p: SimpleBatch, generator: Any) -> Any:
     return trace.noised_logits
 
 
-def _token(tensors: Tensors, _: SimpleBatch, __: Any) -> Any:
+def _token(tensors: TorchTensors, _: SimpleBatch, __: Any) -> Any:
     import python_ref
 
     return python_ref.sampler_simple_batch(tensors["noised_logits"].clone(), 0.0, 1.0)

@@ -39,7 +39,7 @@ __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
+class ShardRow:
     """One shard's numbers, or the totals.
 
     Attributes:
@@ -85,8 +85,8 @@ class Numbers:
         notes: why cases were not compared, numbered from 1.
     """
 
-    rows: tuple[Row, ...]
-    totals: Row
+    rows: tuple[ShardRow, ...]
+    totals: ShardRow
     notes: tuple[Sentence, ...]
 
 
@@ -197,7 +197,7 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
     threads: Counter[str] = Counter()
     for shard in shards:
         threads.update(shard.threads)
-    totals = Row(
+    totals = ShardRow(
         implementation="all",
         capability="",
         source="",
@@ -216,8 +216,8 @@ def _numbers(shards: Sequence[Shard]) -> Numbers:
     return Numbers(tuple(rows), totals, sentences)
 
 
-def _row(shard: Shard, *, note: int) -> Row:
-    return Row(
+def _row(shard: Shard, *, note: int) -> ShardRow:
+    return ShardRow(
         implementation=shard.implementation,
         capability=shard.capability,
         source=AGAINST[shard.source],

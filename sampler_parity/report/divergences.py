@@ -13,7 +13,7 @@ import numpy as np
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Described
 from sampler_parity.model.verdict import Divergence, Verdict
-from sampler_parity.report.evidence import Evidence, Values, load_evidence
+from sampler_parity.report.evidence import Array, Evidence, load_evidence
 from sampler_parity.report.matrices import Key, waived
 from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.report.pictures import Picture, pictures
@@ -108,7 +108,7 @@ class Draws:
 
 
 @dataclass(frozen=True, slots=True)
-class Small:
+class ShownSmall:
     """The case made small.
 
     Attributes:
@@ -180,7 +180,7 @@ class Article:
     pictures: tuple[Picture, ...]
     unseen: str
     draws: Draws | None
-    small: Small | None
+    small: ShownSmall | None
     evidence: str
     link: str
     replays: tuple[str, ...]
@@ -467,11 +467,11 @@ def _pair(reference: str, candidate: str) -> Pair:
 
 def _small(
     shrunken: Shrunken | None, family: str, name: str, folder: Path | None, home: str
-) -> Small | None:
+) -> ShownSmall | None:
     if shrunken is None:
         return None
     evidence = load_evidence(folder, shrunken.evidence)
-    return Small(
+    return ShownSmall(
         plain=_plain(family, shrunken.described),
         logits=tuple(cut(row) for row in shrunken.logits),
         sentence=_difference(name, shrunken.divergence),
@@ -511,7 +511,7 @@ def _tables(evidence: Evidence) -> tuple[StageTable, ...]:
     return tuple(found)
 
 
-def _compared(sides: tuple[Values, Values] | None, alone: Values | None, token: int) -> Pair:
+def _compared(sides: tuple[Array, Array] | None, alone: Array | None, token: int) -> Pair:
     if sides is None:
         return Pair(_number(alone[token]) if alone is not None else "")
     reference, candidate = (side[token] for side in sides)

@@ -11,7 +11,7 @@ from safetensors.numpy import load_file
 
 from sampler_parity.report.words import relative_link
 
-Values = npt.NDArray[Any]
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +24,11 @@ class Evidence:
         candidate: the candidate's.
     """
 
-    logits: Values
-    reference: dict[str, Values]
-    candidate: dict[str, Values]
+    logits: Array
+    reference: dict[str, Array]
+    candidate: dict[str, Array]
 
-    def rows(self, stage: str, row: int) -> tuple[Values, Values] | None:
+    def rows(self, stage: str, row: int) -> tuple[Array, Array] | None:
         """Give one row of a stage of both sides, if both have it in the same form."""
         pair = self.reference.get(stage), self.candidate.get(stage)
         if pair[0] is None or pair[1] is None or pair[0].shape != pair[1].shape:
@@ -36,7 +36,7 @@ class Evidence:
         left, right = np.atleast_2d(pair[0]), np.atleast_2d(pair[1])
         return (left[row], right[row]) if row < len(left) and left.size else None
 
-    def reference_row(self, stage: str, row: int) -> Values | None:
+    def reference_row(self, stage: str, row: int) -> Array | None:
         """Give one row of a stage of the reference."""
         values = self.reference.get(stage)
         if values is None:
@@ -60,7 +60,7 @@ def load_evidence(folder: Path | None, path: str | None) -> Evidence | None:
         return None
 
 
-def _side(tensors: dict[str, Values], prefix: str) -> dict[str, Values]:
+def _side(tensors: dict[str, Array], prefix: str) -> dict[str, Array]:
     return {
         name.removeprefix(prefix): values
         for name, values in tensors.items()
@@ -68,13 +68,13 @@ def _side(tensors: dict[str, Values], prefix: str) -> dict[str, Values]:
     }
 
 
-def ulps(reference: Values, candidate: Values) -> npt.NDArray[np.int64]:
+def ulps(reference: Array, candidate: Array) -> npt.NDArray[np.int64]:
     """Give the signed distance of f32 values in units of the last place, NaN and infinity as 0.
 
     The bits of an f32, read as a sign and a magnitude, count the values between it and zero.
     """
 
-    def steps(values: Values) -> npt.NDArray[np.int64]:
+    def steps(values: Array) -> npt.NDArray[np.int64]:
         bits = np.ascontiguousarray(values, np.float32).view(np.int32).astype(np.int64)
         return np.where(bits < 0, -(bits & 0x7FFFFFFF), bits)
 

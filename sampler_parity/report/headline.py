@@ -21,7 +21,8 @@ from sampler_parity.report.words import (
     marked,
     place,
 )
-from sampler_parity.run.run_file import Run, Shard, Status
+from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.statistics.result import Status
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from sampler_parity.report.words import implementations, place
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
 from sampler_parity.run.words import AGAINST, at
 
-Kind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
+CellKind = Literal["absent", "equal", "waived", "harmless", "first", "later"]
 Key = tuple[str, str, str]
 """Implementation, family and stage."""
 
@@ -38,7 +38,7 @@ class MatrixCell:
     anchor: str = ""
 
     @property
-    def kind(self) -> Kind:
+    def kind(self) -> CellKind:
         """How the cell is shown."""
         if not self.compared and not self.differing:
             return "absent"
@@ -95,7 +95,7 @@ class ImplementationMatrices:
 
 
 @dataclass(slots=True)
-class Seen:
+class Kept:
     """What the kept divergences say of a cell: the kinds of its causes, and whether waived."""
 
     verdicts: Counter[Verdict] = field(default_factory=Counter)
@@ -202,9 +202,9 @@ def waived(run: Run, shard: Shard, found: FoundDivergence) -> bool:
     )
 
 
-def _seen(run: Run, shards: Sequence[Shard]) -> dict[tuple[str, str], Seen]:
+def _seen(run: Run, shards: Sequence[Shard]) -> dict[tuple[str, str], Kept]:
     """Collect by family and stage, and under the family ``""`` for all of them."""
-    seen: dict[tuple[str, str], Seen] = {}
+    seen: dict[tuple[str, str], Kept] = {}
     for shard in shards:
         for found in shard.divergences:
             divergence = found.divergence
@@ -214,7 +214,7 @@ def _seen(run: Run, shards: Sequence[Shard]) -> dict[tuple[str, str], Seen]:
                 if not divergence.causes and stage == divergence.stage:
                     verdicts = [divergence.verdict]
                 for family in (found.family, ""):
-                    cell = seen.setdefault((family, stage), Seen())
+                    cell = seen.setdefault((family, stage), Kept())
                     cell.verdicts.update(verdicts)
                     cell.waived += covered
                     cell.listed += 1
@@ -257,7 +257,7 @@ def _compared(
 def _cells(
     shards: Sequence[Shard],
     stages: tuple[str, ...],
-    seen: Mapping[tuple[str, str], Seen],
+    seen: Mapping[tuple[str, str], Kept],
     links: Mapping[tuple[str, str], str],
     family: str | None = None,
 ) -> tuple[MatrixCell, ...]:
@@ -268,7 +268,7 @@ def _cells(
                 counted[cell.stage].append(cell)
     made = []
     for stage, found in counted.items():
-        known = seen.get((family or "", stage), Seen())
+        known = seen.get((family or "", stage), Kept())
         lesser = max(known.verdicts, key=SEVERITY.__getitem__, default=None)
         decided = _decided(found)
         made.append(

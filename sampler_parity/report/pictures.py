@@ -24,7 +24,7 @@ from sampler_parity.report.charts import (
     altair,
     draw,
 )
-from sampler_parity.report.evidence import Evidence, Values, ulps
+from sampler_parity.report.evidence import Array, Evidence, ulps
 
 POINTS = 60
 """Tokens in a picture: more cannot be told apart, and every one has its weight."""
@@ -71,7 +71,7 @@ def pictures(
     return tuple(picture for picture in found if picture is not None)
 
 
-def _kept(evidence: Evidence, stage: str, row: int) -> tuple[Values, Values] | None:
+def _kept(evidence: Evidence, stage: str, row: int) -> tuple[Array, Array] | None:
     """Give the tokens that each side has left after a stage that takes some away."""
     if stage not in {"top_k_mask", "top_p_mask", "renormalized"}:
         return None
@@ -101,7 +101,7 @@ def _series(order: list[str], colours: list[str], shapes: list[str]) -> dict[str
 
 
 def _masks(
-    evidence: Evidence, stage: str, row: int, kept: tuple[Values, Values], candidate: str
+    evidence: Evidence, stage: str, row: int, kept: tuple[Array, Array], candidate: str
 ) -> Picture | None:
     """Sorted probabilities, each with who keeps it, and where each side's kept ones end."""
     probs = evidence.reference_row("probs", row)
@@ -164,7 +164,7 @@ def _who(torch: bool, other: bool) -> int:
     return {(True, True): 0, (True, False): 1, (False, True): 2, (False, False): 3}[torch, other]
 
 
-def _window(length: int, differing: Values, ends: list[int]) -> list[int]:
+def _window(length: int, differing: Array, ends: list[int]) -> list[int]:
     """Choose the ranks to show: from the first one where that fits, else about the decisions."""
     last = int(differing.max()) if differing.size else max(ends)
     if last + NEAR < POINTS:
@@ -209,7 +209,7 @@ def _crossing(
     evidence: Evidence,
     row: int,
     top_p: float | None,
-    kept: tuple[Values, Values],
+    kept: tuple[Array, Array],
     candidate: str,
 ) -> Picture | None:
     """The cumulative sum near top_p, with the last token that each side keeps."""
@@ -278,7 +278,7 @@ def _ordinal(number: int) -> str:
     return f"{number:,}{ending}"
 
 
-def _numbers(stage: str, torch: Values, other: Values, candidate: str) -> Picture | None:
+def _numbers(stage: str, torch: Array, other: Array, candidate: str) -> Picture | None:
     distance = ulps(torch, other)
     if not np.abs(distance).max(initial=0):
         return None
@@ -287,7 +287,7 @@ def _numbers(stage: str, torch: Values, other: Values, candidate: str) -> Pictur
     return _strip(stage, distance, candidate)
 
 
-def _strip(stage: str, distance: Values, candidate: str) -> Picture:
+def _strip(stage: str, distance: Array, candidate: str) -> Picture:
     """How many ulps above or below the reference, token by token."""
     places = np.flatnonzero(distance)
     shown = places[np.argsort(-np.abs(distance[places]), kind="stable")][:POINTS]
@@ -319,7 +319,7 @@ def _strip(stage: str, distance: Values, candidate: str) -> Picture:
     return Picture(draw(layers, words), words)
 
 
-def _side_by_side(stage: str, torch: Values, other: Values, candidate: str) -> Picture | None:
+def _side_by_side(stage: str, torch: Array, other: Array, candidate: str) -> Picture | None:
     """Both sides' values, in the order of the reference's."""
     order = np.argsort(-np.nan_to_num(torch, nan=-np.inf), kind="stable")
     # What is zero on both sides shows nothing.

@@ -7,10 +7,10 @@ from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gathering import Found
 from sampler_parity.run.request import Request
-from sampler_parity.run.run_file import Shard, Status
+from sampler_parity.run.run_file import Shard
 from sampler_parity.run.waivers import problems
 from sampler_parity.run.words import differences
-from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.result import StatisticsResult, Status
 
 
 def conclude(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:

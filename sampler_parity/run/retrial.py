@@ -34,7 +34,7 @@ CONFIRMED = 3
 Sides = tuple[Outcome, Outcome]
 """The reference's outcome and the candidate's."""
 
-Run = Callable[[Case], Sides]
+RunBoth = Callable[[Case], Sides]
 """Runs a case on both sides."""
 
 
@@ -171,7 +171,7 @@ class Retrials:
         settled = stateful(divergence, alone, [case.id for case in found])
         return replace(seen, divergence=settled, plain=divergence, after=tuple(found))
 
-    def small(self, seen: Seen, again: Run, retrial: Retrial | None) -> Small | None:
+    def small(self, seen: Seen, again: RunBoth, retrial: Retrial | None) -> Small | None:
         """Make a case small that still diverges alike, in a process that was asked nothing before.
 
         Cases are tried in one process first. Where the smallest does not come again by itself, the

@@ -14,14 +14,11 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import Divergence
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.waivers import AppliedWaiver
-from sampler_parity.statistics.result import StatisticsResult
+from sampler_parity.statistics.result import StatisticsResult, Status
 
 SCHEMA = 3
 RUN_NAME = "run.json"
 EVIDENCE = "evidence"
-
-Status = Literal["holds", "diverges", "unjudged"]
-"""Exit status 0, 1 and 2, in that order."""
 
 
 class Cell(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,7 +10,7 @@ from sampler_parity.run.run_file import Series
 WINDOW = 10
 """Calls that are counted together."""
 
-Tokens = Sequence[npt.NDArray[np.int64]]
+TokensOfCalls = Sequence[npt.NDArray[np.int64]]
 
 
 class SeriesCounter:
@@ -22,7 +22,7 @@ class SeriesCounter:
         self._first: list[int] = []
         self._agreeing = np.zeros(calls, np.int64)
 
-    def add(self, reference: Tokens, candidate: Tokens) -> None:
+    def add(self, reference: TokensOfCalls, candidate: TokensOfCalls) -> None:
         """Count a series; the arguments are its tokens, i64 [B], call by call.
 
         A call without a token, or with tokens for other rows, does not agree.

@@ -17,7 +17,7 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.run.command_words import replay_command
-from sampler_parity.run.retrial import Retrial, Retrials, Run, Seen
+from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
     Cell,
@@ -95,7 +95,7 @@ class ShardBuilder:
         case: Case,
         reference: Outcome,
         candidate: Outcome,
-        again: Run | None,
+        again: RunBoth | None,
         retrial: Retrial | None = None,
     ) -> None:
         """Compare one case.
@@ -140,7 +140,7 @@ class ShardBuilder:
         """Whether another divergence of this kind is kept one by one."""
         return self._kept[family, stage, verdict] < OF_A_FAMILY
 
-    def _diverges(self, seen: Seen, again: Run | None, retrial: Retrial | None) -> None:
+    def _diverges(self, seen: Seen, again: RunBoth | None, retrial: Retrial | None) -> None:
         case, divergence = seen.case, seen.divergence
         self.divergent += 1
         self._verdicts[divergence.verdict.value] += 1
@@ -240,7 +240,7 @@ class ShardBuilder:
         return replay_command(what, after, self._capability, self._implementation, self._limits)
 
     def _shrink(
-        self, seen: Seen, again: Run, retrial: Retrial | None, earlier: Sequence[str]
+        self, seen: Seen, again: RunBoth, retrial: Retrial | None, earlier: Sequence[str]
     ) -> Shrunken | None:
         found = self._retrials.small(seen, again, retrial)
         if found is None:

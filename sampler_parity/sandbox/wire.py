@@ -101,7 +101,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
     unfit: str = ""
 
 
-Message = TypeVar("Message", Hello, Ask, Reply)
+Form = TypeVar("Form", Hello, Ask, Reply)
 
 
 class Reader(Protocol):
@@ -115,14 +115,14 @@ class _Sized(msgspec.Struct):
     bytes: int = 0
 
 
-def encode(message: Message, tensors: Tensors) -> bytes:
+def encode(message: Form, tensors: Tensors) -> bytes:
     """Give the message's bytes."""
     payload = save({k: np.ascontiguousarray(v) for k, v in tensors.items()}) if tensors else b""
     line = msgspec.json.encode(msgspec.structs.replace(message, bytes=len(payload)))
     return line + b"\n" + payload
 
 
-def decode(line: bytes, payload: bytes, kind: type[Message]) -> tuple[Message, Tensors]:
+def decode(line: bytes, payload: bytes, kind: type[Form]) -> tuple[Form, Tensors]:
     """Read a message.
 
     Raises:

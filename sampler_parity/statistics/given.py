@@ -29,7 +29,7 @@ STEPS = {"float32": 2.0**-24, "float64": 2.0**-53}
 
 
 @dataclass(frozen=True, eq=False)
-class Row:
+class EqualRow:
     """Logits that leave N tokens of equal probability, N a power of two.
 
     Attributes:
@@ -64,7 +64,7 @@ class Taking:
     implementation: Implementation
     capability: str
 
-    def token(self, row: Row, uniform: float) -> int | str:
+    def token(self, row: EqualRow, uniform: float) -> int | str:
         """Draw once; what kept the sampler from it, in words, where it did not draw.
 
         Raises:
@@ -86,7 +86,7 @@ class Taking:
         return int(outcome.tokens[0][0])
 
 
-def rows() -> tuple[Row, ...]:
+def rows() -> tuple[EqualRow, ...]:
     """Give every row: first and last token masked, most masked, one left, cut by top-k."""
     few = np.array([MASKED, 0, MASKED, 0, 0, MASKED, 0, MASKED], np.float32)
     many = np.full(97, MASKED, np.float32)
@@ -94,14 +94,14 @@ def rows() -> tuple[Row, ...]:
     one = np.array([MASKED, 0, MASKED], np.float32)
     cut = np.array([-1, 0, -2, 0, 0, -1, 0, -3], np.float32)
     return (
-        Row("4 equal tokens among masked ones", few, PLAIN),
-        Row("64 equal tokens among masked ones", many, PLAIN),
-        Row("one token that is not masked", one, PLAIN),
-        Row("4 equal tokens that top-k leaves", cut, SampleLogits(1.0, 1.0, 4)),
+        EqualRow("4 equal tokens among masked ones", few, PLAIN),
+        EqualRow("64 equal tokens among masked ones", many, PLAIN),
+        EqualRow("one token that is not masked", one, PLAIN),
+        EqualRow("4 equal tokens that top-k leaves", cut, SampleLogits(1.0, 1.0, 4)),
     )
 
 
-Found = tuple[tuple[str, str], str]
+MisstepInWords = tuple[tuple[str, str], str]
 """A misstep: what is alike in several, and this one in words."""
 
 
@@ -121,14 +121,16 @@ def given(taking: Taking, *, inclusive: bool = False) -> Uniforms:
     if not about.uniform:
         raise StatisticsError(f"{about.name} takes no uniform")
     edges = 0
-    found: list[Found] = []
+    found: list[MisstepInWords] = []
     for row in rows():
         edges += 4 * len(row.left)
         found += _of_a_row(taking, row, STEPS[about.uniform], inclusive=inclusive)
     return Uniforms(edges=edges, missteps=once(found))
 
 
-def _of_a_row(taking: Taking, row: Row, step: float, *, inclusive: bool) -> Iterator[Found]:
+def _of_a_row(
+    taking: Taking, row: EqualRow, step: float, *, inclusive: bool
+) -> Iterator[MisstepInWords]:
     shares = len(row.left)
     owners: list[int] = []
     for share in range(shares):

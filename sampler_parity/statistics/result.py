@@ -7,6 +7,7 @@ import msgspec
 Decision = Literal["passes", "tie_order", "rejects", "unfinished"]
 """``tie_order`` is a pass in which the sampler keeps other ones of equal tokens, and as many."""
 Status = Literal["holds", "diverges", "unjudged"]
+"""Exit status 0, 1 and 2, in that order."""
 
 
 class PowerStatement(msgspec.Struct, frozen=True, kw_only=True):
