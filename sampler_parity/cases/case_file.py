@@ -23,9 +23,9 @@ class _Note(Described, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 def save_case(
-    path: Path, case: Case, capability: str, reference: Outcome, candidate: Outcome | None
+    path: Path, case: Case, capability: str, reference: Outcome | None, candidate: Outcome | None
 ) -> None:
-    """Write the case and both outcomes, or the reference's alone, atomically."""
+    """Write the case and the outcomes that are given, atomically."""
     tensors = {"logits": np.ascontiguousarray(case.logits)}
     if case.state:
         tensors["state"] = np.frombuffer(case.state, np.uint8)

@@ -23,16 +23,23 @@ def junit(run: Run) -> bytes:
     """
     root = ET.Element("testsuites", name="sampler-parity", time=f"{run.seconds:.1f}")
     gate = ET.SubElement(root, "testsuite", name="gate", time=f"{run.seconds:.1f}")
-    verdict = _test(gate, "gate", "the gate holds")
+    verdict = add_test(gate, "gate", "the gate holds")
     if run.status != "holds" or not run.shards:
         kind = "failure" if run.status == "diverges" else "error"
-        _problem(verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared")
+        add_problem(
+            verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared"
+        )
     _planted(gate, run)
     ordered = in_order(run)
     for shard in run.shards:
         _suite(root, shard, ordered)
     for result in run.statistics:
         _frequencies(root, result)
+    return written(root)
+
+
+def written(root: ET.Element) -> bytes:
+    """Count the tests of each suite, and give the document."""
     for suite in root:
         suite.set("tests", str(len(suite)))
         suite.set("failures", str(len(suite.findall("testcase/failure"))))
@@ -45,24 +52,24 @@ def junit(run: Run) -> bytes:
 
 def _planted(gate: ET.Element, run: Run) -> None:
     for fault in run.planted:
-        test = _test(gate, f"planted.{fault.where}", fault.name)
+        test = add_test(gate, f"planted.{fault.where}", fault.name)
         if not fault.killed:
-            _problem(test, "failure", "a planted fault was missed", fault.words)
+            add_problem(test, "failure", "a planted fault was missed", fault.words)
     for engine in run.engine_faults:
-        test = _test(gate, "engines", f"{engine.name}, {engine.how}")
+        test = add_test(gate, "engines", f"{engine.name}, {engine.how}")
         if not engine.killed:
-            _problem(test, "failure", "a fault of an engine was missed", engine.told)
+            add_problem(test, "failure", "a fault of an engine was missed", engine.told)
     for sampler in run.correct:
-        test = _test(gate, "correct", sampler.name)
+        test = add_test(gate, "correct", sampler.name)
         if not sampler.passed:
-            _problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
+            add_problem(test, "failure", "a correct sampler was misjudged", misjudged(sampler))
 
 
 def _suite(root: ET.Element, shard: Shard, ordered: Sequence[DivergentCase]) -> None:
     name = f"{shard.implementation}.{shard.capability}.{shard.source}"
-    suite = ET.SubElement(root, "testsuite", name=_printable(name))
+    suite = ET.SubElement(root, "testsuite", name=printable(name))
     for family in dict.fromkeys(cell.family for cell in shard.cells):
-        test = _test(suite, name, family)
+        test = add_test(suite, name, family)
         first = sum(cell.first for cell in shard.cells if cell.family == family)
         if first and shard.divergent > shard.accepted:
             verdicts: Counter[str] = Counter()
@@ -77,33 +84,37 @@ def _suite(root: ET.Element, shard: Shard, ordered: Sequence[DivergentCase]) -> 
                 and case.shard.implementation == shard.implementation
                 and shard.capability in case.capabilities
             ]
-            _problem(test, "failure", message, "\n\n".join(known) or message)
+            add_problem(test, "failure", message, "\n\n".join(known) or message)
     if shard.not_compared:
-        test = _test(suite, name, f"{shard.not_compared:,} cases not compared")
-        ET.SubElement(test, "skipped", message=_printable(shard.reason))
+        test = add_test(suite, name, f"{shard.not_compared:,} cases not compared")
+        ET.SubElement(test, "skipped", message=printable(shard.reason))
 
 
 def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
     name = f"frequencies.{result.candidate}"
-    suite = ET.SubElement(root, "testsuite", name=_printable(name), time=f"{result.seconds:.1f}")
+    suite = ET.SubElement(root, "testsuite", name=printable(name), time=f"{result.seconds:.1f}")
     for checked in result.tests:
-        test = _test(suite, name, checked.planned.name)
+        test = add_test(suite, name, checked.planned.name)
         if checked.decision not in PASSED:
             kind = "failure" if checked.decision == "rejects" else "error"
-            _problem(test, kind, checked.reason or checked.decision, tested(checked, result))
+            add_problem(test, kind, checked.reason or checked.decision, tested(checked, result))
     for control in result.controls:
-        test = _test(suite, f"{name}.controls", f"{control.name}, before {control.test}")
+        test = add_test(suite, f"{name}.controls", f"{control.name}, before {control.test}")
         if not control.holds:
-            _problem(test, "failure", "a control did not come out as it must", controlled(control))
+            add_problem(
+                test, "failure", "a control did not come out as it must", controlled(control)
+            )
     if result.uniforms is not None:
-        test = _test(suite, name, "constructed uniforms")
+        test = add_test(suite, name, "constructed uniforms")
         if result.uniforms.missteps:
             words = f"{len(result.uniforms.missteps):,} missteps"
-            _problem(test, "failure", words, "\n".join(result.uniforms.missteps))
+            add_problem(test, "failure", words, "\n".join(result.uniforms.missteps))
     for reason in result.waived:
-        ET.SubElement(_test(suite, name, reason), "skipped", message=_printable(reason))
+        ET.SubElement(add_test(suite, name, reason), "skipped", message=printable(reason))
     if not result.finished:
-        _problem(_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons))
+        add_problem(
+            add_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons)
+        )
 
 
 def misjudged(sampler: Correct) -> str:
@@ -112,14 +123,16 @@ def misjudged(sampler: Correct) -> str:
     return f"{sampler.name}, which is correct, got {kinds or 'nothing'} in {sampler.cases:,} cases"
 
 
-def _test(suite: ET.Element, classname: str, name: str) -> ET.Element:
-    return ET.SubElement(suite, "testcase", classname=_printable(classname), name=_printable(name))
+def add_test(suite: ET.Element, classname: str, name: str) -> ET.Element:
+    """Add a test to a suite."""
+    return ET.SubElement(suite, "testcase", classname=printable(classname), name=printable(name))
 
 
-def _problem(test: ET.Element, kind: str, message: str, text: str) -> None:
-    ET.SubElement(test, kind, message=_printable(message)).text = _printable(text)
+def add_problem(test: ET.Element, kind: str, message: str, text: str) -> None:
+    """Have a test end with a ``failure`` or an ``error``."""
+    ET.SubElement(test, kind, message=printable(message)).text = printable(text)
 
 
-def _printable(text: str) -> str:
+def printable(text: str) -> str:
     """Replace what XML has no form for."""
     return _UNPRINTABLE.sub("\ufffd", text)

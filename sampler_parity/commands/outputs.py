@@ -27,16 +27,16 @@ def markdown(run: Run) -> str:
     """Write a run as a job's summary."""
     mark = {"holds": "=", "diverges": "≠", "unjudged": "?"}[run.status]
     lines = [f"## {mark} sampler-parity: {conclusion(run)}", ""]
-    lines += [f"- {_inline(reason)}" for reason in run.reasons]
+    lines += [f"- {inline(reason)}" for reason in run.reasons]
     lines += ["", "| implementation | capability | against | cases compared | tokens | differ |"]
     lines += ["| --- | --- | --- | ---: | ---: | ---: |"]
     lines += [
-        f"| {_inline(shard.implementation)} | {_inline(shard.capability)} "
+        f"| {inline(shard.implementation)} | {inline(shard.capability)} "
         f"| {'torch' if shard.source == 'torch' else 'recorded torch'} "
         f"| {shard.compared:,} of {shard.planned:,} | {shard.tokens:,} | {shard.divergent:,} |"
         for shard in run.shards
     ]
-    skipped = [f"- {_inline(words)}" for words in not_compared(run.shards)]
+    skipped = [f"- {inline(words)}" for words in not_compared(run.shards)]
     lines += ["", *skipped] if skipped else []
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)
@@ -49,9 +49,9 @@ def markdown(run: Run) -> str:
         ]
     for result in run.statistics:
         first, *others = summary(result)
-        lines += ["", _inline(first), ""]
-        lines += [f"- {_inline(line)}" for line in others]
-    problems = [f"- {title}: {_inline(words)}" for title, words in _beside(run)]
+        lines += ["", inline(first), ""]
+        lines += [f"- {inline(line)}" for line in others]
+    problems = [f"- {title}: {inline(words)}" for title, words in _beside(run)]
     if problems:
         lines += ["", "Beside the cases:", "", *problems]
     found = in_order(run)[:LISTED]
@@ -60,7 +60,7 @@ def markdown(run: Run) -> str:
         names = ["case", *(["implementation"] if several else []), "where"]
         names += ["verdict", "stage", "torch", "candidate"]
         lines += ["", f"| {' | '.join(names)} |", f"|{' --- |' * len(names)}"]
-        lines += [f"| {' | '.join(map(_inline, _row(one, several=several)))} |" for one in found]
+        lines += [f"| {' | '.join(map(inline, _row(one, several=several)))} |" for one in found]
     lines += ["", f"`{run.command}`, {run.seconds:.0f} s", ""]
     return "\n".join(lines)
 
@@ -105,9 +105,9 @@ def _of_frequencies(result: StatisticsResult) -> Iterator[tuple[str, str]]:
             yield "a constructed uniform", f"{result.candidate}: {misstep}"
 
 
-def _inline(text: str) -> str:
-    """Escape what Markdown or HTML would take for more than text, on one line."""
-    flat = " ".join(text[:300].split())
+def inline(text: str, most: int = 300) -> str:
+    """Escape what Markdown or HTML would take for more than text, on one line, cut at ``most``."""
+    flat = " ".join(text[:most].split())
     return re.sub(r"([\\`*_{}\[\]<>()#+!|~&@])", r"\\\1", flat).replace("\\<", "&lt;")
 
 
@@ -116,26 +116,32 @@ def annotations(run: Run) -> tuple[str, ...]:
     if run.status == "holds":
         return ()
     if run.status == "unjudged":
-        return tuple(_annotation("sampler-parity", reason) for reason in run.reasons[:ANNOTATED])
+        return tuple(annotation("sampler-parity", reason) for reason in run.reasons[:ANNOTATED])
     found = [
-        _annotation(
+        annotation(
             f"{case.shard.implementation} {case.where}: {case.found.case}, "
             f"{case.found.divergence.stage}",
             f"{in_words(case)}\n{case.found.replay}",
         )
         for case in in_order(run)
     ]
-    beside = [_annotation(title, words) for title, words in _beside(run)]
+    beside = [annotation(title, words) for title, words in _beside(run)]
     free = max(KEPT_FREE, ANNOTATED - len(found))
     return (*found[: ANNOTATED - len(beside[:free])], *beside[:free])
 
 
-def _annotation(title: str, message: str) -> str:
+def annotation(title: str, message: str, **place: str) -> str:
+    """Give an error as GitHub shows it; ``place`` has a ``file`` and a ``line``, if they are known."""
+
     def data(text: str) -> str:
         return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
-    safe = data(title).replace(":", "%3A").replace(",", "%2C")
-    return f"::error title={safe}::{data(message)}"
+    given = {"title": title, **place}
+    told = ",".join(
+        f"{name}={data(text).replace(':', '%3A').replace(',', '%2C')}"
+        for name, text in given.items()
+    )
+    return f"::error {told}::{data(message)}"
 
 
 def write_outputs(run: Run, junit_file: Path | None, markdown_file: Path | None) -> None:

@@ -6,6 +6,7 @@ reference is run again with one ingredient at a time exchanged.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy.typing as npt
 
 from sampler_parity.engines import replay, values
 from sampler_parity.engines.contract import NONE, Contract, Phase, departures, shown
+from sampler_parity.engines.evidence import with_evidence
 from sampler_parity.engines.findings import (
     LONGEST_TIMELINE,
     Attribution,
@@ -621,9 +623,22 @@ def _exchanged(of: Inputs, call: Call, with_: Inputs, other: Call, kind: Kind) -
 
 
 def attribute(
-    first: Recording, second: Recording, contract: Contract = NONE, progress: Progress | None = None
+    first: Recording,
+    second: Recording,
+    contract: Contract = NONE,
+    progress: Progress | None = None,
+    *,
+    folder: Path | None = None,
 ) -> Attribution:
     """Compare two recordings.
+
+    Args:
+        first: the one that is taken for right where it cannot be told.
+        second: the other one.
+        contract: what each phase must use.
+        progress: called with what is done, how much of it, and of how much.
+        folder: where the first call of each finding is written as a case; without it the result
+            shows no call in full.
 
     Raises:
         RecordingError: a call of one does not hold what its line says.
@@ -631,7 +646,7 @@ def attribute(
     a, b = Side("A", first, progress), Side("B", second, progress)
     comparison = Comparison(a, b, contract)
     comparison.run(progress)
-    return conclusion(
+    found = conclusion(
         comparison.ledger,
         (a, b),
         timeline=tuple(comparison.timeline),
@@ -639,3 +654,4 @@ def attribute(
         compared=comparison.compared,
         contract=contract,
     )
+    return with_evidence(found, (a, b), folder)

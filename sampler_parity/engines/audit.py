@@ -7,8 +7,10 @@ laws must be uniform and independent.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from sampler_parity.engines.contract import NONE, Contract, Loop, departures, loop_departures
+from sampler_parity.engines.evidence import with_evidence
 from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
 from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.own import Own, Watch
@@ -132,6 +134,7 @@ def audit(
     *,
     name: Name = "A",
     seed: int = 0,
+    folder: Path | None = None,
 ) -> Attribution:
     """Judge one recording.
 
@@ -141,6 +144,8 @@ def audit(
         progress: called with what is done, how much of it, and of how much.
         name: what the recording is called in words.
         seed: of the random places within an atom of a law.
+        folder: where the first call of each finding is written as a case; without it the result
+            shows no call in full.
 
     Raises:
         RecordingError: a call does not hold what its line says.
@@ -148,7 +153,7 @@ def audit(
     side = Side(name, recording, progress)
     looked = Audit(side, contract)
     looked.run(progress)
-    return conclusion(
+    found = conclusion(
         looked.ledger,
         (side,),
         timeline=tuple(looked.timeline),
@@ -157,3 +162,4 @@ def audit(
         contract=contract,
         seed=seed,
     )
+    return with_evidence(found, (side,), folder)

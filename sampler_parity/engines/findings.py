@@ -5,6 +5,8 @@ from typing import Literal
 
 import msgspec
 
+from sampler_parity.engines.in_full import Evidence
+
 Kind = Literal[
     "loop",
     "sampler",
@@ -190,6 +192,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
         frequencies: what the places of each recording's tokens say, in sentences.
         contract: the contract's name; empty where there is none.
         seed: of the random places within an atom.
+        evidence: the first call of each finding in full, where the result has a folder.
     """
 
     status: Status
@@ -204,6 +207,7 @@ class Attribution(msgspec.Struct, frozen=True, kw_only=True):
     frequencies: tuple[str, ...] = ()
     contract: str = ""
     seed: int | None = None
+    evidence: tuple[Evidence, ...] = ()
 
 
 LONGEST_TIMELINE = 20_000

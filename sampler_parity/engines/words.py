@@ -167,23 +167,24 @@ def uses(side: Side) -> Iterator[Use]:
     found: dict[tuple[str, str, str, str], tuple[Call, int]] = {}
     for call in side.recording.calls:
         source = call.random.source if call.random is not None else "not recorded"
-        key = (call.phase, shown(call), _vocabulary(call), source)
+        key = (call.phase, shown(call), vocabulary(call), source)
         first, count = found.get(key, (call, 0))
         found[key] = (first, count + 1)
-    for (phase, _, vocabulary, source), (call, count) in found.items():
+    for (phase, _, passed, source), (call, count) in found.items():
         yield Use(
             phase=phase,
             side=side.name,
             calls=count,
             sampler=sampler_of(call),
             parameters=dict(telling(call)),
-            vocabulary=vocabulary,
+            vocabulary=passed,
             source=source,
             site=call.site,
         )
 
 
-def _vocabulary(call: Call) -> str:
+def vocabulary(call: Call) -> str:
+    """Say which logits a call passes."""
     cut = "" if call.slice is None else f" [{call.slice[0]}:{call.slice[1]}]"
     of = "" if call.vocabulary is None else f" of {call.vocabulary:,}"
     rows = f"{call.shape[0]} rows of " if len(call.shape) > 1 and call.shape[0] > 1 else ""
