@@ -1,11 +1,15 @@
 //! The tokens of another recording, to continue with.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::reader::{Ending, Fault, ReadError, Record, Records};
+use crate::turns::{OF_LOGITS, Turns, mark};
 
-/// The tokens that another engine went on with, by generation, phase and call.
+/// The tokens that another engine went on with, by generation, phase and turn.
+///
+/// A turn is a call, or several that draw again from the same logits, with nothing fed to the model
+/// in between: an engine that refuses tokens more often than the other stays beside it.
 ///
 /// With it an engine that has parted from the other stays comparable at every later call: its
 /// sampler returns what it returns, and the engine goes on with the other's token.
@@ -26,33 +30,46 @@ impl Forcing {
         let file = path.as_ref().to_owned();
         let mut records = Records::open(&file)?;
         let mut phases: HashMap<u64, HashMap<String, HashMap<u64, Vec<i64>>>> = HashMap::new();
+        let mut turns: HashMap<u64, Turns> = HashMap::new();
+        let mut seen = HashSet::new();
         while let Some(record) = records.next() {
-            let Record::Call(call) = record? else { continue };
+            let call = match record? {
+                Record::Call(call) => call,
+                Record::Fed(fed) => {
+                    turns.entry(fed.generation).or_default().fed();
+                    continue;
+                }
+                Record::End(_) => continue,
+            };
             let tokens = call.line.went_on_with().to_vec();
             let (generation, number) = (call.line.generation, call.line.call);
-            let phase = phases.entry(generation).or_default().entry(call.line.phase).or_default();
-            if phase.insert(number, tokens).is_some() {
+            if !seen.insert((generation, number)) {
                 let why = format!("call {number} of generation {generation} comes twice");
                 return Err(ReadError { file, at: records.at(), fault: Fault::Record(why) });
             }
+            let kept = OF_LOGITS.iter().filter_map(|name| call.tensors.get(*name));
+            let logits = mark(&call.line.digest, kept.map(|tensor| tensor.bytes.as_slice()));
+            let turn = turns.entry(generation).or_default().next(&call.line.phase, Some(logits));
+            let phase = phases.entry(generation).or_default().entry(call.line.phase).or_default();
+            phase.insert(turn, tokens);
         }
         Ok(Self { file, ending: records.ending(), phases })
     }
 
-    /// The tokens that the other engine went on with at this call, one a row; none where it has no
-    /// such call, or where that call failed.
+    /// The tokens that the other engine went on with at this turn of a phase, one a row; none where
+    /// it has no such turn, or where its call failed.
     #[must_use]
-    pub fn tokens(&self, generation: u64, phase: &str, call: u64) -> &[i64] {
-        let calls = self.phases.get(&generation).and_then(|phases| phases.get(phase));
-        calls.and_then(|calls| calls.get(&call)).map_or(&[], Vec::as_slice)
+    pub fn tokens(&self, generation: u64, phase: &str, turn: u64) -> &[i64] {
+        let turns = self.phases.get(&generation).and_then(|phases| phases.get(phase));
+        turns.and_then(|turns| turns.get(&turn)).map_or(&[], Vec::as_slice)
     }
 
     /// Says that a call could not be forced.
-    pub(crate) fn lacks(&self, generation: u64, phase: &str, call: u64) -> String {
+    pub(crate) fn lacks(&self, generation: u64, phase: &str, turn: u64) -> String {
         let cut = if self.ending == Some(Ending::CutOff) { ", which was cut off," } else { "" };
         format!(
-            "{}{cut} has no token to continue with at call {call} of generation {generation}, \
-             phase {phase}",
+            "{}{cut} has no token to continue with at call {turn} of phase {phase}, generation \
+             {generation}",
             self.file.display()
         )
     }

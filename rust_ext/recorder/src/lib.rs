@@ -6,6 +6,7 @@ mod logits;
 mod reader;
 mod record;
 mod recorder;
+mod turns;
 mod writer;
 
 pub use call::{Call, Keep, Parameter, Random};

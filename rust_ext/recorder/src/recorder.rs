@@ -1,5 +1,6 @@
 //! The recorder: what an engine calls.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::panic::Location;
 use std::path::{Path, PathBuf};
@@ -13,6 +14,7 @@ use serde_json::Number;
 
 use crate::reader::Tensor;
 use crate::record::{CALL, CallLine, FED, Failure, Fed, Header, RandomLine};
+use crate::turns::{OF_LOGITS, Turns, mark};
 use crate::writer::Writer;
 use crate::{Call, Forcing, Keep};
 
@@ -38,6 +40,8 @@ pub struct Recorder {
 struct State {
     writer: Writer,
     unforced: Unforced,
+    /// Of each generation, where the recorder is forced.
+    turns: HashMap<u64, Turns>,
     told: bool,
 }
 
@@ -95,7 +99,8 @@ impl Recorder {
 
     pub(crate) fn from(path: PathBuf, writer: Writer) -> Self {
         let recording = AtomicBool::new(writer.is_open());
-        let state = State { writer, unforced: Unforced::default(), told: false };
+        let state =
+            State { writer, unforced: Unforced::default(), turns: HashMap::new(), told: false };
         let keep = Keep::Whole;
         Self { path, keep, forcing: None, recording, state: Mutex::new(state) }
     }
@@ -145,6 +150,9 @@ impl Recorder {
             return self.stop("a token that was fed does not fit into 64 bits");
         };
         let mut state = self.lock();
+        if self.forcing.is_some() {
+            state.turns.entry(generation).or_default().fed();
+        }
         let made = state.writer.made(generation);
         let after = i64::try_from(made).map_or(i64::MAX, |made| made - 1);
         for tokens in tokens.chunks(MOST_FED) {
@@ -263,6 +271,12 @@ fn bytes(bytes: &[u8]) -> Tensor {
 }
 
 impl Entry {
+    /// What tells the call's logits from others.
+    fn mark(&self) -> u64 {
+        let kept = self.tensors.iter().filter(|(name, _)| OF_LOGITS.contains(name));
+        mark(&self.line.digest, kept.map(|(_, tensor)| tensor.bytes.as_slice()))
+    }
+
     fn tensor_bytes(&self) -> Result<Vec<u8>, String> {
         let views = self.tensors.iter().map(|(name, tensor)| {
             TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes)
@@ -360,6 +374,7 @@ impl OpenCall<'_> {
             return None;
         }
         let rows = token.as_ref().map_or(0, Vec::len);
+        let logits = entry.as_ref().filter(|_| recorder.forcing.is_some()).map(Entry::mark);
         // What is large is put together before the lock is taken.
         let entry = entry.map(|entry| {
             let (bytes, mut line) = (entry.tensor_bytes()?, entry.line);
@@ -374,12 +389,13 @@ impl OpenCall<'_> {
         let mut state = recorder.lock();
         let number = state.writer.number(self.generation);
         let forced = recorder.forcing.as_ref().filter(|_| rows > 0).and_then(|forcing| {
-            let tokens = forcing.tokens(self.generation, &self.phase, number);
+            let turn = state.turns.entry(self.generation).or_default().next(&self.phase, logits);
+            let tokens = forcing.tokens(self.generation, &self.phase, turn);
             if tokens.len() == rows && tokens.iter().all(|&token| fits(token)) {
                 return Some(tokens.to_vec());
             }
             if state.unforced.calls == 0 {
-                state.unforced.first = forcing.lacks(self.generation, &self.phase, number);
+                state.unforced.first = forcing.lacks(self.generation, &self.phase, turn);
             }
             state.unforced.calls += 1;
             None

@@ -52,6 +52,42 @@ fn the_others_tokens() {
     assert_eq!(engine(&recorder, &[("global", &[9, 9]), ("semantic", &[9])]), [1, 2, 3]);
 }
 
+/// Draws from the same logits, again where `again` says so, and feeds what it goes on with.
+fn refusing(recorder: &Recorder, again: &[bool]) -> Vec<i64> {
+    let mut went_on = Vec::new();
+    recorder.fed(0, &[100]);
+    for (step, &again) in (0_u8..).zip(again) {
+        let values = [f32::from(step); 4];
+        let draw = |own: i64| {
+            let logits = Logits::row(&values);
+            recorder.call(Call { phase: "semantic", logits, ..Call::default() }).returned(own)
+        };
+        let mut token = draw(10 * i64::from(step));
+        if again {
+            token = draw(10 * i64::from(step) + 1);
+        }
+        recorder.fed(0, &[token]);
+        went_on.push(token);
+    }
+    went_on
+}
+
+#[test]
+fn draws_that_are_made_again() {
+    let folder = tempdir().unwrap();
+    let other = folder.path().join("other.calls");
+    let theirs =
+        refusing(&Recorder::create(&other, Header::new("other")), &[false, true, false, false]);
+    assert_eq!(theirs, [0, 11, 20, 30]);
+    let forcing = Forcing::open(&other).unwrap();
+    let path = folder.path().join("forced.calls");
+    let recorder = Recorder::create(&path, Header::new("engine")).forced_by(forcing);
+    assert_eq!(refusing(&recorder, &[false, false, true, false]), theirs);
+    assert_eq!(recorder.finish().unforced, None);
+    let continued: Vec<_> = tokens(&path).iter().map(|(_, token)| token.unwrap()).collect();
+    assert_eq!(continued, [0, 11, 20, 20, 30]);
+}
+
 #[test]
 fn calls_that_the_other_lacks() {
     let folder = tempdir().unwrap();
@@ -62,7 +98,7 @@ fn calls_that_the_other_lacks() {
     // One phase is named otherwise from its second call on, and the other engine ends there.
     assert_eq!(engine(&recorder, &[("global", &[0]), ("semantic", &[5, 6])]), [1, 5, 6]);
     let outcome = recorder.finish();
-    let lacks = "has no token to continue with at call 1 of generation 0, phase semantic";
+    let lacks = "has no token to continue with at call 0 of phase semantic, generation 0";
     let told = format!("{} {lacks}, and so at 2 calls in all", other.display());
     assert_eq!((outcome.unforced, outcome.stopped), (Some(told), None));
     assert_eq!(tokens(&path), [(0, Some(1)), (5, None), (6, None)]);
