@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::reader::{Ending, Fault, ReadError, Record, Records};
+use crate::reader::{Ending, ReadError, Record, Records};
 
 /// The tokens that another engine went on with, by generation, phase and call.
 ///
@@ -21,20 +21,17 @@ impl Forcing {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the file cannot be read or is broken, or has a call twice.
+    /// [`ReadError`] where the file cannot be read or is broken.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let file = path.as_ref().to_owned();
         let mut records = Records::open(&file)?;
         let mut phases: HashMap<u64, HashMap<String, HashMap<u64, Vec<i64>>>> = HashMap::new();
-        while let Some(record) = records.next() {
+        for record in records.by_ref() {
             let Record::Call(call) = record? else { continue };
             let tokens = call.line.went_on_with().to_vec();
             let (generation, number) = (call.line.generation, call.line.call);
             let phase = phases.entry(generation).or_default().entry(call.line.phase).or_default();
-            if phase.insert(number, tokens).is_some() {
-                let why = format!("call {number} of generation {generation} comes twice");
-                return Err(ReadError { file, at: records.at(), fault: Fault::Record(why) });
-            }
+            phase.insert(number, tokens);
         }
         Ok(Self { file, ending: records.ending(), phases })
     }
