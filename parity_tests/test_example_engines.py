@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from examples.engine.engine import main
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.engines import Call, Recording
 
@@ -77,9 +78,7 @@ def recorded(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 def python(path: Path, *options: str) -> Path:
-    engine = FOLDER / "engine.py"
-    command = [sys.executable, str(engine), "--record", str(path), *options]
-    subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.DEVNULL)
+    main(["--record", str(path), *options])
     return path
 
 
@@ -239,6 +238,18 @@ def test_of_two_faults_the_earlier_shows_first(
         at = TABLE[b][2]
         [there] = [p for p in found if (p.phase, p.call) == (at.phase, at.call)]
         assert set(there.fields) >= {f for f in at.fields if f != "token"}, (a, b)
+
+
+def test_the_command_of_the_page(recorded: dict[str, Path], tmp_path: Path) -> None:
+    command = "examples/engine/engine.py --record python.calls"
+    assert f"\npython {command}\n" in (FOLDER / "README.md").read_text(encoding="utf-8")
+    words = command.replace("python.calls", str(tmp_path / "python.calls")).split()
+    done = subprocess.run(
+        [sys.executable, *words], cwd=REPOSITORY, capture_output=True, text=True, check=True
+    )
+    calls = Recording.open(recorded["generation"]).calls
+    assert done.stdout == f"generation 0: {len(calls)} tokens, the last 8192\n"
+    assert list(differences(recorded["generation"], tmp_path / "python.calls")) == []
 
 
 @pytest.mark.parametrize(

@@ -1,9 +1,9 @@
 //! The tokens of another recording, to continue with.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use crate::reader::{Ending, Fault, ReadError, Record, Records};
+use crate::reader::{Ending, ReadError, Record, Records};
 use crate::turns::{OF_LOGITS, Turns, mark};
 
 /// The tokens that another engine went on with, by generation, phase and turn.
@@ -25,14 +25,13 @@ impl Forcing {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] where the file cannot be read or is broken, or has a call twice.
+    /// [`ReadError`] where the file cannot be read or is broken.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, ReadError> {
         let file = path.as_ref().to_owned();
         let mut records = Records::open(&file)?;
         let mut phases: HashMap<u64, HashMap<String, HashMap<u64, Vec<i64>>>> = HashMap::new();
         let mut turns: HashMap<u64, Turns> = HashMap::new();
-        let mut seen = HashSet::new();
-        while let Some(record) = records.next() {
+        for record in records.by_ref() {
             let call = match record? {
                 Record::Call(call) => call,
                 Record::Fed(fed) => {
@@ -42,11 +41,7 @@ impl Forcing {
                 Record::End(_) => continue,
             };
             let tokens = call.line.went_on_with().to_vec();
-            let (generation, number) = (call.line.generation, call.line.call);
-            if !seen.insert((generation, number)) {
-                let why = format!("call {number} of generation {generation} comes twice");
-                return Err(ReadError { file, at: records.at(), fault: Fault::Record(why) });
-            }
+            let generation = call.line.generation;
             let kept = OF_LOGITS.iter().filter_map(|name| call.tensors.get(*name));
             let logits = mark(&call.line.digest, kept.map(|tensor| tensor.bytes.as_slice()));
             let turn = turns.entry(generation).or_default().next(&call.line.phase, Some(logits));

@@ -1,6 +1,6 @@
 //! Reads recordings: every whole record, and how the file ends.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -31,6 +31,8 @@ pub struct Records<R> {
     ending: Option<Ending>,
     end_seen: bool,
     skipped: u64,
+    /// How many calls each generation has had.
+    made: HashMap<u64, u64>,
 }
 
 /// A record after the header.
@@ -170,9 +172,9 @@ impl<R: BufRead> Records<R> {
     fn from(input: R, file: PathBuf) -> Result<Self, ReadError> {
         let header = Header::default();
         let (ending, end_seen) = (None, false);
-        let (at, after, broken, skipped) = (0, 0, false, 0);
+        let (at, after, broken, skipped, made) = (0, 0, false, 0, HashMap::new());
         let mut records =
-            Self { input, file, at, after, broken, header, ending, end_seen, skipped };
+            Self { input, file, at, after, broken, header, ending, end_seen, skipped, made };
         match records.read_header() {
             Ok(header) => Ok(Self { header, ..records }),
             Err(fault) => Err(ReadError { file: records.file, at: 0, fault }),
@@ -183,11 +185,6 @@ impl<R: BufRead> Records<R> {
     #[must_use]
     pub fn header(&self) -> &Header {
         &self.header
-    }
-
-    /// The byte at which the record read last begins.
-    pub(crate) fn at(&self) -> u64 {
-        self.at
     }
 
     /// How the file ends; `None` before its end was reached, and after an error.
@@ -222,11 +219,21 @@ impl<R: BufRead> Records<R> {
                 return Err(broken(format!("a {:?} follows the end", envelope.record)));
             }
             return Ok(Some(match envelope.record.as_str() {
-                CALL => Record::Call(Box::new(recorded_call(parse(&line)?, &tensors)?)),
+                CALL => {
+                    let call = recorded_call(parse(&line)?, &tensors)?;
+                    self.count(&call.line).map_err(broken)?;
+                    Record::Call(Box::new(call))
+                }
                 FED => Record::Fed(parse(&line)?),
                 END => {
                     self.end_seen = true;
-                    Record::End(parse(&line)?)
+                    let (end, made): (End, u64) = (parse(&line)?, self.made.values().sum());
+                    if end.calls != made {
+                        let calls = end.calls;
+                        let why = format!("it speaks of {calls} calls, and {made} precede it");
+                        return Err(broken(why));
+                    }
+                    Record::End(end)
                 }
                 HEADER => return Err(broken("a second header".to_owned())),
                 _ => {
@@ -236,6 +243,19 @@ impl<R: BufRead> Records<R> {
             }));
         }
         Ok(None)
+    }
+
+    /// Counts a call, whose number has to be the next one of its generation.
+    fn count(&mut self, line: &CallLine) -> Result<(), String> {
+        let (call, generation) = (line.call, line.generation);
+        let next = self.made.entry(generation).or_default();
+        if call != *next {
+            return Err(format!(
+                "it is call {call} of generation {generation}, where call {next} comes next"
+            ));
+        }
+        *next += 1;
+        Ok(())
     }
 
     /// Reads a line and its bytes; where the file ends before they do, says how it ends.

@@ -178,6 +178,7 @@ fn files_that_force_nobody() {
     let twice = [&bytes[..end], &bytes[call..]].concat();
     std::fs::write(&other, twice).unwrap();
     let error = Forcing::open(&other).unwrap_err().to_string();
-    let why = format!("the record at byte {end}: call 0 of generation 0 comes twice");
+    let why =
+        format!("the record at byte {end}: it is call 0 of generation 0, where call 1 comes next");
     assert!(error.ends_with(&why), "{error}");
 }
