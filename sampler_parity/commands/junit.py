@@ -26,7 +26,9 @@ def junit(run: Run) -> bytes:
     verdict = add_test(gate, "gate", "the gate holds")
     if run.status != "holds" or not run.shards:
         kind = "failure" if run.status == "diverges" else "error"
-        add_problem(verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared")
+        add_problem(
+            verdict, kind, conclusion(run), "\n".join(run.reasons) or "nothing was compared"
+        )
     for fault in run.planted:
         test = add_test(gate, f"planted.{fault.where}", fault.name)
         if not fault.killed:
@@ -91,7 +93,9 @@ def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
     for control in result.controls:
         test = add_test(suite, f"{name}.controls", f"{control.name}, before {control.test}")
         if not control.holds:
-            add_problem(test, "failure", "a control did not come out as it must", controlled(control))
+            add_problem(
+                test, "failure", "a control did not come out as it must", controlled(control)
+            )
     if result.uniforms is not None:
         test = add_test(suite, name, "constructed uniforms")
         if result.uniforms.missteps:
@@ -100,7 +104,9 @@ def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
     for reason in result.waived:
         ET.SubElement(add_test(suite, name, reason), "skipped", message=printable(reason))
     if not result.finished:
-        add_problem(add_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons))
+        add_problem(
+            add_test(suite, name, "finished"), "error", "interrupted", "\n".join(result.reasons)
+        )
 
 
 def misjudged(sampler: Correct) -> str:

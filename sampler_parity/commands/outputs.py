@@ -122,14 +122,15 @@ def annotations(run: Run) -> tuple[str, ...]:
 
 
 def annotation(title: str, message: str, **place: str) -> str:
-    """Give an error as GitHub shows it; ``place`` has a ``file`` and a ``line``, if they are known."""
+    """Give an error as GitHub shows it, at the ``file`` and ``line`` that ``place`` may have."""
 
     def data(text: str) -> str:
         return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
 
     given = {"title": title, **place}
     told = ",".join(
-        f"{name}={data(text).replace(':', '%3A').replace(',', '%2C')}" for name, text in given.items()
+        f"{name}={data(text).replace(':', '%3A').replace(',', '%2C')}"
+        for name, text in given.items()
     )
     return f"::error {told}::{data(message)}"
 

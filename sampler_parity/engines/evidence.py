@@ -1,9 +1,9 @@
-"""What findings are seen in: the first call of each, in full, and as a case that can be replayed."""
+"""What findings are seen in: the first call of each, in full, and as a case to replay."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -107,13 +107,11 @@ def with_evidence(found: Attribution, sides: Sequence[Side], folder: Path | None
     return msgspec.structs.replace(found, evidence=evidence(sides, found.findings, folder))
 
 
-def _one(
-    number: int, finding: Finding, orders: Sequence[_Order], folder: Path | None
-) -> Evidence:
+def _one(number: int, finding: Finding, orders: Sequence[_Order], folder: Path | None) -> Evidence:
     found = [(order, _turn(order.side, finding)) for order in orders]
     if all(turn is None for _, turn in found):
         # A call that is missing: the last one before it is shown.
-        found = [(order, _turn(order.side, finding, last=True)) for order, _ in found]
+        found = [(order, _turn(order.side, finding, last=True)) for order in orders]
     looked = [
         (order, _look(order.side, turn, finding)) for order, turn in found if turn is not None
     ]
@@ -180,7 +178,9 @@ def _erring(one: _Looked) -> int:
 
 
 def _variation(looked: Sequence[_Looked], row: int) -> float | None:
-    laws = [one.law[[row]] if one.law is not None and row < len(one.law) else None for one in looked]
+    laws = [
+        one.law[[row]] if one.law is not None and row < len(one.law) else None for one in looked
+    ]
     return replay.variation(*laws) if len(laws) > 1 else None
 
 
@@ -221,7 +221,7 @@ def _passed(order: _Order, one: _Looked, row: int, folder: Path | None) -> Passe
     )
 
 
-def _of_row(values: npt.NDArray[np.generic] | None, row: int) -> npt.NDArray[np.generic] | None:
+def _of_row(values: npt.NDArray[Any] | None, row: int) -> npt.NDArray[Any] | None:
     return None if values is None or row >= len(values) else values[row]
 
 
@@ -325,9 +325,7 @@ def _tokens(looked: Sequence[_Looked], row: int) -> Iterator[Token]:
         wanted.update(token + start for token in _own(one, row, around))
     if len(looked) > 1:
         wanted.update(_most_apart(looked[0], looked[1], row))
-    weighed = [
-        _weighed(one, row, wanted, around) for one, around in zip(looked, near, strict=True)
-    ]
+    weighed = [_weighed(one, row, wanted, around) for one, around in zip(looked, near, strict=True)]
     beyond = 1 << 62
 
     def place(token: int) -> tuple[int, ...]:
@@ -411,7 +409,9 @@ def _weighed(
     numbers = np.nan_to_num(np.asarray(logits, np.float64), nan=np.inf)
     ranks = np.empty(len(numbers), np.int64)
     ranks[np.argsort(-numbers, kind="stable")] = np.arange(1, len(numbers) + 1)
-    drawn = {token for index in one.turn.draws for token in one.side.call(index).token[row : row + 1]}
+    drawn = {
+        token for index in one.turn.draws for token in one.side.call(index).token[row : row + 1]
+    }
     found = {}
     for token in wanted:
         here = token - start

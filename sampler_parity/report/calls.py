@@ -38,7 +38,7 @@ _WORDS = {
     },
 }
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -134,10 +134,8 @@ def in_words(steps: Sequence[Step], *, pair: bool) -> str:
     both = [step for step in steps if None not in step.tokens]
     differ = [step for step in both if step.tokens[0] != step.tokens[1]]
     known = [step.variation for step in both if step.variation is not None]
-    told = [
-        f"{len(steps):,} places at which a token is drawn, {len(both):,} of them on both sides; "
-        f"the tokens differ at {len(differ):,}"
-    ]
+    places = f"{len(steps):,} places at which a token is drawn, {len(both):,} of them on both sides"
+    told = [f"{places}; the tokens differ at {len(differ):,}"]
     if differ:
         told.append(f", first at call {differ[0].call} of phase {differ[0].phase}")
         told.append(f", generation {differ[0].generation}")
@@ -212,9 +210,7 @@ def _bands(alt: Any, steps: Sequence[Step], x: Any, width: int) -> Any:
 def _segments(steps: Sequence[Step], name: Callable[[Step], str]) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = []
     at = 0
-    for (_, _, label), part in groupby(
-        steps, lambda step: (step.generation, "", name(step))
-    ):
+    for (_, _, label), part in groupby(steps, lambda step: (step.generation, "", name(step))):
         length = sum(1 for _ in part)
         found.append({"from": at, "to": at + length, "label": label, "odd": len(found) % 2})
         at += length
@@ -268,8 +264,10 @@ def _rows(
     names = [name for name in (EQUAL, DIFFER, ALONE, UNKNOWN, *KINDS) if name in marks]
     if not names:
         return None
-    colours = {EQUAL: BOTH, DIFFER: CANDIDATE, ALONE: NEITHER, UNKNOWN: NEITHER, **_COLOURS}
-    shapes: dict[str, str] = {DIFFER: "square", **SHAPES}
+    colours: dict[str, str] = {str(kind): colour for kind, colour in _COLOURS.items()}
+    colours |= {EQUAL: BOTH, DIFFER: CANDIDATE, ALONE: NEITHER, UNKNOWN: NEITHER}
+    shapes: dict[str, str] = {str(kind): shape for kind, shape in SHAPES.items()}
+    shapes[DIFFER] = "square"
     runs = [
         {"row": name, "from": first, "to": last}
         for name in names
@@ -314,7 +312,9 @@ def _rows(
             ),
         )
     )
-    return alt.layer(rects, _rule(alt, x, part), points).properties(width=width, height=ROW * len(names))
+    return alt.layer(rects, _rule(alt, x, part), points).properties(
+        width=width, height=ROW * len(names)
+    )
 
 
 def _runs(found: Sequence[Column], name: str) -> Iterator[tuple[int, int]]:
