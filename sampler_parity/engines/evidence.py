@@ -19,6 +19,7 @@ from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.sides import Logits, Side, start_of
 from sampler_parity.engines.stream import Entry, entry, outputs_between
 from sampler_parity.engines.turns import Generation, Turn
+from sampler_parity.engines.uniform import uniform_of
 from sampler_parity.engines.words import vocabulary
 from sampler_parity.judge.around import WIDTH, neighbours
 from sampler_parity.model.outcome import Outcome
@@ -209,6 +210,7 @@ def _passed(order: _Order, one: _Looked, row: int, folder: Path | None) -> Passe
         kept=None if law is None or not _truncates(one) else int((law > 0).sum()),
         random=_random(call),
         entry=_entry(order, one, state),
+        uniform=_uniform(source, side, one.index),
         took=outputs_between(source, state, after) if state and after else None,
         drawn=tuple(listed(side.call(index).token) for index in one.turn.draws),
         went_on_with="" if call.went_on_with == call.token else listed(call.went_on_with),
@@ -219,6 +221,11 @@ def _passed(order: _Order, one: _Looked, row: int, folder: Path | None) -> Passe
         case=case,
         replay=told,
     )
+
+
+def _uniform(source: str, side: Side, index: int) -> str:
+    found = uniform_of(source, side.tensors(index))
+    return "" if found is None else f"{found:.9g}"
 
 
 def _of_row(values: npt.NDArray[Any] | None, row: int) -> npt.NDArray[Any] | None:

@@ -60,11 +60,13 @@ class Timeline:
         wide: for windows of 48 rem and more.
         narrow: for the others.
         words: what it shows.
+        laws: whether it shows how far the laws are apart.
     """
 
     wide: Markup
     narrow: Markup
     words: str
+    laws: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def timeline(steps: Sequence[Step], *, pair: bool) -> Timeline | None:
         wide=_drawn(steps, 660, pair, words),
         narrow=_drawn(steps, 235, pair, words),
         words=words,
+        laws=pair and any(step.variation for step in steps),
     )
 
 
