@@ -7,6 +7,16 @@
 adds a test of that implementation to the session. The fixture ``parity_run`` gives the run itself,
 of the implementation that the option or the ini value ``parity_implementation`` names.
 
+.. code-block:: sh
+
+    pytest --parity-recording=python.calls --parity-recording=rust.calls
+    pytest --parity-engine='python engine.py {recording}' \
+           --parity-engine='target/release/engine {recording} --forced {other}'
+
+adds a test that compares two engines' recordings call by call, or judges one; the fixture
+``parity_calls`` gives the result. The ini values are ``parity_recordings`` and ``parity_engines``,
+one a line, and ``parity_contract``.
+
 It imports nothing of the gate until it is asked for: every session of an environment loads it.
 """
 
@@ -16,10 +26,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
+    from sampler_parity.engines.findings import Attribution
     from sampler_parity.run.run_file import Run
 
 _OPTION = "parity_implementation"
+_RECORDINGS, _ENGINES, _CONTRACT = "parity_recordings", "parity_engines", "parity_contract"
+_CALLS = "calls"
 _runs = pytest.StashKey[dict[str, "Run"]]()
+_calls = pytest.StashKey[dict[str, "Attribution"]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +49,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-jobs", type=int, default=None, help="processes at a time")
     group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
     parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
+    words = "an engine's recording to judge; twice: two to compare, the reference's first"
+    group.addoption("--parity-recording", action="append", default=[], metavar="FILE", help=words)
+    words = (
+        "a command that runs an engine and records it in the file that stands for {recording}; "
+        "twice: two engines to compare; {other} is the first one's recording"
+    )
+    group.addoption("--parity-engine", action="append", default=[], metavar="COMMAND", help=words)
+    words = "what each phase of an engine must use: a parity.toml, or tts"
+    group.addoption("--parity-contract", default=None, help=words)
+    words = "seconds that an engine's command may take"
+    group.addoption("--parity-engine-limit", type=float, default=600.0, help=words)
+    parser.addini(_RECORDINGS, "recordings to judge, or a pair to compare", "linelist", default=[])
+    parser.addini(_ENGINES, "commands that make the recordings", "linelist", default=[])
+    parser.addini(_CONTRACT, "what each phase of an engine must use", default="")
 
 
 def _names(config: pytest.Config) -> list[str]:
@@ -47,17 +75,39 @@ def pytest_collection_modifyitems(
 ) -> None:
     """Add a test for every implementation that is named; the fixture alone adds none."""
     config.stash.setdefault(_runs, {})
+    config.stash.setdefault(_calls, {})
     items += [
         ParityItem.from_parent(session, name=f"parity[{name}]", implementation=name)
         for name in dict.fromkeys(_names(config))
     ]
+    if _recordings(config) or _engines(config):
+        items.append(CallsItem.from_parent(session, name="parity[calls]"))
 
 
 class ParityError(Exception):
-    """The gate does not hold, or could not be judged."""
+    """The gate does not hold, engines differ, or something could not be judged."""
 
 
-class ParityItem(pytest.Item):
+class _Item(pytest.Item):
+    """A test that is told of in words: a traceback of the harness helps nobody."""
+
+    def repr_failure(
+        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
+    ) -> str:
+        """Say it in words."""
+        from sampler_parity.model.errors import CannotJudgeError
+
+        if isinstance(excinfo.value, (ParityError, CannotJudgeError)):
+            return str(excinfo.value)
+        del style
+        return str(super().repr_failure(excinfo))
+
+    def reportinfo(self) -> tuple[Path, None, str]:
+        """Name it."""
+        return self.session.path, None, self.name
+
+
+class ParityItem(_Item):
     """The gate of one implementation."""
 
     def __init__(self, *, implementation: str, **keywords: object) -> None:
@@ -71,20 +121,17 @@ class ParityItem(pytest.Item):
         if run.status != "holds":
             raise ParityError(_words(self.config, self.implementation, run))
 
-    def repr_failure(
-        self, excinfo: pytest.ExceptionInfo[BaseException], style: object = None
-    ) -> str:
-        """Say it in words: a traceback of the gate helps nobody."""
-        from sampler_parity.model.errors import CannotJudgeError
 
-        if isinstance(excinfo.value, (ParityError, CannotJudgeError)):
-            return str(excinfo.value)
-        del style
-        return str(super().repr_failure(excinfo))
+class CallsItem(_Item):
+    """The comparison of two recordings, or the judgement of one."""
 
-    def reportinfo(self) -> tuple[Path, None, str]:
-        """Name it."""
-        return self.session.path, None, self.name
+    def runtest(self) -> None:
+        """Compare; anything but ``holds`` fails."""
+        from sampler_parity.commands.calls_in_tests import in_words
+
+        found = compare_calls(self.config)
+        if found.status != "holds":
+            raise ParityError(in_words(found, _folder(self.config, _CALLS) / "index.html"))
 
 
 @pytest.fixture(scope="session")
@@ -94,6 +141,56 @@ def parity_run(pytestconfig: pytest.Config) -> "Run":
     if not names:
         pytest.fail("name a sampler: --parity-implementation=NAME, or parity_implementation = NAME")
     return gate(pytestconfig, names[0])
+
+
+@pytest.fixture(scope="session")
+def parity_calls(pytestconfig: pytest.Config) -> "Attribution":
+    """Give what was found of the recordings, or of the engines, that are named."""
+    if not (_recordings(pytestconfig) or _engines(pytestconfig)):
+        pytest.fail(
+            "name recordings or engines: --parity-recording=FILE, --parity-engine=COMMAND, "
+            f"or {_RECORDINGS} or {_ENGINES}, a line each"
+        )
+    return compare_calls(pytestconfig)
+
+
+def _recordings(config: pytest.Config) -> tuple[Path, ...]:
+    """Give the recordings: of the options, as this session was started, else of the ini file."""
+    given: list[str] = config.getoption("--parity-recording")
+    base = config.invocation_params.dir if given else config.rootpath
+    return tuple(base / name for name in given or config.getini(_RECORDINGS))
+
+
+def _engines(config: pytest.Config) -> tuple[str, ...]:
+    return tuple(config.getoption("--parity-engine") or config.getini(_ENGINES))
+
+
+def compare_calls(config: pytest.Config) -> "Attribution":
+    """Compare once a session, store the result, and write its page.
+
+    What the options name replaces what the ini file names.
+    """
+    from sampler_parity.commands.calls_in_tests import Asked, compare
+
+    found = config.stash[_calls]
+    if _CALLS not in found:
+        options = config.getoption
+        of_options = bool(options("--parity-recording")) != bool(options("--parity-engine"))
+        recordings, engines = _recordings(config), _engines(config)
+        if of_options:
+            recordings = recordings if options("--parity-recording") else ()
+            engines = engines if options("--parity-engine") else ()
+        found[_CALLS] = compare(
+            Asked(
+                recordings=recordings,
+                engines=engines,
+                contract=options("--parity-contract") or config.getini(_CONTRACT) or None,
+                folder=_folder(config, _CALLS),
+                root=config.rootpath,
+                limit=options("--parity-engine-limit"),
+            )
+        )
+    return found[_CALLS]
 
 
 def gate(config: pytest.Config, implementation: str) -> "Run":

@@ -1,5 +1,6 @@
 """``sampler-parity calls``: one recording of an engine judged alone, or two attributed."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,9 +11,11 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from sampler_parity.commands.calls_outputs import calls_annotations, write_calls_outputs
 from sampler_parity.engines.findings import Attribution, listed
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
+from sampler_parity.report.calls import write_calls_report
 
 STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 RESULT = "calls.json"
@@ -39,30 +42,58 @@ def calls(
     seed: Annotated[
         int, typer.Option(min=0, help="Of the random places within a token's probability.")
     ] = 0,
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
+    markdown: Annotated[
+        Path | None, typer.Option(help="Write a summary in Markdown to this file.")
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="No progress, and only the conclusion.")
     ] = False,
 ) -> None:
     """Judge an engine's recording, or compare two call by call and say what made them differ."""
     try:
-        found = judged(first, second, contract, seed, quiet=quiet)
+        found = judged(first, second, contract, seed, folder=folder, quiet=quiet)
+        path = None if folder is None else store(found, folder)
+        write_calls_outputs(found, junit, markdown)
     except KeyboardInterrupt:
         raise CannotJudgeError("interrupted: the recordings were not compared") from None
     words = log if as_json else out
     if as_json:
         sys.stdout.write(encoded(found).decode())
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for one in calls_annotations(found):
+            words.print(one, soft_wrap=True, markup=False)
     tell(found, words, quiet=quiet)
-    if folder is not None:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / RESULT, encoded(found))
-        words.print(f"result: {folder / RESULT}", soft_wrap=True, markup=False)
+    if path is not None:
+        words.print(f"report: {path}", soft_wrap=True, markup=False)
     raise typer.Exit(STATUS[found.status])
 
 
+def store(found: Attribution, folder: Path) -> Path:
+    """Write a result and its page, and give the page's path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_atomically(folder / RESULT, encoded(found))
+    return write_calls_report(found, folder)
+
+
 def judged(
-    first: Path, second: Path | None, contract: str | None, seed: int, *, quiet: bool
+    first: Path,
+    second: Path | None,
+    contract: str | None,
+    seed: int = 0,
+    *,
+    folder: Path | None = None,
+    quiet: bool = True,
 ) -> Attribution:
     """Judge one recording, or a pair.
+
+    Args:
+        first: a recording; of a pair, the one that is taken for right where it cannot be told.
+        second: the other one.
+        contract: a file, or the name of one that comes with the harness.
+        seed: of the random places within a token's probability.
+        folder: where the first calls of the findings are kept as cases.
+        quiet: whether no progress is shown.
 
     Raises:
         CannotJudgeError: a file is no recording, or no contract.
@@ -79,8 +110,8 @@ def judged(
 
     def work(progress: Callable[[str, int, int], None] | None) -> Attribution:
         if theirs is None:
-            return audit(ours, asked, progress, seed=seed)
-        return attribute(ours, theirs, asked, progress)
+            return audit(ours, asked, progress, seed=seed, folder=folder)
+        return attribute(ours, theirs, asked, progress, folder=folder)
 
     if quiet:
         return work(None)

@@ -2,7 +2,6 @@
 
 import re
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
 from pathlib import Path
 
 from sampler_parity.commands.junit import add_problem, add_test, printable, written
@@ -19,14 +18,15 @@ def write_calls_outputs(
     found: Attribution, junit_file: Path | None, markdown_file: Path | None
 ) -> None:
     """Write the files that were asked for."""
-    outputs: tuple[tuple[Path | None, Callable[[Attribution], bytes]], ...] = (
-        (junit_file, calls_junit),
-        (markdown_file, lambda one: calls_markdown(one).encode("utf-8", "backslashreplace")),
-    )
-    for path, content in outputs:
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(path, content(found))
+    if junit_file is not None:
+        _write(junit_file, calls_junit(found))
+    if markdown_file is not None:
+        _write(markdown_file, calls_markdown(found).encode("utf-8", "backslashreplace"))
+
+
+def _write(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, content)
 
 
 def calls_junit(found: Attribution) -> bytes:
@@ -80,10 +80,10 @@ def calls_markdown(found: Attribution) -> str:
         for use in found.uses
     ]
     lines += ["", *(f"- {inline(line)}" for line in found.frequencies)]
+    left = found.planned - found.compared
     lines += [
         "",
-        f"{found.planned:,} calls planned, {found.compared:,} compared, "
-        f"{found.planned - found.compared:,} not.",
+        f"{found.planned:,} calls planned, {found.compared:,} compared, {left:,} not.",
         "",
     ]
     lines += [f"- {one.calls:,} calls: {inline(one.reason)}" for one in found.not_compared]

@@ -131,7 +131,7 @@ def annotations(run: Run) -> tuple[str, ...]:
 
 
 def annotation(title: str, message: str, **place: str) -> str:
-    """Give an error as GitHub shows it; ``place`` has a ``file`` and a ``line``, if they are known."""
+    """Give an error as GitHub shows it, at the ``file`` and ``line`` that ``place`` may have."""
 
     def data(text: str) -> str:
         return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")

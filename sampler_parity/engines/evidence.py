@@ -1,9 +1,9 @@
-"""What findings are seen in: the first call of each, in full, and as a case that can be replayed."""
+"""What findings are seen in: the first call of each, in full, and as a case to replay."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 import numpy as np
@@ -19,6 +19,7 @@ from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.sides import Logits, Side, start_of
 from sampler_parity.engines.stream import Entry, entry, outputs_between
 from sampler_parity.engines.turns import Generation, Turn
+from sampler_parity.engines.uniform import uniform_of
 from sampler_parity.engines.words import vocabulary
 from sampler_parity.judge.around import WIDTH, neighbours
 from sampler_parity.model.outcome import Outcome
@@ -111,7 +112,7 @@ def _one(number: int, finding: Finding, orders: Sequence[_Order], folder: Path |
     found = [(order, _turn(order.side, finding)) for order in orders]
     if all(turn is None for _, turn in found):
         # A call that is missing: the last one before it is shown.
-        found = [(order, _turn(order.side, finding, last=True)) for order, _ in found]
+        found = [(order, _turn(order.side, finding, last=True)) for order in orders]
     looked = [
         (order, _look(order.side, turn, finding)) for order, turn in found if turn is not None
     ]
@@ -209,6 +210,7 @@ def _passed(order: _Order, one: _Looked, row: int, folder: Path | None) -> Passe
         kept=None if law is None or not _truncates(one) else int((law > 0).sum()),
         random=_random(call),
         entry=_entry(order, one, state),
+        uniform=_uniform(source, side, one.index),
         took=outputs_between(source, state, after) if state and after else None,
         drawn=tuple(listed(side.call(index).token) for index in one.turn.draws),
         went_on_with="" if call.went_on_with == call.token else listed(call.went_on_with),
@@ -221,7 +223,12 @@ def _passed(order: _Order, one: _Looked, row: int, folder: Path | None) -> Passe
     )
 
 
-def _of_row(values: npt.NDArray[np.generic] | None, row: int) -> npt.NDArray[np.generic] | None:
+def _uniform(source: str, side: Side, index: int) -> str:
+    found = uniform_of(source, side.tensors(index))
+    return "" if found is None else f"{found:.9g}"
+
+
+def _of_row(values: npt.NDArray[Any] | None, row: int) -> npt.NDArray[Any] | None:
     return None if values is None or row >= len(values) else values[row]
 
 

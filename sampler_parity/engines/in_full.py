@@ -51,6 +51,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
         kept: how many tokens truncation leaves; ``None`` where that is not known.
         random: where the random numbers come from.
         entry: how the generator stands to the call before.
+        uniform: the number of [0, 1) that the call drew, where its source gives one; as text.
         took: 32-bit outputs that the call took; ``None`` where that is not known.
         drawn: the token of every draw, a text each; of all but the last the engine refused it.
         went_on_with: the tokens the engine went on with, where that is another's.
@@ -74,6 +75,7 @@ class Passed(msgspec.Struct, frozen=True, kw_only=True):
     kept: int | None = None
     random: str = ""
     entry: str = ""
+    uniform: str = ""
     took: int | None = None
     drawn: tuple[str, ...] = ()
     went_on_with: str = ""

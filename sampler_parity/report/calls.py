@@ -38,7 +38,7 @@ _WORDS = {
     },
 }
 
-NOTHING = "–"
+NOTHING = "\N{EN DASH}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class UseRow:
     """What one side calls in a phase."""
 
     side: str
-    calls: int
+    calls: Cell
     sampler: Cell
     parameters: tuple[Cell, ...]
     vocabulary: Cell
@@ -289,18 +289,25 @@ def _phases(uses: Sequence[Use]) -> Iterator[PhaseView]:
     sides = {use.side for use in uses}
     for name in dict.fromkeys(use.phase for use in uses):
         mine = [use for use in uses if use.phase == name]
-        rows = tuple(_use(use, [one for one in mine if one.side != use.side]) for use in mine)
+        of = {side: [use for use in mine if use.side == side] for side in sides}
+        rows = tuple(
+            _use(use, of[use.side], [one for one in mine if one.side != use.side]) for use in mine
+        )
         marked = any(
             cell.differs
             for row in rows
-            for cell in (row.sampler, *row.parameters, row.vocabulary, row.source)
+            for cell in (row.calls, row.sampler, *row.parameters, row.vocabulary, row.source)
         )
         alone = len(sides) > 1 and len({use.side for use in mine}) == 1
         yield PhaseView(name, marked or alone, rows)
 
 
-def _use(use: Use, others: Sequence[Use]) -> UseRow:
-    """Lay a use out; what no use of the other side has in this phase is marked."""
+def _use(use: Use, own: Sequence[Use], others: Sequence[Use]) -> UseRow:
+    """Lay a use out; what no use of the other side has in this phase is marked.
+
+    The number of calls is marked where both sides' calls of the phase are not as many.
+    """
+    total = sum(one.calls for one in own)
 
     def cell(get: Callable[[Use], str]) -> Cell:
         return Cell(cut(get(use)), bool(others) and get(use) not in {get(one) for one in others})
@@ -313,7 +320,7 @@ def _use(use: Use, others: Sequence[Use]) -> UseRow:
 
     return UseRow(
         side=use.side,
-        calls=use.calls,
+        calls=Cell(f"{use.calls:,}", bool(others) and total != sum(o.calls for o in others)),
         sampler=cell(lambda one: one.sampler),
         parameters=tuple(parameter(name) for name in use.parameters),
         vocabulary=cell(lambda one: one.vocabulary),
@@ -397,6 +404,7 @@ def _lines(sides: Sequence[Passed]) -> Iterator[Line]:
     yield from line("of them -inf", lambda one: number(one.masked))
     yield from line("random numbers", lambda one: one.random)
     yield from line("its generator", lambda one: one.entry)
+    yield from line("uniform drawn", lambda one: one.uniform)
     yield from line("32-bit outputs taken", lambda one: number(one.took))
     yield from line("tokens that truncation leaves", lambda one: number(one.kept))
     yield from line("token drawn", lambda one: ", then again: ".join(one.drawn))

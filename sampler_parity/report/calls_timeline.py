@@ -60,11 +60,13 @@ class Timeline:
         wide: for windows of 48 rem and more.
         narrow: for the others.
         words: what it shows.
+        laws: whether it shows how far the laws are apart.
     """
 
     wide: Markup
     narrow: Markup
     words: str
+    laws: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,7 @@ def timeline(steps: Sequence[Step], *, pair: bool) -> Timeline | None:
         wide=_drawn(steps, 660, pair, words),
         narrow=_drawn(steps, 235, pair, words),
         words=words,
+        laws=pair and any(step.variation for step in steps),
     )
 
 
@@ -134,10 +137,8 @@ def in_words(steps: Sequence[Step], *, pair: bool) -> str:
     both = [step for step in steps if None not in step.tokens]
     differ = [step for step in both if step.tokens[0] != step.tokens[1]]
     known = [step.variation for step in both if step.variation is not None]
-    told = [
-        f"{len(steps):,} places at which a token is drawn, {len(both):,} of them on both sides; "
-        f"the tokens differ at {len(differ):,}"
-    ]
+    places = f"{len(steps):,} places at which a token is drawn, {len(both):,} of them on both sides"
+    told = [f"{places}; the tokens differ at {len(differ):,}"]
     if differ:
         told.append(f", first at call {differ[0].call} of phase {differ[0].phase}")
         told.append(f", generation {differ[0].generation}")
@@ -266,8 +267,10 @@ def _rows(
     names = [name for name in (EQUAL, DIFFER, ALONE, UNKNOWN, *KINDS) if name in marks]
     if not names:
         return None
-    colours = {EQUAL: BOTH, DIFFER: CANDIDATE, ALONE: NEITHER, UNKNOWN: NEITHER, **_COLOURS}
-    shapes: dict[str, str] = {DIFFER: "square", **SHAPES}
+    colours: dict[str, str] = {str(kind): colour for kind, colour in _COLOURS.items()}
+    colours |= {EQUAL: BOTH, DIFFER: CANDIDATE, ALONE: NEITHER, UNKNOWN: NEITHER}
+    shapes: dict[str, str] = {str(kind): shape for kind, shape in SHAPES.items()}
+    shapes[DIFFER] = "square"
     runs = [
         {"row": name, "from": first, "to": last}
         for name in names
