@@ -9,7 +9,16 @@ import torch
 
 from benchmarks.readme import between
 from benchmarks.real_engines import CALLS, PARAMETERS, PROMPTS, WAYS, compare, judge_alone
-from benchmarks.real_engines_page import ENGINES, Alone, Pair, encoded, read, section
+from benchmarks.real_engines_page import (
+    ENGINES,
+    Alone,
+    Named,
+    Pair,
+    Result,
+    encoded,
+    read,
+    section,
+)
 from python_ref import sample_logits
 from sampler_parity.engines import Recorder
 from sampler_parity.model.errors import CannotJudgeError
@@ -108,40 +117,86 @@ def test_what_is_stored_is_whole() -> None:
         assert {one.kind for one in pair.findings} <= {"logits"}
 
 
-def changed_pair(pair: Pair, **fields: object) -> Pair:
-    return msgspec.structs.replace(pair, **fields)
+def made_up() -> Result:
+    """Make a result of two generations of 16 calls, whose logits differ at all of them."""
+    named = Named("logits", "rounding", "the logits differ", times=32, of=32)
+    free = Pair(
+        way="in f64",
+        forced=False,
+        sentence="At call 0 the logits differ.",
+        findings=(named,),
+        first_flips=(None, 7),
+        flips=1,
+        comparable=24,
+        differing=24,
+        apart=(0.5, 1.0),
+        scale=24.0,
+        variation=(0.0, 0.5),
+    )
+    forced = msgspec.structs.replace(
+        free, forced=True, flips=3, comparable=32, differing=32, variation=(0.25, math.pi / 4)
+    )
+    return Result(
+        model="model.gguf",
+        sha256="0" * 64,
+        versions={"torch": "2.15.0"},
+        processor="a processor",
+        generations=2,
+        calls=16,
+        seed=42,
+        parameters={"temperature": 1.0},
+        pairs=(free, forced),
+        alone=tuple(Alone("candle", forced, "holds", 32, 32) for forced in (False, True)),
+    )
+
+
+def row(result: Result) -> list[str]:
+    """Give the cells of the table's only row."""
+    [line] = [line for line in section(result).splitlines() if line.startswith("| in f64 ")]
+    return [cell.strip() for cell in line.strip("|").split("|")]
 
 
 def test_what_differs_is_said() -> None:
-    """The words come from the numbers: others give others."""
-    stored = read()
-    free, forced, *others = stored.pairs
-    free = changed_pair(free, first_flips=(None, 17))
-    forced = changed_pair(forced, flips=23, findings=(), variation=(0.25, math.pi / 4))
-    failed = msgspec.structs.replace(stored.alone[0], status="diverges")
-    words = section(
-        msgspec.structs.replace(
-            stored, pairs=(free, forced, *others), alone=(failed, *stored.alone[1:])
-        )
-    )
-    row = next(line for line in words.splitlines() if line.startswith(f"| {free.way} "))
-    cells = [cell.strip() for cell in row.strip("|").split("|")]
-    assert cells[1] == "none, 17"
-    assert cells[2].startswith("23 of ")
-    assert cells[4:] == ["0.25, 0.79", "nothing"]
-    assert f"The others: {failed.engine}: diverges." in " ".join(words.split())
+    assert row(made_up()) == [
+        "in f64",
+        "none, 7",
+        "3 of 32",
+        "0.5, 1 of 24",
+        "0.25, 0.79",
+        "`logits`: rounding, 32 of 32 calls",
+    ]
+    words = " ".join(section(made_up()).split())
+    assert "of 2 recordings with 64 judged calls, 2 hold" in words
+    assert "> At call 0 the logits differ." in words
+    assert "The others" not in words
+
+
+def test_what_does_not_hold_is_said() -> None:
+    result = made_up()
+    failed = msgspec.structs.replace(result.alone[1], status="diverges")
+    result = msgspec.structs.replace(result, alone=(result.alone[0], failed))
+    words = " ".join(section(result).split())
+    assert "judged calls, 1 hold" in words
+    assert "The others: candle, forced: diverges." in words
+
+
+def test_a_pair_without_findings_says_so() -> None:
+    free, forced = made_up().pairs
+    pairs = (free, msgspec.structs.replace(forced, findings=()))
+    assert row(msgspec.structs.replace(made_up(), pairs=pairs))[-1] == "nothing"
 
 
 def test_half_a_pair_is_refused() -> None:
-    stored = read()
-    with pytest.raises(CannotJudgeError, match="free and forced"):
-        section(msgspec.structs.replace(stored, pairs=stored.pairs[1:]))
+    result = made_up()
+    for pairs in (result.pairs[1:], ()):
+        with pytest.raises(CannotJudgeError, match="free and forced"):
+            section(msgspec.structs.replace(result, pairs=pairs))
 
 
 def test_a_stored_result_is_read_as_it_was(tmp_path: Path) -> None:
     path = tmp_path / "engines.json"
-    path.write_bytes(encoded(read()))
-    assert read(path) == read()
+    path.write_bytes(encoded(made_up()))
+    assert read(path) == made_up()
     path.write_bytes(b"{}")
     with pytest.raises(CannotJudgeError, match="no result"):
         read(path)
