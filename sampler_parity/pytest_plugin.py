@@ -7,11 +7,16 @@
 adds a test of that implementation to the session. The fixture ``parity_run`` gives the run itself,
 of the implementation that the option or the ini value ``parity_implementation`` names.
 
+Where pytest-xdist distributes the tests, each gate still runs once: one worker runs it, and the
+others read the run that it has stored.
+
 It imports nothing of the gate until it is asked for: every session of an environment loads it.
 """
 
+import hashlib
+import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -19,7 +24,11 @@ if TYPE_CHECKING:
     from sampler_parity.run.run_file import Run
 
 _OPTION = "parity_implementation"
+_SHARED = "parity_shared"
+"""Under which name a worker of pytest-xdist is told the folder that all workers of it share."""
+
 _runs = pytest.StashKey[dict[str, "Run"]]()
+_shared = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -35,6 +44,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--parity-jobs", type=int, default=None, help="processes at a time")
     group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
     parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist, before it starts, the folder that all workers share."""
+    config: pytest.Config = node.config
+    if _shared not in config.stash:
+        folder = tempfile.TemporaryDirectory(prefix="sampler-parity-")
+        config.stash[_shared] = folder
+        config.add_cleanup(folder.cleanup)
+    node.workerinput[_SHARED] = config.stash[_shared].name
 
 
 def _names(config: pytest.Config) -> list[str]:
@@ -97,7 +117,50 @@ def parity_run(pytestconfig: pytest.Config) -> "Run":
 
 
 def gate(config: pytest.Config, implementation: str) -> "Run":
-    """Run the gate once a session, store the run, and write its report."""
+    """Give the run of the gate, which is made once a session, over all workers of pytest-xdist.
+
+    Raises:
+        CannotJudgeError: the gate could not be judged, in this worker or in another one.
+    """
+    runs = config.stash[_runs]
+    if implementation not in runs:
+        shared = getattr(config, "workerinput", {}).get(_SHARED)
+        runs[implementation] = (
+            _run(config, implementation)
+            if shared is None
+            else _run_of_a_worker(config, implementation, Path(shared))
+        )
+    return runs[implementation]
+
+
+def _run_of_a_worker(config: pytest.Config, implementation: str, shared: Path) -> "Run":
+    """Make the run, or read it where another worker has made it.
+
+    A gate uses all processors: one runs at a time, whatever it is of.
+    """
+    from filelock import FileLock
+
+    from sampler_parity.model.errors import CannotJudgeError
+    from sampler_parity.run.run_file import read_run
+
+    # What stands in this file is why the gate could not be judged; nothing where it was.
+    outcome = shared / hashlib.sha256(implementation.encode()).hexdigest()
+    with FileLock(shared / "lock"):
+        if not outcome.exists():
+            try:
+                run = _run(config, implementation)
+            except CannotJudgeError as error:
+                outcome.write_text(str(error), encoding="utf-8")
+                raise
+            outcome.touch()
+            return run
+    if reason := outcome.read_text(encoding="utf-8"):
+        raise CannotJudgeError(reason)
+    return read_run(_folder(config, implementation))
+
+
+def _run(config: pytest.Config, implementation: str) -> "Run":
+    """Run the gate, store the run, and write its report."""
     from sampler_parity.cases.families import FAMILIES
     from sampler_parity.model.case import CAPABILITIES
     from sampler_parity.report import write_report
@@ -105,28 +168,25 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
     from sampler_parity.run.request import Request
     from sampler_parity.run.waivers import waivers_here
 
-    runs = config.stash[_runs]
-    if implementation not in runs:
-        folder = _folder(config, implementation)
-        run = run_gate(
-            Request(
-                profile=config.getoption("--parity-profile"),
-                seed=config.getoption("--parity-seed"),
-                implementations=(implementation,),
-                capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
-                families=tuple(config.getoption("--parity-family") or FAMILIES),
-                jobs=config.getoption("--parity-jobs"),
-                folder=folder,
-                waivers=tuple(
-                    waiver
-                    for waiver in waivers_here(config.rootpath)
-                    if waiver.implementation == implementation
-                ),
-            )
+    folder = _folder(config, implementation)
+    run = run_gate(
+        Request(
+            profile=config.getoption("--parity-profile"),
+            seed=config.getoption("--parity-seed"),
+            implementations=(implementation,),
+            capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
+            families=tuple(config.getoption("--parity-family") or FAMILIES),
+            jobs=config.getoption("--parity-jobs"),
+            folder=folder,
+            waivers=tuple(
+                waiver
+                for waiver in waivers_here(config.rootpath)
+                if waiver.implementation == implementation
+            ),
         )
-        write_report(run, folder)
-        runs[implementation] = run
-    return runs[implementation]
+    )
+    write_report(run, folder)
+    return run
 
 
 def _folder(config: pytest.Config, implementation: str) -> Path:
