@@ -15,13 +15,16 @@ It imports nothing of the gate until it is asked for: every session of an enviro
 
 import hashlib
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
     from sampler_parity.run.run_file import Run
+
+T = TypeVar("T")
 
 _OPTION = "parity_implementation"
 _SHARED = "parity_shared"
@@ -122,41 +125,48 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
     Raises:
         CannotJudgeError: the gate could not be judged, in this worker or in another one.
     """
+    from sampler_parity.run.run_file import read_run
+
     runs = config.stash[_runs]
     if implementation not in runs:
-        shared = getattr(config, "workerinput", {}).get(_SHARED)
-        runs[implementation] = (
-            _run(config, implementation)
-            if shared is None
-            else _run_of_a_worker(config, implementation, Path(shared))
+        runs[implementation] = _once(
+            config,
+            implementation,
+            make=lambda: _run(config, implementation),
+            read=lambda: read_run(_folder(config, implementation)),
         )
     return runs[implementation]
 
 
-def _run_of_a_worker(config: pytest.Config, implementation: str, shared: Path) -> "Run":
-    """Make the run, or read it where another worker has made it.
+def _once(config: pytest.Config, name: str, *, make: Callable[[], T], read: Callable[[], T]) -> T:
+    """Make what is stored under ``name``, or read it where another worker has made it.
 
-    A gate uses all processors: one runs at a time, whatever it is of.
+    What is made uses all processors: one thing is made at a time, whatever its name.
+
+    Raises:
+        CannotJudgeError: it could not be made, in this worker or in another one.
     """
+    shared = getattr(config, "workerinput", {}).get(_SHARED)
+    if shared is None:
+        return make()
     from filelock import FileLock
 
     from sampler_parity.model.errors import CannotJudgeError
-    from sampler_parity.run.run_file import read_run
 
-    # What stands in this file is why the gate could not be judged; nothing where it was.
-    outcome = shared / hashlib.sha256(implementation.encode()).hexdigest()
-    with FileLock(shared / "lock"):
+    # What stands in this file is why it could not be made; nothing where it was.
+    outcome = Path(shared) / hashlib.sha256(name.encode()).hexdigest()
+    with FileLock(Path(shared) / "lock"):
         if not outcome.exists():
             try:
-                run = _run(config, implementation)
+                made = make()
             except CannotJudgeError as error:
                 outcome.write_text(str(error), encoding="utf-8")
                 raise
             outcome.touch()
-            return run
+            return made
     if reason := outcome.read_text(encoding="utf-8"):
         raise CannotJudgeError(reason)
-    return read_run(_folder(config, implementation))
+    return read()
 
 
 def _run(config: pytest.Config, implementation: str) -> "Run":
