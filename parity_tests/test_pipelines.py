@@ -19,7 +19,7 @@ LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1}
 def composed(case: Case) -> Case:
     """Give the case with a pipeline that has its stages only."""
     parameters = case.parameters
-    stages_only = replace(parameters.pipeline, whole=None, traced=None)
+    stages_only = replace(parameters.pipeline, whole=None)
     kind = type(
         type(parameters).__name__,
         (type(parameters),),
