@@ -15,7 +15,7 @@ from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.contract import NONE, Contract, Engine, Phase
 from sampler_parity.engines.findings import EQUAL, Attribution
 from sampler_parity.engines.planted import judged, plant
-from sampler_parity.engines.specimen import FAULTS, GLOBAL, PER_PHASE, SEMANTIC, Specimen
+from sampler_parity.engines.small_engine import FAULTS, GLOBAL, PER_PHASE, SEMANTIC, SmallEngine
 
 PAIRS = [
     ("wrong-sampler", "feedback-offset"),
@@ -51,11 +51,11 @@ def compared(first: Path, second: Path, contract: Contract = NONE) -> Attributio
 
 
 def pair(folder: Path, *switched: str, forced: bool = False, generations: int = 2) -> Attribution:
-    """Compare the specimen with the same one with faults."""
+    """Compare the small engine with the same one with faults."""
     base = frozenset[str]().union(*(FAULTS[name].base for name in switched if name in FAULTS))
     clean, faulty = folder / "clean.calls", folder / "faulty.calls"
-    Specimen(base).run(clean, generations)
-    Specimen(base | set(switched)).run(faulty, generations, clean if forced else None)
+    SmallEngine(base).run(clean, generations)
+    SmallEngine(base | set(switched)).run(faulty, generations, clean if forced else None)
     return compared(clean, faulty)
 
 
@@ -170,7 +170,7 @@ CONTRACT = Contract(
         ),
         Phase(name=GLOBAL, sampler="sample_logits"),
     ),
-    name="specimen",
+    name="small engine",
 )
 
 
@@ -246,8 +246,8 @@ def test_sparing_recordings(tmp_path: Path, keep: str) -> None:
 
 
 def test_a_generation_that_one_side_lacks(tmp_path: Path) -> None:
-    Specimen().run(tmp_path / "two.calls", 2)
-    Specimen().run(tmp_path / "three.calls", 3)
+    SmallEngine().run(tmp_path / "two.calls", 2)
+    SmallEngine().run(tmp_path / "three.calls", 3)
     found = compared(tmp_path / "three.calls", tmp_path / "two.calls")
     assert own(found) == [("loop", "missing calls", GLOBAL, 0)]
     assert found.findings[0].generation == 2
@@ -257,7 +257,7 @@ def test_a_generation_that_one_side_lacks(tmp_path: Path) -> None:
 
 def test_generations_that_are_interleaved(tmp_path: Path) -> None:
     """Calls are laid beside one another by generation, whatever their order in the file."""
-    Specimen().run(tmp_path / "apart.calls", 2)
+    SmallEngine().run(tmp_path / "apart.calls", 2)
     recording = Recording.open(tmp_path / "apart.calls")
     lines = (tmp_path / "apart.calls").read_bytes()
     records = []
@@ -281,7 +281,7 @@ def test_generations_that_are_interleaved(tmp_path: Path) -> None:
 
 def test_a_prefix_is_never_a_pass(tmp_path: Path) -> None:
     """Wherever a file is cut, what is left is judged, and the status says that it is not whole."""
-    Specimen().run(tmp_path / "whole.calls", 1)
+    SmallEngine().run(tmp_path / "whole.calls", 1)
     content = (tmp_path / "whole.calls").read_bytes()
     cut = tmp_path / "cut.calls"
     rng = np.random.default_rng(7)
@@ -297,7 +297,7 @@ def test_a_prefix_is_never_a_pass(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_calls(tmp_path: Path) -> None:
-    Specimen().run(tmp_path / "none.calls", 0)
+    SmallEngine().run(tmp_path / "none.calls", 0)
     found = compared(tmp_path / "none.calls", tmp_path / "none.calls")
     assert (found.status, found.sentence) == ("unjudged", "No call was compared.")
 

@@ -12,7 +12,7 @@ from sampler_parity.engines import Recorder, Recording
 from sampler_parity.engines.audit import audit
 from sampler_parity.engines.contract import NONE, Contract, Phase
 from sampler_parity.engines.findings import Attribution
-from sampler_parity.engines.specimen import (
+from sampler_parity.engines.small_engine import (
     END,
     GLOBAL,
     GLOBAL_CALLS,
@@ -23,11 +23,11 @@ from sampler_parity.engines.specimen import (
     SEMANTIC_CALLS,
     SEMANTIC_TOKENS,
     TAG,
-    Specimen,
+    SmallEngine,
 )
 
 CONTRACT = Contract(
-    name="specimen",
+    name="small engine",
     phase=(
         Phase(
             name=GLOBAL,
@@ -58,7 +58,7 @@ def own(found: Attribution) -> list[tuple[str, str, str, int]]:
 
 
 def alone(folder: Path, *switched: str, contract: Contract = CONTRACT) -> Attribution:
-    Specimen(frozenset(switched)).run(folder / "one.calls", 3)
+    SmallEngine(frozenset(switched)).run(folder / "one.calls", 3)
     return audit(Recording.open(folder / "one.calls"), contract)
 
 
@@ -66,7 +66,7 @@ def test_an_engine_that_keeps_its_contract(tmp_path: Path) -> None:
     found = alone(tmp_path)
     assert (found.status, found.findings, found.not_compared) == ("holds", (), ())
     assert found.compared == found.planned == 3 * (GLOBAL_CALLS + SEMANTIC_CALLS)
-    assert found.contract == "specimen"
+    assert found.contract == "small engine"
 
 
 @pytest.mark.parametrize(
