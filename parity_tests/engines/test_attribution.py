@@ -315,3 +315,37 @@ def test_logits_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_shared_generators_need_their_own_base() -> None:
     assert FAULTS["shared-generator"].base == frozenset({PER_PHASE})
+
+
+def one_call(path: Path, logits: np.ndarray, history: list[int] | None = None) -> None:
+    with Recorder(path, "mine", overwrite=True) as recorder:
+        parameters = {"temperature": 1.0, "top_p": 0.0, "top_k": 1}
+        with recorder.call(
+            "sample_logits", logits, parameters=parameters, source="x", history=history
+        ) as call:
+            call.returned(3)
+
+
+def test_one_row_is_one_row(tmp_path: Path) -> None:
+    """Some engines pass [V], some [1, V]."""
+    row = np.arange(4, dtype=np.float32)
+    one_call(tmp_path / "one.calls", row)
+    one_call(tmp_path / "other.calls", row[None])
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert found.findings == ()
+
+
+def test_what_a_sampler_looks_back_on(tmp_path: Path) -> None:
+    row = np.arange(4, dtype=np.float32)
+    one_call(tmp_path / "one.calls", row, history=[1, 2])
+    one_call(tmp_path / "other.calls", row, history=[1, 3])
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert own(found) == [("parameters", "history", "", 0)]
+
+
+def test_both_break_their_contract_alike(tmp_path: Path) -> None:
+    SmallEngine().run(tmp_path / "one.calls")
+    asked = Contract(phase=(Phase(name=GLOBAL, calls=5),), name="five")
+    found = compared(tmp_path / "one.calls", tmp_path / "one.calls", asked)
+    loops = [one for one in found.findings if one.what == "extra calls"]
+    assert [(one.side, one.call) for one in loops] == [("both", 5)]

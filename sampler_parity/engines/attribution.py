@@ -25,10 +25,11 @@ from sampler_parity.engines.findings import (
 from sampler_parity.engines.findings import Side as Which
 from sampler_parity.engines.known import differing, sampler_of
 from sampler_parity.engines.ledger import Departed, Ledger, Place
+from sampler_parity.engines.loops import loops
 from sampler_parity.engines.own import Own, Watch
 from sampler_parity.engines.recording import Call, Recording
 from sampler_parity.engines.replay import Inputs
-from sampler_parity.engines.sides import Logits, Side, overlap, start_of
+from sampler_parity.engines.sides import Logits, Side, overlap, rows_of, start_of
 from sampler_parity.engines.stream import Entry
 from sampler_parity.engines.turns import Generation, Progress, Turn
 from sampler_parity.engines.words import CALL, OTHER_DRAWS, PHASE, conclusion
@@ -103,6 +104,7 @@ class Comparison:
             (turn, False) for turn in theirs.turns if turn.number >= len(lines.get(turn.phase, []))
         ]
         self._unpaired(number, unpaired, history)
+        self._loops(number)
 
     def _place(self, number: int, turn: Turn) -> Place:
         return Place(number, turn.phase, turn.number, self.planned)
@@ -118,7 +120,7 @@ class Comparison:
         found += self._draws(a, b, own)
         found += self._answers(a, b, own, [one.kind for one in found])
         found = self._with_contract(call_a, call_b, a, b, found)
-        tokens = self.a.call(a.last).token, self.b.call(b.last).token
+        tokens = self.a.drawn(a), self.b.drawn(b)
         if tokens[0] != tokens[1] and not found:
             found.append(self._unexplained(own, history))
         inputs = self.a.inputs(a.first), self.b.inputs(b.first)
@@ -151,8 +153,27 @@ class Comparison:
                 )
                 words = f"B passes {told}, to {sampler_of(call_b)}"
                 yield Departed("parameters", "wrong parameters", "B", words, key=a.phase)
+        if history.tokens:
+            yield from self._history(a, b)
         yield from self._vocabulary(call_a, call_b, a, b)
         yield from self._logits(a, b, history)
+
+    def _history(self, a: Turn, b: Turn) -> Iterator[Departed]:
+        """Compare the tokens that a sampler looks back on."""
+        ours, theirs = (
+            side.tensors(turn.first).get("history") for side, turn in ((self.a, a), (self.b, b))
+        )
+        if ours is None and theirs is None:
+            return
+        if ours is None or theirs is None or not np.array_equal(ours, theirs):
+            given = [
+                "no history" if one is None else f"a history of {len(one):,} tokens"
+                for one in (theirs, ours)
+            ]
+            words = f"B passes {given[0]} where A passes {given[1]}"
+            if given[0] == given[1]:
+                words = f"B passes {given[0]}, and A another one as long"
+            yield Departed("parameters", "history", "B", words, key=a.phase)
 
     def _vocabulary(self, call_a: Call, call_b: Call, a: Turn, b: Turn) -> Iterator[Departed]:
         ours, theirs = call_a.slice, call_b.slice
@@ -166,8 +187,8 @@ class Comparison:
             ]
             words = f"B passes {told[0]} where A passes {told[1]}"
             yield Departed("vocabulary", what, "B", words, key=a.phase)
-        if len(call_a.shape) != len(call_b.shape) or call_a.shape[:-1] != call_b.shape[:-1]:
-            words = f"B passes {list(call_b.shape)} logits where A passes {list(call_a.shape)}"
+        if rows_of(call_a) != rows_of(call_b):
+            words = f"B passes {rows_of(call_b)} rows of logits where A passes {rows_of(call_a)}"
             yield Departed("vocabulary", "rows", "B", words, key=a.phase)
             return
         pair = self._common(a, b)
@@ -325,13 +346,11 @@ class Comparison:
     ) -> Iterator[Departed]:
         """Give what a sampler makes of its own inputs that the reference does not make of them."""
         failing = [one for one in own if one.wrong is not None]
-        if len(failing) == len(own) and not given:
-            tokens = self.a.call(a.last).token, self.b.call(b.last).token
-            if tokens[0] == tokens[1]:
-                self.ledger.not_told(
-                    "neither side's sampler is the reference of its name, and both gave the same"
-                )
-                return
+        if len(failing) == len(own) and not given and self.a.drawn(a) == self.b.drawn(b):
+            self.ledger.not_told(
+                "neither side's sampler is the reference of its name, and both gave the same"
+            )
+            return
         for one in failing:
             what = one.wrong or ("", "")
             yield Departed("arithmetic", what[0], one.side, f"{one.side} {what[1]}")
@@ -437,6 +456,23 @@ class Comparison:
                 departed = Departed("loop", what, "B", words)
             site = side.call(turn.first).site
             self.ledger.add(departed, place, site)
+
+    def _loops(self, number: int) -> None:
+        """Hold both loops against the contract, where the two do not differ."""
+        told = {key[0] for key in self.ledger.found}
+        if "loop" in told:
+            return
+        broken: dict[tuple[str, str, int], list[tuple[Turn, Departed]]] = {}
+        for side in (self.a, self.b):
+            for turn, at, departed in loops(side, number, self.contract):
+                broken.setdefault((turn.phase, departed.what, at), []).append((turn, departed))
+        for (phase, _, at), sides in broken.items():
+            turn, departed = sides[0]
+            if len(sides) > 1:
+                words = f"{departed.words}; and so does B"
+                departed = replace(departed, side="both", words=words)
+            site = (self.b if departed.side == "B" else self.a).call(turn.first).site
+            self.ledger.add(departed, Place(number, phase, at, self.planned), site)
 
     def _missing_generation(self, number: int, generation: Generation, ours: bool) -> None:
         side, other = (self.a, self.b) if ours else (self.b, self.a)

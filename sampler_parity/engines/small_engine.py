@@ -119,7 +119,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @dataclass(slots=True)
-class Specimen:
+class SmallEngine:
     """The engine.
 
     Attributes:
