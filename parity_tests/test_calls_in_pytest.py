@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 
 from sampler_parity.commands.calls_in_tests import Asked, compare
-from sampler_parity.engines.specimen import Specimen
+from sampler_parity.engines.small_engine import SmallEngine
 from sampler_parity.model.errors import CannotJudgeError
 
 ENGINE = """
 import sys
 from pathlib import Path
-from sampler_parity.engines.specimen import Specimen
+from sampler_parity.engines.small_engine import SmallEngine
 
 recording, other, *faults = sys.argv[1:]
 print("an engine of", faults)
-Specimen(frozenset(faults)).run(Path(recording), 1, Path(other) if recording != other else None)
+SmallEngine(frozenset(faults)).run(Path(recording), 1, Path(other) if recording != other else None)
 """
 SILENT = "print('nothing is recorded')"
 FAILING = "raise SystemExit('no model')"
@@ -38,8 +38,8 @@ def python(*words: str) -> str:
 def repository_of_engines(tmp_path: Path) -> Path:
     """Make a repository with an engine, and two recordings: of a clean one and a faulty one."""
     (tmp_path / "engine.py").write_text(ENGINE, encoding="utf-8")
-    Specimen().run(tmp_path / "a.calls", 1)
-    Specimen(frozenset({"wrong-sampler"})).run(tmp_path / "b.calls", 1)
+    SmallEngine().run(tmp_path / "a.calls", 1)
+    SmallEngine(frozenset({"wrong-sampler"})).run(tmp_path / "b.calls", 1)
     return tmp_path
 
 
@@ -131,7 +131,7 @@ def test_an_engine_that_records_nothing_is_told(
     """The recording of an earlier session is none of this one."""
     folder = tmp_path / "out"
     folder.mkdir()
-    Specimen().run(folder / "A.calls", 1)
+    SmallEngine().run(folder / "A.calls", 1)
     limit = 0.5 if "longer" in words else 600.0
     asked = Asked(engines=tuple(engines), folder=folder, root=tmp_path, limit=limit)
     with pytest.raises(CannotJudgeError, match=words):

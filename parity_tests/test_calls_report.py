@@ -29,7 +29,7 @@ from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.audit import audit
 from sampler_parity.engines.contract import Contract, Phase
 from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
-from sampler_parity.engines.specimen import FAULTS, MASKED, SEMANTIC_CALLS, Specimen
+from sampler_parity.engines.small_engine import FAULTS, MASKED, SEMANTIC_CALLS, SmallEngine
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.report.calls import write_calls_report
 from sampler_parity.report.calls_timeline import SMALLEST, columns, in_words, timeline
@@ -41,8 +41,8 @@ def compared(folder: Path, *faults: str, forced: bool = False, keep: int = 2) ->
     """Compare the specimen with the same one with faults, with evidence in ``folder``."""
     base = frozenset[str]().union(*(FAULTS[name].base for name in faults))
     clean, faulty = folder / "clean.calls", folder / "faulty.calls"
-    Specimen(base).run(clean, keep)
-    Specimen(base | set(faults)).run(faulty, keep, clean if forced else None)
+    SmallEngine(base).run(clean, keep)
+    SmallEngine(base | set(faults)).run(faulty, keep, clean if forced else None)
     return both(clean, faulty, folder)
 
 
@@ -184,7 +184,7 @@ def test_equal_recordings(tmp_path: Path) -> None:
 
 def test_a_recording_that_is_cut_off_is_no_pass(tmp_path: Path) -> None:
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"
-    Specimen().run(one)
+    SmallEngine().run(one)
     other.write_bytes(one.read_bytes()[:-3000])
     found = both(one, other, tmp_path)
     page = page_of(found, tmp_path)
@@ -210,7 +210,7 @@ def test_what_cannot_be_replayed_says_why(tmp_path: Path) -> None:
 
 def test_one_recording_and_its_contract(tmp_path: Path) -> None:
     path = tmp_path / "one.calls"
-    Specimen().run(path)
+    SmallEngine().run(path)
     asked = Contract(phase=(Phase(name="global"), Phase(name="semantic", calls=64)), name="mine")
     found = audit(Recording.open(path), asked, folder=tmp_path, seed=7)
     page = page_of(found, tmp_path)

@@ -28,7 +28,7 @@ from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.audit import audit
 from sampler_parity.engines.contract import Contract, Phase
 from sampler_parity.engines.findings import Attribution, Kind, Side, Status
-from sampler_parity.engines.specimen import Specimen
+from sampler_parity.engines.small_engine import SmallEngine
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import registered
 from sampler_parity.model.outcome import Outcome
@@ -118,12 +118,12 @@ def of_engines(kind: str, folder: Path) -> Attribution:
     """Compare two engines that differ in several ways, or judge one."""
     folder.mkdir()
     one, other = folder / "one.calls", folder / "other.calls"
-    Specimen().run(one)
+    SmallEngine().run(one)
     if kind == "calls-alone":
         contract = Contract(phase=(Phase(name="global"), Phase(name="semantic", calls=64)))
         return audit(Recording.open(one), contract, folder=folder)
     faults = {"wrong-parameters", "feedback-offset", "half-logits", "extra-draw", "stop-rule"}
-    Specimen(frozenset(faults)).run(other, forced=one)
+    SmallEngine(frozenset(faults)).run(other, forced=one)
     found = attribute(Recording.open(one), Recording.open(other), folder=folder)
     if kind == "calls":
         return found

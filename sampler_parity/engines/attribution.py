@@ -23,10 +23,12 @@ from sampler_parity.engines.findings import (
     Step,
 )
 from sampler_parity.engines.findings import Side as Which
+from sampler_parity.engines.frequencies import tell
 from sampler_parity.engines.known import differing, sampler_of
 from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.loops import loops
 from sampler_parity.engines.own import Own, Watch
+from sampler_parity.engines.places import SEED
 from sampler_parity.engines.recording import Call, Recording
 from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.sides import Logits, Side, overlap, rows_of, start_of
@@ -664,6 +666,7 @@ def attribute(
     contract: Contract = NONE,
     progress: Progress | None = None,
     *,
+    seed: int = SEED,
     folder: Path | None = None,
 ) -> Attribution:
     """Compare two recordings.
@@ -673,6 +676,7 @@ def attribute(
         second: the other one.
         contract: what each phase must use.
         progress: called with what is done, how much of it, and of how much.
+        seed: of the random places within an atom of a law, where each side has its own stream.
         folder: where the first call of each finding is written as a case; without it the result
             shows no call in full.
 
@@ -682,6 +686,9 @@ def attribute(
     a, b = Side("A", first, progress), Side("B", second, progress)
     comparison = Comparison(a, b, contract)
     comparison.run(progress)
+    told: tuple[str, ...] = ()
+    if contract.engine.streams == "own":
+        told = tuple(line for side in (a, b) for line in tell(side, comparison.ledger, seed))
     found = conclusion(
         comparison.ledger,
         (a, b),
@@ -689,5 +696,7 @@ def attribute(
         planned=comparison.planned,
         compared=comparison.compared,
         contract=contract,
+        frequencies=told,
+        seed=seed if told else None,
     )
     return with_evidence(found, (a, b), folder)

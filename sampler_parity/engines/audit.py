@@ -12,9 +12,11 @@ from pathlib import Path
 from sampler_parity.engines.contract import NONE, Contract, departures
 from sampler_parity.engines.evidence import with_evidence
 from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
+from sampler_parity.engines.frequencies import tell
 from sampler_parity.engines.ledger import Departed, Ledger, Place
 from sampler_parity.engines.loops import loops
 from sampler_parity.engines.own import Own, Watch
+from sampler_parity.engines.places import SEED
 from sampler_parity.engines.recording import Recording
 from sampler_parity.engines.sides import Name, Side
 from sampler_parity.engines.turns import Generation, Progress, Turn
@@ -22,14 +24,24 @@ from sampler_parity.engines.words import OTHER_DRAWS, conclusion
 
 
 @dataclass(slots=True)
-class Audit:
-    """A look at one recording, as it goes on."""
+class Alone:
+    """A look at one recording, as it goes on.
+
+    Attributes:
+        side: the recording.
+        contract: what each phase must use.
+        ledger: what was found.
+        timeline: call by call.
+        seen: how many calls were looked at.
+        replayed: whether each draw was replayed, from its generator's state.
+    """
 
     side: Side
     contract: Contract = NONE
     ledger: Ledger = field(default_factory=Ledger)
     timeline: list[Step] = field(default_factory=list)
     seen: int = 0
+    replayed: bool = True
 
     def run(self, progress: Progress | None = None) -> None:
         """Look at every turn of every generation."""
@@ -58,6 +70,7 @@ class Audit:
                 "the generator's state is not recorded: the token only has to be one that the "
                 "reference can draw"
             )
+        self.replayed &= bool(own.state)
         self.seen += len(turn.draws)
         if len(self.timeline) < LONGEST_TIMELINE:
             token = side.call(turn.last).token
@@ -121,7 +134,7 @@ def audit(
     progress: Progress | None = None,
     *,
     name: Name = "A",
-    seed: int = 0,
+    seed: int = SEED,
     folder: Path | None = None,
 ) -> Attribution:
     """Judge one recording.
@@ -139,8 +152,9 @@ def audit(
         RecordingError: a call does not hold what its line says.
     """
     side = Side(name, recording, progress)
-    looked = Audit(side, contract)
+    looked = Alone(side, contract)
     looked.run(progress)
+    told = () if looked.replayed else tell(side, looked.ledger, seed)
     found = conclusion(
         looked.ledger,
         (side,),
@@ -148,6 +162,7 @@ def audit(
         planned=len(recording.calls),
         compared=looked.seen,
         contract=contract,
+        frequencies=told,
         seed=seed,
     )
     return with_evidence(found, (side,), folder)

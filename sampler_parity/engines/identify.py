@@ -11,8 +11,7 @@ themselves, of numpy, torch and Python.
 
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from itertools import chain, islice
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
