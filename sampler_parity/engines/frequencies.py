@@ -73,7 +73,7 @@ def _drawn(side: Side) -> Iterator[Drawn]:
     for index, call in enumerate(side.recording.calls):
         inputs = side.inputs(index) if _one_row(call) else None
         weights = None if inputs is None else replay.weights_of(inputs)
-        if weights is None:
+        if inputs is None or weights is None:
             continue
         random = call.random
         yield Drawn(
