@@ -9,6 +9,7 @@ Uniforms are screened for thousands of seeds at once. What is left is followed w
 themselves, of numpy, torch and Python.
 """
 
+import copy
 import random
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sampler_parity.engines import std_rng
 from sampler_parity.engines.places import Drawn
 
 MARGIN = 40.0
@@ -30,6 +32,8 @@ CHUNK = 2500
 """Seeds that are screened at a time."""
 RACE_SEEDS = 1000
 """Seeds that are tried on torch's race, whose every call draws a number for each token."""
+RACED = 3
+"""Calls on which races are screened, before each is followed alone."""
 BLUR = 1e-6
 """Distance from a boundary of the cumulative sum within which either token is right: some ulp of
 1 in f32, by which cumulative sums differ."""
@@ -85,6 +89,7 @@ SCOPES = (
 )  # fmt: skip
 """The simplest first: where several fit alike, the first is told."""
 
+_PLAIN = tuple(scope for scope in SCOPES if not scope.offset)
 HUNDRED = 100
 
 
@@ -160,14 +165,14 @@ def _default_rng(dtype: type) -> Callable[[Sequence[int], int], Floats]:
 
 
 def _torch_single(seeds: Sequence[int], n: int) -> Floats:
-    found: Floats = (_mersenne(seeds, n) & np.uint64(2**24 - 1)) * 2.0**-24
+    found: Floats = (_mersenne(seeds, n) & np.uint64(2**24 - 1)).astype(np.float64) * 2.0**-24
     return found
 
 
 def _torch_double(seeds: Sequence[int], n: int) -> Floats:
     words = _mersenne(seeds, 2 * n)
     joined = (words[:, ::2] << np.uint64(32)) | words[:, 1::2]
-    found: Floats = (joined & np.uint64(2**53 - 1)) * 2.0**-53
+    found: Floats = (joined & np.uint64(2**53 - 1)).astype(np.float64) * 2.0**-53
     return found
 
 
@@ -215,6 +220,10 @@ UNIFORMS = (
     Uniform("torch.rand in f64", _torch_draws("float64"), _torch_double, 2**64 - 1),
     Uniform("Python's random.random", lambda seed: random.Random(seed).random,  # noqa: S311
             _python, 2**64 - 1),
+    Uniform("Rust's StdRng in f32", lambda seed: std_rng.draws(seed, "float32").__next__,
+            std_rng.singles, 2**64 - 1),
+    Uniform("Rust's StdRng in f64", lambda seed: std_rng.draws(seed, "float64").__next__,
+            std_rng.doubles, 2**64 - 1),
 )  # fmt: skip
 
 ORDERS = ("in token order", "by descending probability", "by ascending probability")
@@ -242,7 +251,8 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True):
             enough evidence; ``None`` where it fits to the end.
         skipped: numbers that the stream is ahead by from there on; 0 where that does not explain
             it.
-        also: other candidates that fit as well and cannot be told apart.
+        also: other candidates that fit as well: on one generation or phase, several scopes are
+            the same.
         available: bits that all tokens together could give.
     """
 
@@ -256,6 +266,7 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True):
     seeds: int
     calls: int = 0
     parted: tuple[int, int] | None = None
+    skipped: int = 0
     also: tuple[str, ...] = ()
     available: float
 
@@ -284,10 +295,13 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True):
         )
         if self.parted is not None:
             generation, call = self.parted
-            words += (
-                f"; call {call} of generation {generation} is the first that it does not make: "
-                "something else drew from the generator before it, or it was made anew"
-            )
+            words += f"; call {call} of generation {generation} is the first that it does not make"
+            if self.skipped:
+                draws = "draw" if self.skipped == 1 else "draws"
+                words += (
+                    f": from there to the end the stream is ahead by {self.skipped} {draws}, which "
+                    "somebody else took"
+                )
         if self.also:
             words += f". As well fits: {'; '.join(self.also)}"
         return f"{words}. {tried}."
@@ -349,6 +363,7 @@ class _Follower:
         self.order, self.uniform, self.scope, self.seed = order, uniform, scope, seed
         self._numbers = Numbers(scope, phases)
         self._streams: dict[tuple[object, ...], Any] = {}
+        self._last: tuple[int, int, tuple[object, ...]] = (0, 0, ())
         self.bits, self.calls = 0.0, 0
         self.parted: tuple[int, int] | None = None
 
@@ -363,13 +378,14 @@ class _Follower:
 
     def step(self, seen: _Seen | None, drawn: Drawn) -> bool:
         """Take the next call; say whether this candidate makes its token."""
-        offset, position, key = self._numbers.next(drawn)
+        self._last = offset, position, key = self._numbers.next(drawn)
         if position == 0:
             seed = self.seed + offset
             self._streams[key] = (
                 _generator(seed) if self.uniform is None else self.uniform.start(seed)
             )
-        fits = seen is not None and self._fits(seen, self._streams[key])
+        stream = self._streams.get(key)
+        fits = seen is not None and stream is not None and self._fits(seen, stream)
         if "call" in self.scope.fresh:
             del self._streams[key]
         if fits and seen is not None:
@@ -378,6 +394,30 @@ class _Follower:
         else:
             self.parted = (drawn.generation, drawn.call)
         return fits
+
+    def ahead(self, seen: _Seen, more: int) -> "_Follower | None":
+        """Give this candidate as it would stand had somebody drawn ``more`` before the last call.
+
+        That call has been taken, and was not this candidate's; ``None`` if it is not so either.
+        """
+        offset, position, key = self._last
+        if "call" in self.scope.fresh:
+            return None
+        if self.uniform is None:
+            stream = self._streams[key].clone_state()
+            for _ in range(more - 1):
+                _wins(seen, stream)
+        else:
+            stream = self.uniform.start(self.seed + offset)
+            for _ in range(position + more):
+                stream()
+        if not self._fits(seen, stream):
+            return None
+        other = _Follower(self.order, self.uniform, self.scope, self.seed, {})
+        other._numbers = copy.deepcopy(self._numbers)
+        other._streams = {key: stream}
+        other.bits = seen.bits
+        return other
 
     def _fits(self, seen: _Seen, stream: Any) -> bool:
         if self.order is not None:
@@ -425,21 +465,28 @@ def identify(
             break
     every = list(dict.fromkeys([*named, *seeds]))
     raced = list(dict.fromkeys([*named, *seeds[:race_seeds]]))
-    left = [] if bits < needed else [
+    left = [] if not head or bits < needed else [
         *_screened_walks(head, every, phases), *_screened_races(head, raced, phases),
     ]  # fmt: skip
     followers = [
         follower for follower in left if all(follower.step(seen, drawn) for drawn, seen in head)
     ]
     parted: list[_Follower] = []
+    shifted: list[tuple[int, _Follower]] = []
     for drawn in source:
-        if not followers:
+        if not followers and not shifted:
             break
         seen = _Seen.of(drawn)
         phases.setdefault(drawn.phase, len(phases))
+        if not followers:
+            shifted = [each for each in shifted if each[1].step(seen, drawn)]
+            continue
         held = [follower for follower in followers if follower.step(seen, drawn)]
-        parted += [] if held else followers
+        if not held:
+            parted = followers
+            shifted = [] if seen is None else _shifted(parted[0], seen)
         followers = held
+    skipped = min((more for more, ahead in shifted if ahead.bits >= MARGIN), default=0)
     best = followers or parted
     found = best[0] if best else None
     return Identified(
@@ -453,9 +500,30 @@ def identify(
         seeds=len(every),
         calls=0 if found is None else found.calls,
         parted=None if found is None or followers else found.parted,
-        also=tuple(f"{one.words}, seed {one.seed}, {one.scope.words}" for one in best[1:6]),
+        skipped=0 if found is None or followers else skipped,
+        also=_also(best),
         available=bits,
     )
+
+
+MOST_ALSO = 5
+MOST_SKIPPED = 8
+"""Draws by which a stream may be ahead, to be found again."""
+
+
+def _shifted(parted: _Follower, seen: _Seen) -> list[tuple[int, _Follower]]:
+    found = [(more, parted.ahead(seen, more)) for more in range(1, MOST_SKIPPED + 1)]
+    return [(more, ahead) for more, ahead in found if ahead is not None]
+
+
+def _also(best: Sequence[_Follower]) -> tuple[str, ...]:
+    """Name the others that fit: by their scope alone where stream and seed are the first one's."""
+    found = []
+    for one in best[1 : 1 + MOST_ALSO]:
+        same = one.words == best[0].words and one.seed == best[0].seed
+        words = one.scope.words
+        found.append(words if same else f"{one.words}, seed {one.seed}, {words}")
+    return tuple(found)
 
 
 Head = Sequence[tuple[Drawn, _Seen | None]]
@@ -469,18 +537,24 @@ def _screened_walks(
     if len(spans) < len(head):
         return
     wheres = [_wheres(scope, head, phases) for scope in SCOPES]
+    offsets = sorted({int(offset) for where in wheres for offset in where[0]})
     for uniform in UNIFORMS:
         for first in range(0, len(seeds), CHUNK):
-            chunk = [seed for seed in seeds[first : first + CHUNK] if seed <= uniform.most]
-            offsets = sorted({int(o) for where in wheres for o in where[0]})
-            rows = list(dict.fromkeys(s + o for o in offsets for s in chunk))
-            rows = [row for row in rows if row <= uniform.most]
-            table = uniform.table(rows, len(head))
-            at = {row: index for index, row in enumerate(rows)}
-            for scope, (offset, position) in zip(SCOPES, wheres, strict=True):
-                for order in range(len(ORDERS)):
-                    kept = _followed(table, at, chunk, offset, position, spans[:, order])
-                    yield from (_Follower(order, uniform, scope, seed, phases) for seed in kept)
+            # The largest seeds have no room for an offset that the generator takes.
+            chunk = [s for s in seeds[first : first + CHUNK] if s + offsets[-1] <= uniform.most]
+            alone = [s for s in seeds[first : first + CHUNK] if s <= uniform.most < s + offsets[-1]]
+            for own, steps, scopes in ((chunk, offsets, SCOPES), (alone, [0], _PLAIN)):
+                if not own:
+                    continue
+                rows = sorted({seed + step for step in steps for seed in own})
+                table = uniform.table(rows, len(head))
+                known, tried = np.array(rows, np.uint64), np.array(own, np.uint64)
+                for scope in scopes:
+                    offset, position = wheres[SCOPES.index(scope)]
+                    for order in range(len(ORDERS)):
+                        left = _followed(table, known, tried, offset, position, spans[:, order])
+                        for seed in left.tolist():
+                            yield _Follower(order, uniform, scope, seed, phases)
 
 
 def _wheres(
@@ -493,37 +567,52 @@ def _wheres(
 
 def _followed(
     table: Floats,
-    at: dict[int, int],
-    seeds: Sequence[int],
+    known: Words,
+    seeds: Words,
     offsets: npt.NDArray[np.int64],
     positions: npt.NDArray[np.int64],
     spans: Floats,
-) -> list[int]:
-    """Give the seeds whose uniforms lie in all spans, f64 [calls, 2]."""
-    left = list(seeds)
+) -> Words:
+    """Give the seeds whose uniforms lie in all spans, f64 [calls, 2]; ``known`` seeds have rows."""
+    left = seeds
     for offset, position, (low, high) in zip(offsets, positions, spans, strict=True):
-        if not left:
+        if not len(left):
             break
-        rows = np.array([at.get(seed + int(offset), -1) for seed in left])
-        u = np.where(rows >= 0, table[rows, position], -1.0)
-        fits = (u >= low - BLUR) & (u <= high + BLUR)
-        left = [left[index] for index in np.flatnonzero(fits).tolist()]
+        u = table[np.searchsorted(known, left + np.uint64(offset)), position]
+        left = left[(u >= low - BLUR) & (u <= high + BLUR)]
     return left
 
 
 def _screened_races(
     head: Head, seeds: Sequence[int], phases: dict[str, int]
 ) -> Iterator[_Follower]:
-    """Give the seeds of torch's race that make the first token, whichever the scope."""
-    first, seen = head[0]
-    if seen is None:
-        return
-    wins: dict[int, bool] = {}
+    """Give torch's races that make the first tokens; scopes that begin alike are drawn once."""
+    made: dict[tuple[int, int, int], bool] = {}
+    first = head[:RACED]
     for scope in SCOPES:
-        offset = Numbers(scope, phases).next(first)[0]
+        offsets, positions = _wheres(scope, first, phases)
         for seed in seeds:
-            own = seed + offset
-            if own not in wins:
-                wins[own] = own < 2**64 and _wins(seen, _generator(own))
-            if wins[own]:
+            if all(
+                _makes(made, head, seed + int(offset), int(position), call)
+                for call, (offset, position) in enumerate(zip(offsets, positions, strict=True))
+            ):
                 yield _Follower(None, None, scope, seed, phases)
+
+
+def _makes(
+    made: dict[tuple[int, int, int], bool], head: Head, seed: int, position: int, call: int
+) -> bool:
+    """Whether a generator of this seed makes a call's token after ``position`` calls before it."""
+    import torch
+
+    key = seed, position, call
+    if key not in made:
+        _, seen = head[call]
+        found = seen is not None and seed < 2**64
+        if seen is not None and found:
+            generator = _generator(seed)
+            earlier = [before.vocab for _, before in head[call - position : call] if before]
+            torch.empty(sum(earlier)).exponential_(generator=generator)
+            found = _wins(seen, generator)
+        made[key] = found
+    return made[key]

@@ -38,6 +38,10 @@ RESTARTS = 4096
 """Calls from a restart on that are held against those of the other restarts."""
 RACE_RESTARTS = 32
 """The same for a race, whose bounds take memory."""
+MOST_SHARING = 8192
+"""Groups of calls that share their random numbers and are followed; more add nothing."""
+MOST_RACES = 64
+"""The same for a race."""
 LISTED = 20
 """Tokens outside the law that are listed one by one."""
 
@@ -365,6 +369,8 @@ class _Sharing:
             return followers
         follower = followers.get(own)
         if follower is None:
+            if len(followers) >= (MOST_RACES if race else MOST_SHARING):
+                return followers
             follower = followers[own] = Raced() if race else Walked()
         if isinstance(follower, Raced):
             fits = follower.step(call.tokens, call.logs, place)
@@ -449,6 +455,10 @@ class _Shadows:
         return found[0], found[1], found[2]
 
 
+def _nothing() -> Floats:
+    return np.zeros((CUMULANTS, len(EXPONENTS)))
+
+
 MOST_GROUPS = 4096
 """Phases of generations whose sums are kept apart; later ones share one place."""
 
@@ -463,8 +473,8 @@ class _Group:
     seed: int | None
     calls: int = 0
     total: float = 0.0
-    tables: Floats = field(default_factory=lambda: np.zeros((CUMULANTS, len(EXPONENTS))))
-    rivals: Floats = field(default_factory=lambda: np.zeros((0, 4)))
+    tables: Floats = field(default_factory=_nothing)
+    rivals: list["_Rival"] = field(default_factory=list)
 
 
 class _Reading:
@@ -510,9 +520,9 @@ class _Reading:
         group.tables += table(call.logs)
         group.total += float(call.logs[place])
         if self._rivals:
-            group.rivals = group.rivals + np.array(
-                [_rival(call, place, weights) for weights in drawn.rivals]
-            )
+            group.rivals = group.rivals or [_Rival() for _ in drawn.rivals]
+            for rival, weights in zip(group.rivals, drawn.rivals, strict=True):
+                rival.take(call, place, weights)
         v = self._rng.random()
         rank = int(call.ranks[place])
         self._places.extend(
@@ -594,26 +604,64 @@ class _Reading:
         return found
 
 
-def _rival(
-    call: _Call, place: int, weights: npt.NDArray[np.float32]
-) -> tuple[float, float, float, float]:
-    """Give the log-ratio of the token, its mean and variance if the rival is true, and log mass.
+@dataclass(slots=True)
+class _Rival:
+    """Sums over calls that hold a law against the one of a mistake.
 
-    The rival's law is taken on the tokens that the law can draw; what it puts on others is the mass
-    that is missing.
+    Attributes:
+        tables: of the log-ratio of both, on the tokens that both can draw.
+        ratio: the tokens' log-ratios; -inf after a token that the mistake cannot draw.
+        kept: log of the probability that the law draws only tokens that both can draw.
+        caught: the same for the mistake: where it draws another, it is caught at once.
     """
-    exact = np.asarray(weights, np.float64)
-    q = exact[call.tokens] if exact.shape > (call.tokens[-1],) else np.zeros(len(call.tokens))
-    mass = q.sum()
-    if mass <= 0:
-        return -np.inf, 0.0, 0.0, -np.inf
-    own = q > 0
-    q = q[own] / mass
-    ratios = np.full(len(own), -np.inf)
-    ratios[own] = np.log(q) - call.logs[own]
-    mean = float(q @ ratios[own])
-    variance = float(q @ (ratios[own] - mean) ** 2)
-    return float(ratios[place]), mean, variance, float(np.log(mass / exact.sum()))
+
+    tables: Floats = field(default_factory=_nothing)
+    ratio: float = 0.0
+    kept: float = 0.0
+    caught: float = 0.0
+
+    def take(self, call: _Call, place: int, weights: npt.NDArray[np.float32]) -> None:
+        exact = np.asarray(weights, np.float64)
+        q = exact[call.tokens] if exact.shape > (call.tokens[-1],) else np.zeros(len(call.tokens))
+        both = q > 0
+        mass, rest = float(q.sum()), float(call.p[both].sum())
+        if not both.any():
+            self.ratio = self.kept = self.caught = -np.inf
+            return
+        logs = call.logs[both] - np.log(rest)
+        values = np.log(q[both] / mass) - logs
+        self.tables += table(logs, values)
+        self.kept += float(np.log(rest))
+        self.caught += float(np.log(mass / exact.sum()))
+        self.ratio += float(values[int(both[:place].sum())]) if both[place] else -np.inf
+
+    def add(self, other: "_Rival") -> None:
+        self.tables += other.tables
+        self.ratio += other.ratio
+        self.kept += other.kept
+        self.caught += other.caught
+
+    def p_value(self) -> float:
+        """Give the probability that a right sampler's tokens fit the mistake as well."""
+        tilts = Tilts(self.tables)
+        chance = float(np.exp(self.kept))
+        if self.ratio == -np.inf:
+            return 1.0
+        return chance if tilts.flat else chance * tilts.tail(self.ratio, 1, bound=tilts.stepped)
+
+    def power(self, level: float) -> float:
+        """Give the probability that the mistake is rejected at ``level``."""
+        tilts = Tilts(self.tables)
+        enough = level / max(float(np.exp(self.kept)), 1e-300)
+        if enough >= 1:
+            return 1.0
+        critical = None if tilts.flat else tilts.critical(1, enough)
+        found = 0.0 if critical is None else tilts.tail(critical, 1, _MISTAKEN)
+        return float(1 - np.exp(self.caught) * (1 - found))
+
+
+_MISTAKEN = 2.0
+"""The exponent at which a table of log-ratios has the law of the mistake."""
 
 
 def audit(
@@ -649,9 +697,10 @@ def audit(
         shared = msgspec.structs.replace(shared, told=told)
     places = reading.places(groups)
     tilts = Tilts(sum((group.tables for group in groups), _nothing()))
+    smallest = tilts.smallest(level)
     tests = [
         *_of_places(places, level),
-        _of_temperature(tilts, sum(group.total for group in groups), level),
+        _of_temperature(tilts, sum(group.total for group in groups), smallest),
         _of_omission(reading, shared, level),
         _of_sharing(reading, best, shared),
         *_of_rivals(groups, rivals, level),
@@ -672,7 +721,7 @@ def audit(
         tests=tuple(tests),
         shared=shared,
         information=tilts.information,
-        smallest_temperature=tilts.smallest(level),
+        smallest_temperature=smallest,
         power_at_5_percent=(tilts.power(1.05, level), tilts.power(1 / 1.05, level)),
         smallest_departure=smallest_departure(len(places), level),
         constant_after=reading.shadows.after(),
@@ -687,10 +736,6 @@ def smallest_departure(n: int, level: float, power: float = POWER) -> float:
     if n < 1:
         return 1.0
     return float(min(1.0, stats.kstwo.isf(level, n) + half_width(n, 1 - power)))
-
-
-def _nothing() -> Floats:
-    return np.zeros((CUMULANTS, len(EXPONENTS)))
 
 
 def _decided(tests: Sequence[Test], budget: Budget) -> list[Test]:
@@ -753,7 +798,7 @@ def _uniform(name: str, question: str, u: Floats, level: float, catches: str) ->
 def _ends(name: str, u: Floats, level: float) -> Test:
     """Berk and Jones's idea on a dyadic grid: how many places are within 2^-k of an end.
 
-    Each count is binomial; the smallest p-value times their number is the test's. Where Kolmogorov's
+    Each count is binomial; the smallest p-value times their number is the test's. Kolmogorov's
     statistic sees the middle, this sees the ends: a walk that falls off its end, a tail cut off.
     """
     question = "Are there as many tokens at the ends of the laws as there should be?"
@@ -769,8 +814,8 @@ def _ends(name: str, u: Floats, level: float) -> Test:
             tails = stats.binom.cdf(count, n, width), stats.binom.sf(count - 1, n, width)
             p = float(min(tails))
             if p < smallest[0]:
-                words = f"{count:,} of {n:,} tokens lie in the {side} {width:.3%} of their laws, where {n * width:,.1f} are expected"
-                smallest = p, words
+                words = f"{count:,} of {n:,} tokens lie in the {side} {width:.3%} of their laws"
+                smallest = p, f"{words}, where {n * width:,.1f} are expected"
     narrow = float(widths[-1])
     critical = int(stats.binom.isf(each, n, narrow)) + 1
     excess: float = 1.0
@@ -790,14 +835,13 @@ def _ends(name: str, u: Floats, level: float) -> Test:
     )
 
 
-def _of_temperature(tilts: Tilts, total: float, level: float) -> Test:
+def _of_temperature(tilts: Tilts, total: float, error: float | None) -> Test:
     question = "Is the temperature the reference's?"
     if tilts.flat:
         return Test(
             name="temperature", question=question, p=None,
             catches="nothing: temperature does not change these laws",
         )  # fmt: skip
-    error = tilts.smallest(level)
     words = (
         "no temperature between half and twice the right one"
         if error is None
@@ -832,7 +876,7 @@ def _of_omission(reading: _Reading, shared: Shared | None, level: float) -> Test
         question=question,
         catches=f"the absence of each of {would:,} tokens, of {tokens:,} that can be drawn",
         p=float(min(1.0, tokens * np.exp(logs[token]))),
-        found=f"token {token} was never drawn, which has a probability of {np.exp(logs[token]):.1e}",
+        found=f"token {token} is missing, by chance in {np.exp(logs[token]):.1e} of recordings",
     )
 
 
@@ -857,23 +901,25 @@ def _of_sharing(
 
 
 def _of_rivals(groups: Sequence[_Group], names: Sequence[str], level: float) -> list[Test]:
-    """The likelihood ratio of each rival, whose inverse is a p-value by Ville's inequality.
+    """The likelihood ratio of each mistake: by Neyman and Pearson's lemma nothing has more power.
 
-    By Neyman and Pearson's lemma nothing is more powerful against that very mistake.
+    Of the tokens that the mistake drops, none may have come; the ratio's own distribution is that
+    of a tilted law, known exactly.
     """
     found = []
     for index, name in enumerate(names):
-        rows = [group.rivals[index] for group in groups if len(group.rivals)]
-        ratio, mean, variance, mass = np.sum(rows, axis=0).tolist() if rows else [0.0] * 4
-        spread = max(np.sqrt(variance), 1e-12)
-        unseen = np.exp(mass) * stats.norm.cdf((-np.log(level) - mean) / spread)
+        rival = _Rival()
+        for group in groups:
+            if group.rivals:
+                rival.add(group.rivals[index])
+        total = (rival.ratio - rival.kept) / np.log(10)
         found.append(
             Test(
                 name=name,
                 question=f"Do the tokens fit this better than the reference: {name}?",
-                catches=f"this very mistake with a probability of {1 - unseen:.3f}",
-                p=float(min(1.0, np.exp(-ratio))),
-                found=f"the tokens are 10^{ratio / np.log(10):.1f} times as probable so",
+                catches=f"this very mistake with a probability of {rival.power(level):.3f}",
+                p=rival.p_value(),
+                found=f"the tokens are 10^{total:.1f} times as probable with it",
             )
         )
     return found

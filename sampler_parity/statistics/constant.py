@@ -147,7 +147,7 @@ class Raced:
         self._closed[:own, own] = into
         self._closed[own, own] = 0.0
         if own == len(self._direct):
-            self._direct = np.pad(self._direct, ((0, own + 8), (0, 0)), constant_values=np.inf)
+            self._direct = np.pad(self._direct, ((0, own + 1), (0, 0)), constant_values=np.inf)
 
     def _expect(self, tokens: Tokens, p: Floats, place: int) -> None:
         """Learn from a win: of q given it won a race of exponentials, and of the losers' q.

@@ -16,14 +16,34 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import interpolate, optimize, stats
+from scipy import interpolate, optimize, special
 
 from sampler_parity.statistics.errors import StatisticsError
 
 Floats = npt.NDArray[np.float64]
 
 EXPONENTS: Floats = np.array(
-    [0.2, 0.35, 0.5, 0.65, 0.75, 0.85, 0.92, 0.97, 1.0, 1.03, 1.08, 1.16, 1.3, 1.5, 1.8, 2.3, 3, 5]
+    [
+        0.2,
+        0.35,
+        0.5,
+        0.65,
+        0.75,
+        0.85,
+        0.92,
+        0.97,
+        1.0,
+        1.03,
+        1.08,
+        1.16,
+        1.3,
+        1.5,
+        1.7,
+        2,
+        2.5,
+        3,
+        5,
+    ]
 )
 """Powers of the laws at which K is computed; between them a polynomial of degree 5 that has K's
 value, slope and curvature at both ends."""
@@ -36,17 +56,24 @@ _FLAT = 1e-12
 _CENTRE = 1e-3
 
 
-def table(logs: Floats) -> Floats:
-    """Give a call's part of the table, f64 [5, exponents], of its log-probabilities [n].
+def table(logs: Floats, values: Floats | None = None) -> Floats:
+    """Give a call's part of a table, f64 [5, exponents].
 
-    They are those of the tokens that can be drawn, and their exponentials sum to 1. Tables of
-    independent calls add up.
+    Tables of independent calls add up.
+
+    Args:
+        logs: f64 [n], the log-probabilities of the tokens that can be drawn; their exponentials
+            sum to 1.
+        values: f64 [n], each token's part of the sum, if that is not its log-probability. At the
+            exponent b the law is then proportional to p exp((b - 1) value): for the log-ratio of
+            two laws the one at b = 1 and the other at b = 2.
     """
-    weights = np.exp(EXPONENTS[:, None] * logs)
+    values = logs if values is None else values
+    weights = np.exp(logs + (EXPONENTS[:, None] - 1) * values)
     total = weights.sum(axis=1)
     weights /= total[:, None]
-    mean = weights @ logs
-    centred = logs - mean[:, None]
+    mean = weights @ values
+    centred = values - mean[:, None]
     square = centred * centred
     variance = np.einsum("kn,kn->k", weights, square)
     third = np.einsum("kn,kn,kn->k", weights, square, centred)
@@ -67,6 +94,7 @@ class Tilts:
         self._k = interpolate.BPoly.from_derivatives(EXPONENTS, sums[:3].T)
         self._mean = self._k.derivative()
         self._variance = self._mean.derivative()
+        self._criticals: dict[tuple[int, float], float | None] = {}
         information = self.information
         kurtosis = sums[4, self._one] / information**2 if information > _FLAT else 0.0
         self.stepped = bool(abs(kurtosis) > STEEPEST)
@@ -115,25 +143,24 @@ class Tilts:
             exponent: power of the laws under which it is given.
             bound: give Chernoff's bound.
         """
-        at = self._exponent_of(total)
+        return self._tail_at(self._exponent_of(total), total, side, exponent, bound=bound)
+
+    def _tail_at(
+        self, at: float, total: float, side: int, exponent: float, *, bound: bool
+    ) -> float:
+        """Give the tail of ``total``, which is expected at the power ``at``."""
         s = at - exponent
-        rate = s * total - float(self._k(at) - self._k(exponent))
-        inside = EXPONENTS[0] < at < EXPONENTS[-1]
-        if bound or not inside:
-            return float(np.exp(-max(rate, 0.0))) if s * side > 0 else 1.0
-        variance = float(self._variance(at))
-        w = float(np.sign(s) * np.sqrt(2 * max(rate, 0.0)))
+        rate = max(s * total - float(self._k(at) - self._k(exponent)), 0.0)
+        if bound or not EXPONENTS[0] < at < EXPONENTS[-1]:
+            return float(np.exp(-rate)) if s * side > 0 else 1.0
+        w = float(np.sign(s) * np.sqrt(2 * rate))
+        density = float(np.exp(-rate) / np.sqrt(2 * np.pi))
         if abs(w) < _CENTRE:
-            skewness = self._skewness(exponent)
-            upper = stats.norm.sf(w) - stats.norm.pdf(w) * skewness / 6
+            correction = -self._skewness(exponent) / 6
         else:
-            v = s * np.sqrt(variance)
-            upper = stats.norm.sf(w) + stats.norm.pdf(w) * (1 / v - 1 / w)
-            if w > 0:
-                return float(np.clip(upper if side > 0 else 1 - upper, 0.0, 1.0))
-            lower = stats.norm.cdf(w) - stats.norm.pdf(w) * (1 / v - 1 / w)
-            return float(np.clip(1 - lower if side > 0 else lower, 0.0, 1.0))
-        return float(np.clip(upper if side > 0 else 1 - upper, 0.0, 1.0))
+            correction = 1 / (s * float(np.sqrt(self._variance(at)))) - 1 / w
+        found = special.ndtr(-w * side) + side * density * correction
+        return float(np.clip(found, 0.0, 1.0))
 
     def power(self, factor: float, level: float) -> float:
         """Give the probability that ``factor`` times the temperature is rejected at ``level``."""
@@ -142,7 +169,7 @@ class Tilts:
         found = 0.0
         exponent = float(np.clip(1 / factor, EXPONENTS[0], EXPONENTS[-1]))
         for side in (1, -1):
-            critical = self._critical(side, level / 2)
+            critical = self.critical(side, level / 2)
             if critical is not None:
                 found += self.tail(critical, side, exponent)
         return min(1.0, found)
@@ -163,16 +190,25 @@ class Tilts:
         found: float = optimize.brentq(short_of, 1e-7, 1.0, rtol=1e-4)
         return found
 
-    def _critical(self, side: int, level: float) -> float | None:
+    def critical(self, side: int, level: float) -> float | None:
+        """Give the sum whose tail is ``level``; ``None`` where none has so small a one."""
+        if (side, level) not in self._criticals:
+            self._criticals[side, level] = self._found_critical(side, level)
+        return self._criticals[side, level]
+
+    def _found_critical(self, side: int, level: float) -> float | None:
         def beyond(exponent: float) -> float:
-            tail = self.tail(float(self._mean(exponent)), side, bound=self.stepped)
+            total = float(self._mean(exponent))
+            tail = self._tail_at(exponent, total, side, 1.0, bound=self.stepped)
             return float(np.log(max(tail, 1e-300)) - np.log(level))
 
-        inner = 1 + side * 1e-9
-        outer = (EXPONENTS[-1] if side > 0 else EXPONENTS[0]) - side * 1e-9
+        inner, outer = (float(end) for end in EXPONENTS[[0, -1]][::side])
+        inner, outer = inner + side * 1e-9, outer - side * 1e-9
         if beyond(outer) > 0:
             return None
-        return float(self._mean(_root(beyond, inner, float(outer))))
+        if beyond(inner) < 0:
+            return float(self._mean(inner))
+        return float(self._mean(_root(beyond, inner, outer)))
 
     def _exponent_of(self, total: float) -> float:
         """Give the power of the laws at which the sum is expected."""
@@ -189,5 +225,5 @@ class Tilts:
 
 
 def _root(of: Callable[[float], float], one: float, other: float) -> float:
-    found: float = optimize.brentq(of, min(one, other), max(one, other), xtol=1e-13, rtol=1e-13)
+    found: float = optimize.brentq(of, min(one, other), max(one, other), xtol=1e-12, rtol=1e-12)
     return found
