@@ -34,6 +34,8 @@ def tell(side: Side, ledger: Ledger, seed: int) -> tuple[str, ...]:
         for departed in _departed(side, found):
             ledger.add(departed, place, first.site)
     said = [found.sentence()]
+    named = [f"{test.name}: {test.catches}" for test in found.tests if test.name in RIVALS]
+    said += [f"Of mistakes that were tested for by name these calls show {'; '.join(named)}."]
     if found.status != "unjudged":
         said.append(identify(_drawn(side)).sentence())
     return tuple(f"{side.name}: {sentence}" for sentence in said)
