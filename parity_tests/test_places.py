@@ -1,4 +1,4 @@
-"""One recording alone: right samplers hold, and each fault is named at the power that is declared."""
+"""One recording alone: right samplers hold, and each fault is named at the declared power."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -35,7 +35,8 @@ def truncated(logits: Floats, top_p: float, top_k: int, temperature: float = 1.0
     order = np.argsort(-p, kind="stable")
     before = np.cumsum(p[order]) - p[order]
     p[order[before > top_p]] = 0
-    return (p / p.sum()).astype(np.float32)
+    found: Weights = (p / p.sum()).astype(np.float32)
+    return found
 
 
 def semantic(rng: np.random.Generator, base: Floats, temperature: float = 1.0) -> Weights:
@@ -445,7 +446,9 @@ def test_what_is_possible_in_a_race_is_what_linear_programming_finds() -> None:
     vocab = 6
     checked = 0
     for _ in range(12):
-        followed, rows, bounds = Raced(), [], []
+        followed = Raced()
+        rows: list[Floats] = []
+        bounds: list[float] = []
         for _ in range(7):
             kept = np.flatnonzero(rng.random(vocab) < 0.7)
             if len(kept) < 2:
@@ -464,6 +467,7 @@ def test_what_is_possible_in_a_race_is_what_linear_programming_finds() -> None:
             assert followed.possible(kept, logs).tolist() == fits
             checked += len(fits)
             place = int(rng.choice(np.flatnonzero(fits)))
+            followed.bits = 0.0  # nothing is given up for want of evidence
             assert followed.step(kept, logs, place)
             rows += wins[place][0]
             bounds += wins[place][1]
@@ -500,9 +504,9 @@ def test_evidence_for_one_uniform_is_a_martingale() -> None:
             if alive["race"]:
                 alive["race"] = raced.step(np.arange(5), np.log(p), place)
                 peak["race"] = max(peak["race"], raced.bits * alive["race"])
-        for name, bits in peak.items():
-            most[name].append(bits)
-    for name, bits in most.items():
+        for name, highest in peak.items():
+            most[name].append(highest)
+    for name, every in most.items():
         for threshold in (1, 2, 3, 4):
-            share = float(np.mean(np.array(bits) >= threshold))
+            share = float(np.mean(np.array(every) >= threshold))
             assert share <= 2.0**-threshold + 3 * np.sqrt(2.0**-threshold / 600), name
