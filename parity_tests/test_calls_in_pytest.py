@@ -89,6 +89,20 @@ def test_two_engines_are_run_and_compared(repository_of_engines: Path) -> None:
 
 
 @pytest.mark.slow
+def test_workers_share_one_comparison(repository_of_engines: Path) -> None:
+    """Two tests in two workers, and an engine that may run once."""
+    folder = repository_of_engines
+    once = ENGINE.replace("import sys", "import os, sys; os.mkdir('ran')")
+    (folder / "once.py").write_text(once, encoding="utf-8")
+    engines = [python("once.py", "{recording}", "{other}")]
+    done = session(
+        folder, "--numprocesses=2", ini=lines_of("parity_engines", engines), test=USES_IT
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "2 passed" in done.stdout
+
+
+@pytest.mark.slow
 def test_a_missing_recording_and_no_recording_fail(repository_of_engines: Path) -> None:
     folder = repository_of_engines
     missing = session(folder, ini=lines_of("parity_recordings", ["a.calls", "missing.calls"]))

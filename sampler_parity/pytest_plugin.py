@@ -32,6 +32,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import pytest
 
 if TYPE_CHECKING:
+    from sampler_parity.commands.calls_in_tests import Asked
     from sampler_parity.engines.findings import Attribution
     from sampler_parity.run.run_file import Run
 
@@ -189,31 +190,42 @@ def _engines(config: pytest.Config) -> tuple[str, ...]:
 
 
 def compare_calls(config: pytest.Config) -> "Attribution":
-    """Compare once a session, store the result, and write its page.
+    """Give what was found of the engines, who are compared once a session, over all workers.
 
-    What the options name replaces what the ini file names.
+    Raises:
+        CannotJudgeError: it could not be judged, in this worker or in another one.
     """
-    from sampler_parity.commands.calls_in_tests import Asked, compare
+    from sampler_parity.commands.calls import stored
+    from sampler_parity.commands.calls_in_tests import compare
 
     found = config.stash[_calls]
     if _CALLS not in found:
-        options = config.getoption
-        of_options = bool(options("--parity-recording")) != bool(options("--parity-engine"))
-        recordings, engines = _recordings(config), _engines(config)
-        if of_options:
-            recordings = recordings if options("--parity-recording") else ()
-            engines = engines if options("--parity-engine") else ()
-        found[_CALLS] = compare(
-            Asked(
-                recordings=recordings,
-                engines=engines,
-                contract=options("--parity-contract") or config.getini(_CONTRACT) or None,
-                folder=_folder(config, _CALLS),
-                root=config.rootpath,
-                limit=options("--parity-engine-limit"),
-            )
+        found[_CALLS] = _once(
+            config,
+            "recordings of engines",
+            make=lambda: compare(_asked(config)),
+            read=lambda: stored(_folder(config, _CALLS)),
         )
     return found[_CALLS]
+
+
+def _asked(config: pytest.Config) -> "Asked":
+    """Say what is compared: what an option names replaces what the ini file names."""
+    from sampler_parity.commands.calls_in_tests import Asked
+
+    options = config.getoption
+    recordings, engines = _recordings(config), _engines(config)
+    if bool(options("--parity-recording")) != bool(options("--parity-engine")):
+        recordings = recordings if options("--parity-recording") else ()
+        engines = engines if options("--parity-engine") else ()
+    return Asked(
+        recordings=recordings,
+        engines=engines,
+        contract=options("--parity-contract") or config.getini(_CONTRACT) or None,
+        folder=_folder(config, _CALLS),
+        root=config.rootpath,
+        limit=options("--parity-engine-limit"),
+    )
 
 
 def gate(config: pytest.Config, implementation: str) -> "Run":

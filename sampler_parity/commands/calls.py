@@ -76,6 +76,19 @@ def store(found: Attribution, folder: Path) -> Path:
     return write_calls_report(found, folder)
 
 
+def stored(folder: Path) -> Attribution:
+    """Read a result that is stored in ``folder``.
+
+    Raises:
+        CannotJudgeError: there is none, or none of this version.
+    """
+    path = folder / RESULT
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Attribution)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CannotJudgeError(f"{path} cannot be read as a result: {error}") from error
+
+
 def judged(
     first: Path,
     second: Path | None,
