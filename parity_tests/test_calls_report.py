@@ -495,7 +495,7 @@ def test_an_annotation_stands_at_the_calls_line(
 ) -> None:
     found = compared(tmp_path, "wrong-sampler")
     [first] = calls_annotations(found)
-    assert "file=" not in first.partition("::")[2].partition("::")[0] or "specimen.py" in first
+    assert "file=" not in first.partition("::")[2].partition("::")[0] or "small_engine.py" in first
     engine = tmp_path / "engine.py"
     engine.write_text("\n")
     moved = msgspec.structs.replace(found.findings[0], site=f"{engine}:12 sample")

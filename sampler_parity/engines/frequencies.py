@@ -66,6 +66,13 @@ def _rivals(inputs: Inputs, weights: Logits) -> Iterator[Logits]:
         yield weights[0] if other is None else other[0]
 
 
+def _as_they_round(inputs: Inputs, weights: Logits, token: tuple[int, ...]) -> bool:
+    """Whether a token that the reference drops is one that a correct sampler keeps, as it rounds."""
+    if 0 <= token[0] < len(weights) and weights[token[0]] > 0:
+        return False
+    return replay.judged(inputs, token, b"") is None
+
+
 def _one_row(call: Call) -> bool:
     return len(call.token) == 1 and call.error is None
 
@@ -75,7 +82,7 @@ def _drawn(side: Side) -> Iterator[Drawn]:
     for index, call in enumerate(side.recording.calls):
         inputs = side.inputs(index) if _one_row(call) else None
         weights = None if inputs is None else replay.weights_of(inputs)
-        if inputs is None or weights is None:
+        if inputs is None or weights is None or _as_they_round(inputs, weights[0], call.token):
             continue
         random = call.random
         yield Drawn(

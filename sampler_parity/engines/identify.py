@@ -303,7 +303,9 @@ class Identified(msgspec.Struct, frozen=True, kw_only=True):
                     "somebody else took"
                 )
         if self.also:
-            words += f". As well fits: {'; '.join(self.also)}"
+            count = f"{len(self.also)} other reading{'s' * (len(self.also) != 1)}"
+            words += f". {count} of these calls cannot be told apart from it: {self.also[0]}"
+            words += ", and so on" if len(self.also) > 1 else ""
         return f"{words}. {tried}."
 
 
