@@ -67,7 +67,7 @@ def _rivals(inputs: Inputs, weights: Logits) -> Iterator[Logits]:
 
 
 def _as_they_round(inputs: Inputs, weights: Logits, token: tuple[int, ...]) -> bool:
-    """Whether a token that the reference drops is one that a correct sampler keeps, as it rounds."""
+    """Whether a correct sampler keeps a token that the reference drops, as it rounds."""
     if 0 <= token[0] < len(weights) and weights[token[0]] > 0:
         return False
     return replay.judged(inputs, token, b"") is None
