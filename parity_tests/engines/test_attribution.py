@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import python_ref
-from sampler_parity.engines import Recorder, Recording, attribution, turns, values
+from sampler_parity.engines import Recorder, Recording, drawing, given, turns, values
 from sampler_parity.engines import own as own_calls
 from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.contract import NONE, Contract, Engine, Phase
@@ -97,8 +97,8 @@ def test_a_fault_that_is_not_there_is_missed(tmp_path: Path) -> None:
 BLIND: dict[str, tuple[object, str, object]] = {
     "half-logits": (values, "apart", lambda *_: None),
     "mask-extra": (values, "masks", lambda *_: values.Masks(np.empty(0, int), np.empty(0, int))),
-    "wrong-parameters": (attribution, "differing", lambda *_: {}),
-    "reseeded-each-call": (attribution, "_entries", lambda *_, **__: None),
+    "wrong-parameters": (given, "differing", lambda *_: {}),
+    "reseeded-each-call": (drawing, "_entries", lambda *_, **__: None),
     "extra-draw": (turns, "again", lambda *_, **__: False),
     "not-renormalised": (own_calls, "fits", lambda *_: True),
 }

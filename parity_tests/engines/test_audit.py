@@ -197,7 +197,7 @@ def test_a_stream_that_is_known_is_named(tmp_path: Path) -> None:
 
 
 def test_two_streams_of_their_own(tmp_path: Path) -> None:
-    """Of a pair, each side's own tokens decide: one is right, the other draws one number for ever."""
+    """The tokens of each side decide: one is right, the other draws one number for ever."""
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"
     own_stream(one, 64, np.random.default_rng(1).random)
     own_stream(other, 64, lambda: 0.9)

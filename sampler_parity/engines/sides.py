@@ -37,6 +37,7 @@ class Side:
         self.marks = marks_of(recording, f"reading {name}", progress)
         self.generations = lay_out(recording, self.marks)
         self.tensors = lru_cache(maxsize=8)(recording.tensors)
+        self.inputs = lru_cache(maxsize=8)(self._inputs)
 
     @property
     def whole(self) -> bool:
@@ -78,8 +79,11 @@ class Side:
             for name in ("state_before", "state_after")
         )
 
-    def inputs(self, index: int) -> Inputs | None:
-        """Give what the reference needs of a call; ``None`` where it cannot be replayed."""
+    def _inputs(self, index: int) -> Inputs | None:
+        """Give what the reference needs of a call; ``None`` where it cannot be replayed.
+
+        As ``inputs`` it is kept for the latest calls, with what the reference made of them.
+        """
         call = self.call(index)
         parameters, logits = parameters_of(call), self.logits(index)
         if parameters is None or logits is None or call.dtype == "F64" or not logits.size:
