@@ -647,7 +647,8 @@ class _Rival:
         chance = float(np.exp(self.kept))
         if self.ratio == -np.inf:
             return 1.0
-        return chance if tilts.flat else chance * tilts.tail(self.ratio, 1, bound=tilts.stepped)
+        tail = 1.0 if tilts.flat else tilts.tail(self.ratio, 1, bound=tilts.stepped)
+        return min(1.0, chance * tail)
 
     def power(self, level: float) -> float:
         """Give the probability that the mistake is rejected at ``level``."""
