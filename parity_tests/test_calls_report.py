@@ -38,7 +38,7 @@ HOSTILE = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'&|*
 
 
 def compared(folder: Path, *faults: str, forced: bool = False, keep: int = 2) -> Attribution:
-    """Compare the specimen with the same one with faults, with evidence in ``folder``."""
+    """Compare the small engine with the same one with faults, with evidence in ``folder``."""
     base = frozenset[str]().union(*(FAULTS[name].base for name in faults))
     clean, faulty = folder / "clean.calls", folder / "faulty.calls"
     SmallEngine(base).run(clean, keep)
@@ -152,6 +152,16 @@ def test_a_number_of_the_result_is_the_number_on_the_page(made: Made, tmp_path: 
     assert tables.facts["calls planned"] == "7,777"
     assert tables.facts["calls left out"] == "777"
     assert tables.row("parameters")[0][4] == "17 of 4,321"
+
+
+def test_frequencies_are_shown_as_they_are_told(made: Made, tmp_path: Path) -> None:
+    told = ("A: 64 tokens, <b>uniform</b>", "B: none of the known streams")
+    page = page_of(msgspec.structs.replace(made.found, frequencies=told, seed=0), tmp_path)
+    shown = page.partition('<section id="frequencies"')[2].partition("</section>")[0]
+    assert "<li>A: 64 tokens, &lt;b&gt;uniform&lt;/b&gt;</li>" in shown
+    assert "<li>B: none of the known streams</li>" in shown
+    assert "--seed 0 --out" in page
+    assert 'id="frequencies"' not in made.page
 
 
 def test_the_first_sentence_is_the_heading(tmp_path: Path) -> None:

@@ -59,8 +59,9 @@ FENCE = re.compile(
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FILE = re.compile(r"[\w./{},*-]*\w\.(?:py|rs|md|json|toml|yml|safetensors|html|so)")
 
-MADE = ("run.json", "index.html", "statistics.json", "parity.toml", "evidence/*", "*ID.safetensors",
-        "my_*", "FILE*", "reports/latest/*", "*X.safetensors", "pyproject.toml")  # fmt: skip
+MADE = ("run.json", "calls.json", "index.html", "statistics.json", "parity.toml", "evidence/*",
+        "*ID.safetensors", "my_*", "FILE*", "reports/latest/*", "*X.safetensors",
+        "pyproject.toml")  # fmt: skip
 """Files that a run makes, or that are the reader's own."""
 
 
