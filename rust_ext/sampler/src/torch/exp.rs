@@ -176,10 +176,7 @@ impl<W: Wide> Exponential<W> for Sleef<W> {
         let rounded = wide.add(wide.mul(d, wide.splat(R_LN2)), wide.splat(ROUND));
         let q = wide.sub(rounded, wide.splat(ROUND));
         let s = wide.mul_add(q, wide.splat(-L2L), wide.mul_add(q, wide.splat(-L2U), d));
-        let mut u = wide.splat(self.coefficients[0]);
-        for c in &self.coefficients[1..] {
-            u = wide.mul_add(u, s, wide.splat(*c));
-        }
+        let u = wide.polynomial(&self.coefficients, s);
         let u = wide.add(wide.splat(1.0), wide.mul_add(wide.mul(s, s), u, s));
         // Sleef multiplies by two powers of two, the first of which is exact.
         wide.scale(u, q)
