@@ -349,3 +349,23 @@ def test_both_break_their_contract_alike(tmp_path: Path) -> None:
     found = compared(tmp_path / "one.calls", tmp_path / "one.calls", asked)
     loops = [one for one in found.findings if one.what == "extra calls"]
     assert [(one.side, one.call) for one in loops] == [("both", 5)]
+
+
+def test_what_is_fed_wrongly_is_marked_on_the_timeline(tmp_path: Path) -> None:
+    found = pair(tmp_path, "feedback-offset", generations=1)
+    marked = [(s.phase, s.call) for s in found.timeline if "loop" in s.kinds]
+    assert marked == [(GLOBAL, 2)]
+
+
+def test_a_noise_that_many_tokens_are_within(tmp_path: Path) -> None:
+    """A law that cannot be computed is not known, and nothing else goes wrong."""
+    for name, noise in (("one", 50.0), ("other", 60.0)):
+        with Recorder(tmp_path / f"{name}.calls", "mine") as recorder:
+            logits = np.zeros((1, 600), np.float32)
+            parameters = {"noise": noise, "temp": 1.0}
+            with recorder.call("simple_batch_sampler", logits, parameters=parameters) as call:
+                call.returned(3)
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert own(found) == [("parameters", "wrong parameters", "", 0)]
+    assert found.findings[0].alone is not None
+    assert found.findings[0].alone.variation is None

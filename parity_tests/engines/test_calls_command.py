@@ -44,7 +44,7 @@ def test_equal(pair: tuple[Path, Path]) -> None:
 def test_different(pair: tuple[Path, Path]) -> None:
     status, printed, _ = run(*pair)
     assert status == 1
-    assert printed.startswith("diverges: At call 0 of the semantic phase of generation 0 B passes")
+    assert printed.startswith("diverges: At call 0 of the semantic phase of generation 0, B passes")
     assert "parameters: wrong parameters, B, first at call 0 of phase semantic" in printed
     assert "  A  20 calls  sample_logits(temperature=1.0, top_p=0.95, top_k=80)" in printed
     assert "  B  20 calls  sample_logits(temperature=1.0, top_p=0.95, top_k=20)" in printed

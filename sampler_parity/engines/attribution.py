@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+import msgspec
+
 from sampler_parity.engines import replay
 from sampler_parity.engines.contract import NONE, Contract, Phase, departures
 from sampler_parity.engines.drawing import draws, streams
@@ -200,6 +202,10 @@ class Comparison:
         departed = Departed("loop", "fed", "B", words)
         site = self.b.call(b.last).site if b is not None else ""
         self.ledger.add(departed, place, site)
+        if a is not None and len(self.timeline) < LONGEST_TIMELINE:
+            last = self.timeline[-1]
+            kinds = tuple(dict.fromkeys((*last.kinds, departed.kind)))
+            self.timeline[-1] = msgspec.structs.replace(last, kinds=kinds)
 
     def _goes_on(self, generation: Generation, turn: Turn) -> bool:
         return generation.turns[-1] is not turn
