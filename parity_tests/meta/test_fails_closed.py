@@ -415,6 +415,7 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
         read_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
     """The run is interrupted while a worker starts, the moment at which one could be lost."""
     driver = (
