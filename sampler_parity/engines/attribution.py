@@ -180,6 +180,9 @@ class Comparison:
         """Compare what the models were given after a turn; before the first one, without turns."""
         if not (self.a.tells_what_was_fed and self.b.tells_what_was_fed):
             history.fed = history.tokens
+            for side in (self.a, self.b):
+                if a is not None and not side.tells_what_was_fed:
+                    self.ledger.not_told(f"{side.name} does not say what its model was fed")
             return
         after_a = -1 if a is None else self.a.call(a.last).call
         after_b = -1 if b is None else self.b.call(b.last).call
