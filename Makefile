@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	bench bench-lint bench-rust bench-instructions valgrind real-engines record clean
+	bench bench-lint bench-rust bench-instructions valgrind real-engines mutants record clean
 
 help:  ## List the targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -30,18 +30,18 @@ lint:  ## ruff, rustfmt and clippy.
 	$(BIN)/ruff format --check
 	cargo fmt --check
 	cargo fmt --manifest-path benchmarks/rust/Cargo.toml --all --check
-	cargo clippy --workspace --all-targets --locked -- --deny warnings
-	cargo clippy --workspace --all-targets --locked --features planted-faults,specimens -- --deny warnings
-	cargo clippy --package torch-exact-sampler --all-targets --locked --features internals -- --deny warnings
+	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
+	cargo clippy --workspace --locked -- --deny warnings
+	cargo clippy --package torch-exact-sampler --locked -- --deny warnings
 
 types: .venv/ready  ## mypy.
 	$(BIN)/mypy
 
+# All features at once, so that one compilation serves all tests; then the crate without any, as its
+# users have it first.
 rust-tests:  ## Rust tests, optimised, with overflow checks (the profile in Cargo.toml).
-	cargo test --workspace --locked
-	cargo test --package torch-exact-sampler --locked --features specimens --lib specimens
-	cargo test --package torch-exact-sampler --locked --features internals,rayon --test golden --test threads --test estimates
-	cargo test --package torch-exact-sampler --locked --features planted-faults,rayon --test planted
+	cargo test --workspace --all-features --locked
+	cargo test --package torch-exact-sampler --locked --test allocations --test golden --test replay
 	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --package sampler-recorder --no-deps --locked
 
 python-tests: .venv/ready chromium  ## All Python tests, the gate included.
@@ -83,6 +83,12 @@ valgrind:  ## Look for valgrind; on Debian, install it for root.
 
 real-engines: build .venv/record  ## Record a real model in two engines, compare them, write it into docs/engines.md.
 	$(BIN)/python -m benchmarks.real_engines
+
+# The version is stated, since each one makes other changes.
+mutants: .venv/ready  ## Change the crate's shortcuts, one place at a time, and say which changes no test notices; takes hours.
+	@command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants@27.1.0
+	$(BIN)/python -m benchmarks.proof_mutants
+	cargo mutants
 
 record: build .venv/record  ## Record the fixtures anew: a model's logits, torch's traces, single cases.
 	$(BIN)/sampler-parity record

@@ -20,7 +20,7 @@ from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.audit import audit
 from sampler_parity.engines.contract import load_contract
 from sampler_parity.engines.findings import Attribution
-from sampler_parity.engines.specimen import FAULTS
+from sampler_parity.engines.small_engine import FAULTS
 
 __all__ = ["program", "recorded"]
 

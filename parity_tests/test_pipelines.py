@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.families import FAMILIES, VAST
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
@@ -13,13 +13,13 @@ from sampler_parity.pipelines import KINDS, PIPELINES
 
 CASES = 60
 """Cases of each family; the families of long rows have fewer."""
-LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1}
+LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1, "vast-rows": len(VAST)}
 
 
 def composed(case: Case) -> Case:
     """Give the case with a pipeline that has its stages only."""
     parameters = case.parameters
-    stages_only = replace(parameters.pipeline, whole=None, traced=None)
+    stages_only = replace(parameters.pipeline, whole=None)
     kind = type(
         type(parameters).__name__,
         (type(parameters),),
@@ -31,7 +31,10 @@ def composed(case: Case) -> Case:
     return replace(case, parameters=kind(**values))
 
 
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(
+    "family",
+    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in FAMILIES],
+)
 def test_composed_stages_are_the_reference(family: str) -> None:
     reference, here = PythonRef(), capability_here()
     for index in range(LONG.get(family, CASES)):

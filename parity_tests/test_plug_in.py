@@ -84,12 +84,12 @@ def test_a_program(tmp_path: Path) -> None:
     example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "candidate.rs"
     assert example.read_text(encoding="utf-8").endswith(listing("command"))
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet", "--package", "torch-exact-sampler",
-         "--example", "candidate"],
+        ["cargo", "build", "--profile", "test", "--locked", "--quiet", "--package",
+         "torch-exact-sampler", "--example", "candidate", "--target-dir", "target"],
         cwd=REPOSITORY,
         check=True,
     )  # fmt: skip
-    program = REPOSITORY / "target" / "release" / "examples" / "candidate"
+    program = REPOSITORY / "target" / "debug" / "examples" / "candidate"
     found = shard(f"command:{program}", tmp_path / "run", odd="odd-parameters")
     assert found.about.name == "in_f64"
     for why in ("in_f64 has no simple_batch_sampler", "temperature 0 is an error"):
@@ -98,6 +98,7 @@ def test_a_program(tmp_path: Path) -> None:
     assert found.verdicts["rounding"] > 100
 
 
+@pytest.mark.slow
 def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's stream, begun in its middle as well; another nucleus than the reference's."""
     (tmp_path / "my_torch.py").write_text(listing("torch"))
@@ -112,6 +113,7 @@ def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {divergence.stage for divergence in kept} == {"renormalized"}
 
 
+@pytest.mark.slow
 def test_a_candidate_that_ignores_the_capability_is_compared_at_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -5,6 +5,7 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, get_args
 
 import msgspec
 import pytest
@@ -22,11 +23,18 @@ from parity_tests.runs import (
     make_shard,
 )
 from sampler_parity.cases.plan import case_of
+from sampler_parity.engines import Recording
+from sampler_parity.engines.attribution import attribute
+from sampler_parity.engines.audit import audit
+from sampler_parity.engines.contract import Contract, Phase
+from sampler_parity.engines.findings import Attribution, Kind, Side, Status
+from sampler_parity.engines.small_engine import SmallEngine
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import registered
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.report import write_report
+from sampler_parity.report.calls import write_calls_report
 from sampler_parity.run.run_file import Run
 from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.sandbox.isolated import Isolated, Limits
@@ -34,8 +42,11 @@ from sampler_parity.sandbox.isolated import Isolated, Limits
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CASES = ("gaussian-0@0", "gaussian-5@0", "top-p-tie-3@0", "bf16-4@0", "odd-logits-1@0")
 NARROW, WIDE = 360, 1600
+NAME = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
 SPECIMENS = tuple(name for name in registered() if name.startswith("specimen-"))
-KINDS = ("equal", "many", "crashing", "empty", "hostile", *SPECIMENS)
+RUNS = ("equal", "many", "crashing", "empty", "hostile", *SPECIMENS)
+CALLS = ("calls", "calls-alone", "calls-hostile")
+KINDS = (*RUNS, *CALLS)
 
 CRASHING = """
 import os
@@ -97,8 +108,37 @@ def write_reports(root: Path) -> None:
         names = {"crashing": "crashing_sampler:Crashing", **{name: name for name in SPECIMENS}}
         for kind, name in names.items():
             runs[kind] = compared(name, root / kind)
-    for kind in KINDS:
+    for kind in RUNS:
         write_report(runs[kind], root / kind)
+    for kind in CALLS:
+        write_calls_report(of_engines(kind, root / kind), root / kind)
+
+
+def of_engines(kind: str, folder: Path) -> Attribution:
+    """Compare two engines that differ in several ways, or judge one."""
+    folder.mkdir()
+    one, other = folder / "one.calls", folder / "other.calls"
+    SmallEngine().run(one)
+    if kind == "calls-alone":
+        contract = Contract(phase=(Phase(name="global"), Phase(name="semantic", calls=64)))
+        return audit(Recording.open(one), contract, folder=folder)
+    faults = {"wrong-parameters", "feedback-offset", "half-logits", "extra-draw", "stop-rule"}
+    SmallEngine(frozenset(faults)).run(other, forced=one)
+    found = attribute(Recording.open(one), Recording.open(other), folder=folder)
+    if kind == "calls":
+        return found
+    # Every text of the result is markup, but for the words that the result is made of.
+    kinds = {*get_args(Kind), *get_args(Side), *get_args(Status)}
+    told = msgspec.to_builtins(found)
+    return msgspec.convert(_marked_up(told, kinds), Attribution)
+
+
+def _marked_up(value: Any, kept: set[str]) -> Any:
+    if isinstance(value, str):
+        return value if value in kept or not value else f"{NAME}{value}"
+    if isinstance(value, dict):
+        return {key: _marked_up(one, kept) for key, one in value.items()}
+    return [_marked_up(one, kept) for one in value] if isinstance(value, list | tuple) else value
 
 
 def equal() -> Run:
@@ -114,7 +154,7 @@ def many(number: int) -> Run:
 
 
 def hostile() -> Run:
-    name = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
+    name = NAME
     changes = {
         "case": name,
         "family": name,
@@ -175,6 +215,9 @@ def test_nothing_is_fetched_nothing_fails_and_nothing_is_cut_off(
         ("crashing", "light"),
         ("empty", "dark"),
         ("many", "light"),
+        ("calls", "light"),
+        ("calls", "dark"),
+        ("calls-alone", "dark"),
     ],
 )
 def test_everybody_can_read_it(
@@ -256,13 +299,27 @@ def test_a_keyboard_reaches_the_filters(browser: Browser, reports: dict[str, Pat
     page.close()
 
 
-def test_names_are_only_names(browser: Browser, reports: dict[str, Path]) -> None:
+@pytest.mark.parametrize("kind", ["hostile", "calls-hostile"])
+def test_names_are_only_names(browser: Browser, reports: dict[str, Path], kind: str) -> None:
     watched = Watched(browser.new_page())
-    watched.page.goto(reports["hostile"].as_uri())
+    watched.page.goto(reports[kind].as_uri())
     assert watched.page.locator("img").count() == 0
     assert "<script>alert(1)</script>" in watched.page.locator("h1").inner_text()
-    assert watched.requests == [reports["hostile"].as_uri()]
+    assert watched.requests == [reports[kind].as_uri()]
     watched.page.close()
+
+
+def test_a_timeline_is_drawn_once_at_any_width(browser: Browser, reports: dict[str, Path]) -> None:
+    page = browser.new_page()
+    for width in (NARROW, WIDE):
+        page.set_viewport_size({"width": width, "height": 900})
+        page.goto(reports["calls"].as_uri())
+        shown = [one for one in page.locator("#timeline svg").all() if one.is_visible()]
+        assert len(shown) == 1
+        box = shown[0].bounding_box()
+        assert box is not None
+        assert 0.6 * min(width, 700) < box["width"] < width
+    page.close()
 
 
 def test_a_specimens_report_shows_pictures_and_small_cases(reports: dict[str, Path]) -> None:

@@ -78,6 +78,7 @@ def test_only_those_that_declare_it_get_the_largest_rows() -> None:
         assert not any(side.too_long(vast(index)) for index in (6, 7, 8))
 
 
+@pytest.mark.slow
 def test_what_is_too_long_is_counted_with_its_reason(tmp_path: Path) -> None:
     run = run_gate(
         Request(

@@ -8,7 +8,8 @@ from pathlib import Path
 from parity_tests.test_layers import PACKAGE, sources
 
 APART = "engines"
-"""The room that has words of its own: a call there is one of an engine, in a recording."""
+"""The room that has words of its own, and with it the pages and commands named for calls: a call
+there is one of an engine, in a recording."""
 
 
 def types(tree: ast.Module) -> Iterator[tuple[str, str]]:
@@ -37,7 +38,11 @@ def ambiguous(modules: Iterable[tuple[Path, ast.Module]]) -> dict[str, list[str]
 
 
 def test_a_type_is_defined_once() -> None:
-    rooms = [(path, tree) for path, tree in sources() if APART not in path.parts]
+    rooms = [
+        (path, tree)
+        for path, tree in sources()
+        if APART not in path.parts and not path.stem.startswith("calls")
+    ]
     assert len(rooms) > 100
     assert ambiguous(rooms) == {}
 

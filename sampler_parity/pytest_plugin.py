@@ -17,23 +17,36 @@ adds a test that compares two engines' recordings call by call, or judges one; t
 ``parity_calls`` gives the result. The ini values are ``parity_recordings`` and ``parity_engines``,
 one a line, and ``parity_contract``.
 
+Where pytest-xdist distributes the tests, each gate still runs once: one worker runs it, and the
+others read the run that it has stored.
+
 It imports nothing of the gate until it is asked for: every session of an environment loads it.
 """
 
+import hashlib
+import tempfile
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pytest
 
 if TYPE_CHECKING:
+    from sampler_parity.commands.calls_in_tests import Asked
     from sampler_parity.engines.findings import Attribution
     from sampler_parity.run.run_file import Run
+
+T = TypeVar("T")
 
 _OPTION = "parity_implementation"
 _RECORDINGS, _ENGINES, _CONTRACT = "parity_recordings", "parity_engines", "parity_contract"
 _CALLS = "calls"
+_SHARED = "parity_shared"
+"""Under which name a worker of pytest-xdist is told the folder that all workers of it share."""
+
 _runs = pytest.StashKey[dict[str, "Run"]]()
 _calls = pytest.StashKey[dict[str, "Attribution"]]()
+_shared = pytest.StashKey[tempfile.TemporaryDirectory[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -63,6 +76,17 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addini(_RECORDINGS, "recordings to judge, or a pair to compare", "linelist", default=[])
     parser.addini(_ENGINES, "commands that make the recordings", "linelist", default=[])
     parser.addini(_CONTRACT, "what each phase of an engine must use", default="")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker of pytest-xdist, before it starts, the folder that all workers share."""
+    config: pytest.Config = node.config
+    if _shared not in config.stash:
+        folder = tempfile.TemporaryDirectory(prefix="sampler-parity-")
+        config.stash[_shared] = folder
+        config.add_cleanup(folder.cleanup)
+    node.workerinput[_SHARED] = config.stash[_shared].name
 
 
 def _names(config: pytest.Config) -> list[str]:
@@ -166,35 +190,96 @@ def _engines(config: pytest.Config) -> tuple[str, ...]:
 
 
 def compare_calls(config: pytest.Config) -> "Attribution":
-    """Compare once a session, store the result, and write its page.
+    """Give what was found of the engines, who are compared once a session, over all workers.
 
-    What the options name replaces what the ini file names.
+    Raises:
+        CannotJudgeError: it could not be judged, in this worker or in another one.
     """
-    from sampler_parity.commands.calls_in_tests import Asked, compare
+    from sampler_parity.commands.calls import stored
+    from sampler_parity.commands.calls_in_tests import compare
 
     found = config.stash[_calls]
     if _CALLS not in found:
-        options = config.getoption
-        of_options = bool(options("--parity-recording")) != bool(options("--parity-engine"))
-        recordings, engines = _recordings(config), _engines(config)
-        if of_options:
-            recordings = recordings if options("--parity-recording") else ()
-            engines = engines if options("--parity-engine") else ()
-        found[_CALLS] = compare(
-            Asked(
-                recordings=recordings,
-                engines=engines,
-                contract=options("--parity-contract") or config.getini(_CONTRACT) or None,
-                folder=_folder(config, _CALLS),
-                root=config.rootpath,
-                limit=options("--parity-engine-limit"),
-            )
+        found[_CALLS] = _once(
+            config,
+            "recordings of engines",
+            make=lambda: compare(_asked(config)),
+            read=lambda: stored(_folder(config, _CALLS)),
         )
     return found[_CALLS]
 
 
+def _asked(config: pytest.Config) -> "Asked":
+    """Say what is compared: what an option names replaces what the ini file names."""
+    from sampler_parity.commands.calls_in_tests import Asked
+
+    options = config.getoption
+    recordings, engines = _recordings(config), _engines(config)
+    if bool(options("--parity-recording")) != bool(options("--parity-engine")):
+        recordings = recordings if options("--parity-recording") else ()
+        engines = engines if options("--parity-engine") else ()
+    return Asked(
+        recordings=recordings,
+        engines=engines,
+        contract=options("--parity-contract") or config.getini(_CONTRACT) or None,
+        folder=_folder(config, _CALLS),
+        root=config.rootpath,
+        limit=options("--parity-engine-limit"),
+    )
+
+
 def gate(config: pytest.Config, implementation: str) -> "Run":
-    """Run the gate once a session, store the run, and write its report."""
+    """Give the run of the gate, which is made once a session, over all workers of pytest-xdist.
+
+    Raises:
+        CannotJudgeError: the gate could not be judged, in this worker or in another one.
+    """
+    from sampler_parity.run.run_file import read_run
+
+    runs = config.stash[_runs]
+    if implementation not in runs:
+        runs[implementation] = _once(
+            config,
+            implementation,
+            make=lambda: _run(config, implementation),
+            read=lambda: read_run(_folder(config, implementation)),
+        )
+    return runs[implementation]
+
+
+def _once(config: pytest.Config, name: str, *, make: Callable[[], T], read: Callable[[], T]) -> T:
+    """Make what is stored under ``name``, or read it where another worker has made it.
+
+    What is made uses all processors: one thing is made at a time, whatever its name.
+
+    Raises:
+        CannotJudgeError: it could not be made, in this worker or in another one.
+    """
+    shared = getattr(config, "workerinput", {}).get(_SHARED)
+    if shared is None:
+        return make()
+    from filelock import FileLock
+
+    from sampler_parity.model.errors import CannotJudgeError
+
+    # What stands in this file is why it could not be made; nothing where it was.
+    outcome = Path(shared) / hashlib.sha256(name.encode()).hexdigest()
+    with FileLock(Path(shared) / "lock"):
+        if not outcome.exists():
+            try:
+                made = make()
+            except CannotJudgeError as error:
+                outcome.write_text(str(error), encoding="utf-8")
+                raise
+            outcome.touch()
+            return made
+    if reason := outcome.read_text(encoding="utf-8"):
+        raise CannotJudgeError(reason)
+    return read()
+
+
+def _run(config: pytest.Config, implementation: str) -> "Run":
+    """Run the gate, store the run, and write its report."""
     from sampler_parity.cases.families import FAMILIES
     from sampler_parity.model.case import CAPABILITIES
     from sampler_parity.report import write_report
@@ -202,28 +287,25 @@ def gate(config: pytest.Config, implementation: str) -> "Run":
     from sampler_parity.run.request import Request
     from sampler_parity.run.waivers import waivers_here
 
-    runs = config.stash[_runs]
-    if implementation not in runs:
-        folder = _folder(config, implementation)
-        run = run_gate(
-            Request(
-                profile=config.getoption("--parity-profile"),
-                seed=config.getoption("--parity-seed"),
-                implementations=(implementation,),
-                capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
-                families=tuple(config.getoption("--parity-family") or FAMILIES),
-                jobs=config.getoption("--parity-jobs"),
-                folder=folder,
-                waivers=tuple(
-                    waiver
-                    for waiver in waivers_here(config.rootpath)
-                    if waiver.implementation == implementation
-                ),
-            )
+    folder = _folder(config, implementation)
+    run = run_gate(
+        Request(
+            profile=config.getoption("--parity-profile"),
+            seed=config.getoption("--parity-seed"),
+            implementations=(implementation,),
+            capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
+            families=tuple(config.getoption("--parity-family") or FAMILIES),
+            jobs=config.getoption("--parity-jobs"),
+            folder=folder,
+            waivers=tuple(
+                waiver
+                for waiver in waivers_here(config.rootpath)
+                if waiver.implementation == implementation
+            ),
         )
-        write_report(run, folder)
-        runs[implementation] = run
-    return runs[implementation]
+    )
+    write_report(run, folder)
+    return run
 
 
 def _folder(config: pytest.Config, implementation: str) -> Path:

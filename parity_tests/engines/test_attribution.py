@@ -9,13 +9,13 @@ import pytest
 import torch
 
 import python_ref
-from sampler_parity.engines import Recorder, Recording, attribution, turns, values
+from sampler_parity.engines import Recorder, Recording, drawing, given, turns, values
 from sampler_parity.engines import own as own_calls
 from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.contract import NONE, Contract, Engine, Phase
 from sampler_parity.engines.findings import EQUAL, Attribution
 from sampler_parity.engines.planted import judged, plant
-from sampler_parity.engines.specimen import FAULTS, GLOBAL, PER_PHASE, SEMANTIC, Specimen
+from sampler_parity.engines.small_engine import FAULTS, GLOBAL, PER_PHASE, SEMANTIC, SmallEngine
 
 PAIRS = [
     ("wrong-sampler", "feedback-offset"),
@@ -51,11 +51,11 @@ def compared(first: Path, second: Path, contract: Contract = NONE) -> Attributio
 
 
 def pair(folder: Path, *switched: str, forced: bool = False, generations: int = 2) -> Attribution:
-    """Compare the specimen with the same one with faults."""
+    """Compare the small engine with the same one with faults."""
     base = frozenset[str]().union(*(FAULTS[name].base for name in switched if name in FAULTS))
     clean, faulty = folder / "clean.calls", folder / "faulty.calls"
-    Specimen(base).run(clean, generations)
-    Specimen(base | set(switched)).run(faulty, generations, clean if forced else None)
+    SmallEngine(base).run(clean, generations)
+    SmallEngine(base | set(switched)).run(faulty, generations, clean if forced else None)
     return compared(clean, faulty)
 
 
@@ -97,8 +97,8 @@ def test_a_fault_that_is_not_there_is_missed(tmp_path: Path) -> None:
 BLIND: dict[str, tuple[object, str, object]] = {
     "half-logits": (values, "apart", lambda *_: None),
     "mask-extra": (values, "masks", lambda *_: values.Masks(np.empty(0, int), np.empty(0, int))),
-    "wrong-parameters": (attribution, "differing", lambda *_: {}),
-    "reseeded-each-call": (attribution, "_entries", lambda *_, **__: None),
+    "wrong-parameters": (given, "differing", lambda *_: {}),
+    "reseeded-each-call": (drawing, "_entries", lambda *_, **__: None),
     "extra-draw": (turns, "again", lambda *_, **__: False),
     "not-renormalised": (own_calls, "fits", lambda *_: True),
 }
@@ -170,7 +170,7 @@ CONTRACT = Contract(
         ),
         Phase(name=GLOBAL, sampler="sample_logits"),
     ),
-    name="specimen",
+    name="small engine",
 )
 
 
@@ -246,8 +246,8 @@ def test_sparing_recordings(tmp_path: Path, keep: str) -> None:
 
 
 def test_a_generation_that_one_side_lacks(tmp_path: Path) -> None:
-    Specimen().run(tmp_path / "two.calls", 2)
-    Specimen().run(tmp_path / "three.calls", 3)
+    SmallEngine().run(tmp_path / "two.calls", 2)
+    SmallEngine().run(tmp_path / "three.calls", 3)
     found = compared(tmp_path / "three.calls", tmp_path / "two.calls")
     assert own(found) == [("loop", "missing calls", GLOBAL, 0)]
     assert found.findings[0].generation == 2
@@ -257,7 +257,7 @@ def test_a_generation_that_one_side_lacks(tmp_path: Path) -> None:
 
 def test_generations_that_are_interleaved(tmp_path: Path) -> None:
     """Calls are laid beside one another by generation, whatever their order in the file."""
-    Specimen().run(tmp_path / "apart.calls", 2)
+    SmallEngine().run(tmp_path / "apart.calls", 2)
     recording = Recording.open(tmp_path / "apart.calls")
     lines = (tmp_path / "apart.calls").read_bytes()
     records = []
@@ -281,7 +281,7 @@ def test_generations_that_are_interleaved(tmp_path: Path) -> None:
 
 def test_a_prefix_is_never_a_pass(tmp_path: Path) -> None:
     """Wherever a file is cut, what is left is judged, and the status says that it is not whole."""
-    Specimen().run(tmp_path / "whole.calls", 1)
+    SmallEngine().run(tmp_path / "whole.calls", 1)
     content = (tmp_path / "whole.calls").read_bytes()
     cut = tmp_path / "cut.calls"
     rng = np.random.default_rng(7)
@@ -297,7 +297,7 @@ def test_a_prefix_is_never_a_pass(tmp_path: Path) -> None:
 
 
 def test_a_recording_without_calls(tmp_path: Path) -> None:
-    Specimen().run(tmp_path / "none.calls", 0)
+    SmallEngine().run(tmp_path / "none.calls", 0)
     found = compared(tmp_path / "none.calls", tmp_path / "none.calls")
     assert (found.status, found.sentence) == ("unjudged", "No call was compared.")
 
@@ -315,3 +315,57 @@ def test_logits_that_are_not_finite(tmp_path: Path) -> None:
 
 def test_shared_generators_need_their_own_base() -> None:
     assert FAULTS["shared-generator"].base == frozenset({PER_PHASE})
+
+
+def one_call(path: Path, logits: np.ndarray, history: list[int] | None = None) -> None:
+    with Recorder(path, "mine", overwrite=True) as recorder:
+        parameters = {"temperature": 1.0, "top_p": 0.0, "top_k": 1}
+        with recorder.call(
+            "sample_logits", logits, parameters=parameters, source="x", history=history
+        ) as call:
+            call.returned(3)
+
+
+def test_one_row_is_one_row(tmp_path: Path) -> None:
+    """Some engines pass [V], some [1, V]."""
+    row = np.arange(4, dtype=np.float32)
+    one_call(tmp_path / "one.calls", row)
+    one_call(tmp_path / "other.calls", row[None])
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert found.findings == ()
+
+
+def test_what_a_sampler_looks_back_on(tmp_path: Path) -> None:
+    row = np.arange(4, dtype=np.float32)
+    one_call(tmp_path / "one.calls", row, history=[1, 2])
+    one_call(tmp_path / "other.calls", row, history=[1, 3])
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert own(found) == [("parameters", "history", "", 0)]
+
+
+def test_both_break_their_contract_alike(tmp_path: Path) -> None:
+    SmallEngine().run(tmp_path / "one.calls")
+    asked = Contract(phase=(Phase(name=GLOBAL, calls=5),), name="five")
+    found = compared(tmp_path / "one.calls", tmp_path / "one.calls", asked)
+    loops = [one for one in found.findings if one.what == "extra calls"]
+    assert [(one.side, one.call) for one in loops] == [("both", 5)]
+
+
+def test_what_is_fed_wrongly_is_marked_on_the_timeline(tmp_path: Path) -> None:
+    found = pair(tmp_path, "feedback-offset", generations=1)
+    marked = [(s.phase, s.call) for s in found.timeline if "loop" in s.kinds]
+    assert marked == [(GLOBAL, 2)]
+
+
+def test_a_noise_that_many_tokens_are_within(tmp_path: Path) -> None:
+    """A law that cannot be computed is not known, and nothing else goes wrong."""
+    for name, noise in (("one", 50.0), ("other", 60.0)):
+        with Recorder(tmp_path / f"{name}.calls", "mine") as recorder:
+            logits = np.zeros((1, 600), np.float32)
+            parameters = {"noise": noise, "temp": 1.0}
+            with recorder.call("simple_batch_sampler", logits, parameters=parameters) as call:
+                call.returned(3)
+    found = compared(tmp_path / "one.calls", tmp_path / "other.calls")
+    assert own(found) == [("parameters", "wrong parameters", "", 0)]
+    assert found.findings[0].alone is not None
+    assert found.findings[0].alone.variation is None

@@ -9,10 +9,11 @@ import torch
 
 import python_ref
 from sampler_parity.engines import Recorder, Recording
+from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.audit import audit
-from sampler_parity.engines.contract import NONE, Contract, Phase
+from sampler_parity.engines.contract import NONE, Contract, Engine, Phase
 from sampler_parity.engines.findings import Attribution
-from sampler_parity.engines.specimen import (
+from sampler_parity.engines.small_engine import (
     END,
     GLOBAL,
     GLOBAL_CALLS,
@@ -23,11 +24,11 @@ from sampler_parity.engines.specimen import (
     SEMANTIC_CALLS,
     SEMANTIC_TOKENS,
     TAG,
-    Specimen,
+    SmallEngine,
 )
 
 CONTRACT = Contract(
-    name="specimen",
+    name="small engine",
     phase=(
         Phase(
             name=GLOBAL,
@@ -58,7 +59,7 @@ def own(found: Attribution) -> list[tuple[str, str, str, int]]:
 
 
 def alone(folder: Path, *switched: str, contract: Contract = CONTRACT) -> Attribution:
-    Specimen(frozenset(switched)).run(folder / "one.calls", 3)
+    SmallEngine(frozenset(switched)).run(folder / "one.calls", 3)
     return audit(Recording.open(folder / "one.calls"), contract)
 
 
@@ -66,7 +67,7 @@ def test_an_engine_that_keeps_its_contract(tmp_path: Path) -> None:
     found = alone(tmp_path)
     assert (found.status, found.findings, found.not_compared) == ("holds", (), ())
     assert found.compared == found.planned == 3 * (GLOBAL_CALLS + SEMANTIC_CALLS)
-    assert found.contract == "specimen"
+    assert found.contract == "small engine"
 
 
 @pytest.mark.parametrize(
@@ -154,3 +155,53 @@ def test_a_generator_of_torch_that_nobody_named(tmp_path: Path) -> None:
     found = audit(recording)
     assert found.findings == ()
     assert found.not_compared[0].reason == "mine, as A calls it, is no sampler that is known here"
+
+
+def own_stream(path: Path, calls: int, uniform: Callable[[], float]) -> None:
+    """Record an engine that walks along the law's cumulative sum by numbers that nobody records."""
+    with Recorder(path, "mine", overwrite=True) as recorder, recorder.phase(SEMANTIC):
+        for number in range(calls):
+            logits = (2 * np.random.default_rng(number).standard_normal((1, 500))).astype(
+                np.float32
+            )
+            trace = python_ref.trace_sample_logits(torch.from_numpy(logits), 1.0, 0.95, 80)
+            p = trace.renormalized[0].double().numpy()
+            beyond = np.flatnonzero(np.cumsum(p / p.sum()) > uniform())
+            token = int(beyond[0]) if beyond.size else int(np.flatnonzero(p)[-1])
+            parameters = {"temperature": 1.0, "top_p": 0.95, "top_k": 80}
+            with recorder.call(
+                "sample_logits", logits, parameters=parameters, source="StdRng"
+            ) as call:
+                call.returned(token)
+
+
+def test_one_uniform_for_ever_is_caught_from_64_calls(tmp_path: Path) -> None:
+    path = tmp_path / "one.calls"
+    own_stream(path, 64, lambda: 0.3777)
+    found = audit(Recording.open(path))
+    assert found.status == "diverges"
+    assert own(found) == [("stream", "constant", SEMANTIC, 0)]
+    assert "a generator is made anew for every call" in found.sentence
+    assert found.seed is not None
+
+
+def test_a_stream_that_is_known_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "one.calls"
+    generator = np.random.default_rng(1234)
+    own_stream(path, 64, generator.random)
+    found = audit(Recording.open(path))
+    assert found.status == "holds"
+    assert any("seed 1234" in line for line in found.frequencies)
+    assert any("a temperature 5 % too high" in line for line in found.frequencies)
+    assert [one.calls for one in found.not_compared] == [64]
+
+
+def test_two_streams_of_their_own(tmp_path: Path) -> None:
+    """The tokens of each side decide: one is right, the other draws one number for ever."""
+    one, other = tmp_path / "one.calls", tmp_path / "other.calls"
+    own_stream(one, 64, np.random.default_rng(1).random)
+    own_stream(other, 64, lambda: 0.9)
+    asked = Contract(engine=Engine(streams="own"))
+    found = attribute(Recording.open(one), Recording.open(other), asked)
+    causes = [f for f in found.findings if f.kind != "consequence"]
+    assert [(f.kind, f.what, f.side) for f in causes] == [("stream", "constant", "B")]

@@ -15,15 +15,15 @@ import python_ref
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cli import app
 from sampler_parity.engines import Recorder, Recording
-from sampler_parity.engines.specimen import FAULTS, Specimen
+from sampler_parity.engines.small_engine import FAULTS, SmallEngine
 from sampler_parity.model.errors import CannotJudgeError
 
 
 @pytest.fixture
 def pair(tmp_path: Path) -> tuple[Path, Path]:
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"
-    Specimen().run(one)
-    Specimen(frozenset({"wrong-parameters"})).run(other)
+    SmallEngine().run(one)
+    SmallEngine(frozenset({"wrong-parameters"})).run(other)
     return one, other
 
 
@@ -44,7 +44,7 @@ def test_equal(pair: tuple[Path, Path]) -> None:
 def test_different(pair: tuple[Path, Path]) -> None:
     status, printed, _ = run(*pair)
     assert status == 1
-    assert printed.startswith("diverges: At call 0 of the semantic phase of generation 0 B passes")
+    assert printed.startswith("diverges: At call 0 of the semantic phase of generation 0, B passes")
     assert "parameters: wrong parameters, B, first at call 0 of phase semantic" in printed
     assert "  A  20 calls  sample_logits(temperature=1.0, top_p=0.95, top_k=80)" in printed
     assert "  B  20 calls  sample_logits(temperature=1.0, top_p=0.95, top_k=20)" in printed
@@ -102,7 +102,7 @@ def test_files_that_are_no_recordings(tmp_path: Path, content: bytes | None, wor
 def test_a_call_that_lies(tmp_path: Path) -> None:
     """The line says f32 [1, 200], and the tensors are cut short within the record."""
     path = tmp_path / "one.calls"
-    Specimen().run(path, 1)
+    SmallEngine().run(path, 1)
     content = path.read_bytes()
     path.write_bytes(content.replace(b'"shape":[1,200]', b'"shape":[1,199]', 1))
     with pytest.raises(CannotJudgeError, match="does not hold what its line says"):
@@ -112,7 +112,7 @@ def test_a_call_that_lies(tmp_path: Path) -> None:
 def test_sizes_that_lie(tmp_path: Path) -> None:
     """A record whose size is wrong ends what can be read; what is before it is judged."""
     path, whole = tmp_path / "one.calls", tmp_path / "whole.calls"
-    Specimen().run(whole, 1)
+    SmallEngine().run(whole, 1)
     content = whole.read_bytes()
     at = [found.start(1) for found in re.finditer(rb'"bytes":(\d+)', content)][5]
     path.write_bytes(content[:at] + b"9" + content[at + 1 :])

@@ -269,7 +269,7 @@ def test_the_judge_can_say_yes() -> None:
     assert conclude(Request(), found(shards())) == ("holds", ())
 
 
-def test_a_waived_capability_holds_on_its_recorded_traces() -> None:
+def test_a_capability_that_is_not_compared_holds_on_its_recorded_traces() -> None:
     absent = shard(capability="avx512", compared=0, not_compared=10, reason="no AVX-512")
     assert conclude(Request(), found((*shards()[:-1], absent)))[0] == "holds"
 
@@ -341,7 +341,7 @@ def test_a_divergence_outweighs_what_is_missing() -> None:
 
 
 @pytest.mark.slow
-def test_a_processor_without_the_capability_is_waived_in_words(tmp_path: Path) -> None:
+def test_a_processor_without_the_capability_is_told_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
     order = CompareCases(
         implementation="rust_ext",
@@ -415,6 +415,7 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
         read_run(tmp_path)
 
 
+@pytest.mark.slow
 def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
     """The run is interrupted while a worker starts, the moment at which one could be lost."""
     driver = (

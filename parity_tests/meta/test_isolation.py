@@ -103,6 +103,7 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
     assert left() == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "crashes"), [("WarmsUp", [1, 4]), ("StartsAThread", [])])
 def test_threads_that_were_started_at_import_work(name: str, crashes: list[int]) -> None:
     """A fork would have none of them, and wait for them for ever."""

@@ -29,13 +29,14 @@ STAGES = {
 
 @pytest.fixture(scope="session")
 def example() -> Path:
+    """Compile it as the Rust tests are, whose dependencies are mostly there."""
     subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet", "--package", "torch-exact-sampler",
-         "--example", "replay", "--target-dir", "target"],
+        ["cargo", "build", "--profile", "test", "--locked", "--quiet", "--package",
+         "torch-exact-sampler", "--example", "replay", "--target-dir", "target"],
         cwd=REPOSITORY,
         check=True,
     )  # fmt: skip
-    return REPOSITORY / "target" / "release" / "examples" / "replay"
+    return REPOSITORY / "target" / "debug" / "examples" / "replay"
 
 
 def replay(example: Path, *files: Path) -> subprocess.CompletedProcess[str]:

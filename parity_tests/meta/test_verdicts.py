@@ -73,6 +73,7 @@ def seen(view: View, stream: Stream = "torch") -> About:
     return About(name="plain", view=view, stream=stream, effects=())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["probs", "tokens"])
 @pytest.mark.parametrize("candidate", CORRECT[:2], ids=lambda candidate: candidate.name)
 def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: ExpectedCases) -> None:
@@ -115,6 +116,7 @@ OTHER_STREAM = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "view", "verdict"),
     [

@@ -150,10 +150,10 @@ def test_a_slow_candidate_has_a_plan_too(sound: PortSource, profile: str) -> Non
     assert sum(test.planned.draws for test in slow.tests) < 2_000_000
 
 
-def test_a_sampler_that_is_not_there_is_waived(sound: PortSource) -> None:
+def test_of_a_sampler_that_is_not_there_no_test_is_planned(sound: PortSource) -> None:
     only = plan("quick", sound, sound, samplers=("sample_logits",))
     assert len(only.tests) == 15
-    assert only.waived == (
+    assert only.not_planned == (
         "4 tests of simple_batch_sampler are waived: rust_ext has no such sampler",
     )
     for samplers in ((), ("fast_sampler",)):

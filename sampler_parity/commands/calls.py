@@ -40,8 +40,8 @@ def calls(
         bool, typer.Option("--json", help="The result as JSON on standard output, words on error.")
     ] = False,
     seed: Annotated[
-        int, typer.Option(min=0, help="Of the random places within a token's probability.")
-    ] = 0,
+        int | None, typer.Option(min=0, help="Of the random places within a token's probability.")
+    ] = None,
     junit: Annotated[Path | None, typer.Option(help="Write JUnit XML to this file.")] = None,
     markdown: Annotated[
         Path | None, typer.Option(help="Write a summary in Markdown to this file.")
@@ -76,11 +76,24 @@ def store(found: Attribution, folder: Path) -> Path:
     return write_calls_report(found, folder)
 
 
+def stored(folder: Path) -> Attribution:
+    """Read a result that is stored in ``folder``.
+
+    Raises:
+        CannotJudgeError: there is none, or none of this version.
+    """
+    path = folder / RESULT
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=Attribution)
+    except (OSError, msgspec.MsgspecError) as error:
+        raise CannotJudgeError(f"{path} cannot be read as a result: {error}") from error
+
+
 def judged(
     first: Path,
     second: Path | None,
     contract: str | None,
-    seed: int = 0,
+    seed: int | None = None,
     *,
     folder: Path | None = None,
     quiet: bool = True,
@@ -91,7 +104,7 @@ def judged(
         first: a recording; of a pair, the one that is taken for right where it cannot be told.
         second: the other one.
         contract: a file, or the name of one that comes with the harness.
-        seed: of the random places within a token's probability.
+        seed: of the random places within a token's probability; ``None`` for the usual one.
         folder: where the first calls of the findings are kept as cases.
         quiet: whether no progress is shown.
 
@@ -102,8 +115,10 @@ def judged(
     from sampler_parity.engines.attribution import attribute
     from sampler_parity.engines.audit import audit
     from sampler_parity.engines.contract import NONE, load_contract
+    from sampler_parity.engines.places import SEED
     from sampler_parity.engines.recording import Recording
 
+    seed = SEED if seed is None else seed
     asked = NONE if contract is None else load_contract(contract)
     ours = Recording.open(first)
     theirs = None if second is None else Recording.open(second)
@@ -111,7 +126,7 @@ def judged(
     def work(progress: Callable[[str, int, int], None] | None) -> Attribution:
         if theirs is None:
             return audit(ours, asked, progress, seed=seed, folder=folder)
-        return attribute(ours, theirs, asked, progress, folder=folder)
+        return attribute(ours, theirs, asked, progress, seed=seed, folder=folder)
 
     if quiet:
         return work(None)

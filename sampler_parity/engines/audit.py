@@ -9,11 +9,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from sampler_parity.engines.contract import NONE, Contract, Loop, departures, loop_departures
+from sampler_parity.engines.contract import NONE, Contract, departures
 from sampler_parity.engines.evidence import with_evidence
 from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
+from sampler_parity.engines.frequencies import tell
 from sampler_parity.engines.ledger import Departed, Ledger, Place
+from sampler_parity.engines.loops import loops
 from sampler_parity.engines.own import Own, Watch
+from sampler_parity.engines.places import SEED
 from sampler_parity.engines.recording import Recording
 from sampler_parity.engines.sides import Name, Side
 from sampler_parity.engines.turns import Generation, Progress, Turn
@@ -21,14 +24,24 @@ from sampler_parity.engines.words import OTHER_DRAWS, conclusion
 
 
 @dataclass(slots=True)
-class Audit:
-    """A look at one recording, as it goes on."""
+class Alone:
+    """A look at one recording, as it goes on.
+
+    Attributes:
+        side: the recording.
+        contract: what each phase must use.
+        ledger: what was found.
+        timeline: call by call.
+        seen: how many calls were looked at.
+        replayed: whether each draw was replayed, from its generator's state.
+    """
 
     side: Side
     contract: Contract = NONE
     ledger: Ledger = field(default_factory=Ledger)
     timeline: list[Step] = field(default_factory=list)
     seen: int = 0
+    replayed: bool = True
 
     def run(self, progress: Progress | None = None) -> None:
         """Look at every turn of every generation."""
@@ -39,8 +52,7 @@ class Audit:
                 self._turn(number, turn, watch.turn(number, turn))
                 if progress is not None:
                     progress("judging", self.seen, total)
-            last = number == max(self.side.generations)
-            self._loop(number, generation, ended=self.side.whole or not last)
+            self._loop(number, generation)
 
     def _place(self, number: int, turn: Turn) -> Place:
         return Place(number, turn.phase, turn.number, self.seen)
@@ -58,6 +70,7 @@ class Audit:
                 "the generator's state is not recorded: the token only has to be one that the "
                 "reference can draw"
             )
+        self.replayed &= bool(own.state)
         self.seen += len(turn.draws)
         if len(self.timeline) < LONGEST_TIMELINE:
             token = side.call(turn.last).token
@@ -106,25 +119,13 @@ class Audit:
             what, words = own.wrong
             yield Departed("arithmetic", what, own.side, f"{own.side} {words}")
 
-    def _loop(self, number: int, generation: Generation, *, ended: bool) -> None:
+    def _loop(self, number: int, generation: Generation) -> None:
         """Hold a generation's loop against the contract."""
-        tells = self.side.tells_what_was_fed
-        name = self.side.name
-        for phase, turns in generation.phases().items():
-            first = self.side.call(turns[0].first)
-            asked = self.contract.fitting(first)
-            if asked is None:
-                continue
-            tokens = [self.side.call(turn.last).went_on_with for turn in turns]
-            fed = [generation.fed.get(self.side.call(turn.last).call, ()) for turn in turns]
-            before = generation.fed.get(first.call - 1, ())
-            loop = Loop(tokens, fed if tells else None, before if tells else None, ended=ended)
-            for at, what, words in loop_departures(asked, loop):
-                turn = turns[min(at, len(turns) - 1)]
-                order = self.seen - sum(len(t.draws) for t in turns) + at
-                place = Place(number, phase, at, max(order, 0))
-                departed = Departed("loop", what, name, f"{name} {words}", key=phase)
-                self.ledger.add(departed, place, self.side.call(turn.first).site)
+        before = self.seen - sum(len(turn.draws) for turn in generation.turns)
+        for turn, at, departed in loops(self.side, number, self.contract):
+            order = before + generation.turns.index(turn) + (at > turn.number)
+            place = Place(number, turn.phase, at, order)
+            self.ledger.add(departed, place, self.side.call(turn.first).site)
 
 
 def audit(
@@ -133,7 +134,7 @@ def audit(
     progress: Progress | None = None,
     *,
     name: Name = "A",
-    seed: int = 0,
+    seed: int = SEED,
     folder: Path | None = None,
 ) -> Attribution:
     """Judge one recording.
@@ -151,8 +152,9 @@ def audit(
         RecordingError: a call does not hold what its line says.
     """
     side = Side(name, recording, progress)
-    looked = Audit(side, contract)
+    looked = Alone(side, contract)
     looked.run(progress)
+    told = () if looked.replayed else tell(side, looked.ledger, seed)
     found = conclusion(
         looked.ledger,
         (side,),
@@ -160,6 +162,7 @@ def audit(
         planned=len(recording.calls),
         compared=looked.seen,
         contract=contract,
+        frequencies=told,
         seed=seed,
     )
     return with_evidence(found, (side,), folder)

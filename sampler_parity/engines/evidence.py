@@ -105,6 +105,8 @@ def with_evidence(found: Attribution, sides: Sequence[Side], folder: Path | None
     """Give a result with its evidence, where it has a ``folder``; raises as :func:`evidence`."""
     if folder is None:
         return found
+    for old in (folder / FOLDER).glob("[AB]-*.safetensors"):
+        old.unlink()
     return msgspec.structs.replace(found, evidence=evidence(sides, found.findings, folder))
 
 

@@ -1,4 +1,4 @@
-"""Every fault of engines, planted in a specimen: what the comparison makes of it."""
+"""Every fault of engines, planted in a small engine: what the comparison makes of it."""
 
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
@@ -7,21 +7,21 @@ from pathlib import Path
 from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.findings import EQUAL, Attribution, EngineFault
 from sampler_parity.engines.recording import Recording
-from sampler_parity.engines.specimen import FAULTS, Specimen
+from sampler_parity.engines.small_engine import FAULTS, SmallEngine
 
 
 def plant(
     folder: Path, names: Iterable[str] = (EQUAL, *FAULTS), generations: int = 2
 ) -> Iterator[EngineFault]:
-    """Record the specimen with each fault, free and forced, and compare it with one without."""
+    """Record the small engine with each fault, free and forced, and compare it with one without."""
     for name in names:
         fault = FAULTS.get(name)
         base = frozenset() if fault is None else fault.base
         clean, faulty = folder / "clean.calls", folder / "faulty.calls"
-        Specimen(base).run(clean, generations)
+        SmallEngine(base).run(clean, generations)
         for forced in (False, True):
             switched = base if fault is None else base | {name}
-            Specimen(switched).run(faulty, generations, clean if forced else None)
+            SmallEngine(switched).run(faulty, generations, clean if forced else None)
             found = attribute(Recording.open(clean), Recording.open(faulty))
             yield judged(name, found, forced=forced)
 

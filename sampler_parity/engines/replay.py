@@ -17,6 +17,7 @@ from sampler_parity.model.implementation import About, Implementation
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.pipeline import NoisyArgmax, Parameters, values_of
 from sampler_parity.model.verdict import Divergence
+from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
 
 Logits = npt.NDArray[np.float32]
@@ -112,7 +113,10 @@ def law(inputs: Inputs) -> Law | None:
         noise = float(np.float32(values_of(inputs.parameters)[draw.noise] or 0))
         if not scaled.size or not np.isfinite(scaled.max(axis=-1)).all() or not noise >= 0:
             return None
-        return np.stack([win_probabilities(row.astype(np.float64), noise) for row in scaled])
+        try:
+            return np.stack([win_probabilities(row.astype(np.float64), noise) for row in scaled])
+        except StatisticsError:
+            return None
     weights = weights_of(inputs)
     if weights is None:
         return None

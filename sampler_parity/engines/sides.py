@@ -10,7 +10,7 @@ from sampler_parity.engines.known import parameters_of, sampler_of
 from sampler_parity.engines.recording import Call, Recording, Tensors
 from sampler_parity.engines.replay import Inputs
 from sampler_parity.engines.stream import TORCH, TORCH_STATE
-from sampler_parity.engines.turns import Progress, lay_out, marks_of
+from sampler_parity.engines.turns import Progress, Turn, lay_out, marks_of
 
 Name = Literal["A", "B"]
 Logits = npt.NDArray[np.float32]
@@ -37,6 +37,7 @@ class Side:
         self.marks = marks_of(recording, f"reading {name}", progress)
         self.generations = lay_out(recording, self.marks)
         self.tensors = lru_cache(maxsize=8)(recording.tensors)
+        self.inputs = lru_cache(maxsize=8)(self._inputs)
 
     @property
     def whole(self) -> bool:
@@ -53,7 +54,9 @@ class Side:
         return self.recording.calls[index]
 
     def logits(self, index: int) -> Logits | None:
-        """Give a call's logits as f32, as they were passed; ``None`` where they are not all here.
+        """Give a call's logits as f32 [B, V]; ``None`` where they are not all here.
+
+        One row is one row, whether it was passed as [V] or as [1, V].
 
         f16 and bf16 are widened. f64 is no input of a sampler that the harness knows; it is rounded
         to f32 here, and never replayed.
@@ -61,7 +64,12 @@ class Side:
         if self.call(index).keep != "whole":
             return None
         with np.errstate(over="ignore"):
-            return np.ascontiguousarray(self.tensors(index)["logits"], np.float32)
+            found = np.ascontiguousarray(self.tensors(index)["logits"], np.float32)
+        return np.atleast_2d(found)
+
+    def drawn(self, turn: Turn) -> tuple[int, ...]:
+        """Give every token that was drawn at a turn, those that were refused as well."""
+        return tuple(token for index in turn.draws for token in self.call(index).token)
 
     def states(self, index: int) -> tuple[bytes, bytes]:
         """Give the generator's states on entry and on exit; empty where they are not recorded."""
@@ -71,8 +79,11 @@ class Side:
             for name in ("state_before", "state_after")
         )
 
-    def inputs(self, index: int) -> Inputs | None:
-        """Give what the reference needs of a call; ``None`` where it cannot be replayed."""
+    def _inputs(self, index: int) -> Inputs | None:
+        """Give what the reference needs of a call; ``None`` where it cannot be replayed.
+
+        As ``inputs`` it is kept for the latest calls, with what the reference made of them.
+        """
         call = self.call(index)
         parameters, logits = parameters_of(call), self.logits(index)
         if parameters is None or logits is None or call.dtype == "F64" or not logits.size:
@@ -95,6 +106,11 @@ class Side:
 
 
 _KEPT = {"top": "the largest logits only", "digest": "a digest of its logits"}
+
+
+def rows_of(call: Call) -> int:
+    """Give how many rows of logits a call passes."""
+    return call.shape[0] if len(call.shape) > 1 else 1
 
 
 def start_of(call: Call) -> int:

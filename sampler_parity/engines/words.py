@@ -95,7 +95,8 @@ def place(finding: Finding, generations: int = 1) -> str:
 def sentence_of(finding: Finding, generations: int = 1) -> str:
     """Tell where a finding is first, and what it is, without a full stop."""
     often = f" ({finding.times:,} of {finding.of:,} calls)" if finding.times > 1 else ""
-    return f"at {place(finding, generations)} {finding.words}{often}"
+    comma = "," if generations > 1 else ""
+    return f"at {place(finding, generations)}{comma} {finding.words}{often}"
 
 
 def _alone(finding: Finding) -> str:

@@ -11,7 +11,7 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import LOGITS, Parameters, Pipeline, Traced
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Parameters, Pipeline
 
 NO_AVX = "no avx"
 """What torch 2.7 calls the level ``default``."""
@@ -82,32 +82,34 @@ class PythonRef:
         return outcome
 
     def _call(
-        self, case: Case, logits: torch.Tensor, generator: torch.Generator, traced: Outcome | None
+        self, case: Case, logits: torch.Tensor, generator: torch.Generator, kept: Outcome | None
     ) -> torch.Tensor:
-        if traced is None and case.pipeline.whole is not None:
-            found: torch.Tensor = case.pipeline.whole(logits, case.parameters, generator)
-            return found
-        trace = case.pipeline.traced or composed(case.pipeline)
-        stages: dict[str, torch.Tensor] = trace(logits, case.parameters, generator)
-        if traced is not None:
-            traced.stages = {name: stages[name].numpy() for name in case.pipeline.names[:-1]}
-        return stages[case.pipeline.names[-1]]
+        """Make one call; its stages go into ``kept``, if that is given."""
+        pipeline, arguments = case.pipeline, (logits, case.parameters, generator)
+        stages: dict[str, torch.Tensor]
+        if pipeline.whole is None:
+            stages = _composed(pipeline, *arguments)
+        elif kept is None:
+            token: torch.Tensor = pipeline.whole(*arguments, traced=False)
+            return token
+        else:
+            trace = pipeline.whole(*arguments, traced=True)
+            stages = {name: getattr(trace, name) for name in pipeline.names}
+        if kept is not None:
+            kept.stages = {name: stages[name].numpy() for name in pipeline.names[:-1]}
+        return stages[TOKEN]
 
 
-def composed(pipeline: Pipeline) -> Traced:
-    """Make one function of a pipeline's stages; it gives all of them and changes its logits alike.
+def _composed(
+    pipeline: Pipeline, logits: torch.Tensor, parameters: Parameters, generator: torch.Generator
+) -> dict[str, torch.Tensor]:
+    """Compute a pipeline's stages one after the other; ``logits`` are changed where it does so.
 
     A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
     """
-
-    def call(
-        logits: torch.Tensor, parameters: Parameters, generator: torch.Generator
-    ) -> dict[str, torch.Tensor]:
-        tensors = {LOGITS: logits}
-        for stage in pipeline.stages:
-            tensors[stage.name] = stage.reference(tensors, parameters, generator)
-            if pipeline.in_place and stage.kind != "draw":
-                logits.copy_(tensors[stage.name])
-        return tensors
-
-    return call
+    tensors = {LOGITS: logits}
+    for stage in pipeline.stages:
+        tensors[stage.name] = stage.reference(tensors, parameters, generator)
+        if pipeline.in_place and stage.kind != "draw":
+            logits.copy_(tensors[stage.name])
+    return tensors

@@ -16,11 +16,6 @@ Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
 """Values of ``logits`` and of stages, by name."""
 
-Whole = Callable[[Any, Any, Any], Any]
-"""Called with logits (a torch tensor), parameters and generator; gives the tokens, i64 [B, 1]."""
-Traced = Callable[[Any, Any, Any], dict[str, Any]]
-"""As :data:`Whole`; gives every stage by name, the token last."""
-
 Doubt = Callable[[Array, Any, int, int], bool]
 """Called with a row's numbers in descending order, parameters, and the first and last token + 1."""
 
@@ -161,6 +156,23 @@ class Oracle(Protocol):
         """Whether a correct sampler on the reference's generator may draw all of these tokens."""
 
 
+class Whole(Protocol):
+    """The reference in one piece."""
+
+    def __call__(self, logits: Any, parameters: Any, generator: Any, *, traced: bool) -> Any:
+        """Call the reference.
+
+        Args:
+            logits: a torch tensor, f32 [B, V] or [V]; changed where the reference changes it.
+            parameters: the sampler's.
+            generator: a torch generator, from which the call takes its random numbers.
+            traced: whether every stage is kept.
+
+        Returns:
+            The tokens, i64 [B, 1]; ``traced``, an object with every stage by its name.
+        """
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """A sampler.
@@ -171,7 +183,6 @@ class Pipeline:
         draw: by which law the last one does.
         parameters: what is known of each parameter, by name.
         whole: the reference in one piece, where there is one; the stages, composed, are the same.
-        traced: likewise, keeping every stage.
         in_place: whether each stage before the draw is computed in the logits, so that a call
             leaves the last of them there, where the next call finds it.
         level_dependent: whether its bits depend on torch's capability and thread count.
@@ -185,7 +196,6 @@ class Pipeline:
     draw: Draw
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     whole: Whole | None = None
-    traced: Traced | None = None
     in_place: bool = False
     level_dependent: bool = True
     oracle: Oracle | None = None

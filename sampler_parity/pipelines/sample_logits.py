@@ -166,21 +166,13 @@ class _Oracle:
         return True
 
 
-def _arguments(p: SampleLogits, generator: Any) -> dict[str, Any]:
-    return {**values_of(p), "generator": generator}
-
-
-def _whole(logits: Any, p: SampleLogits, generator: Any) -> Any:
+def _whole(logits: Any, parameters: SampleLogits, generator: Any, *, traced: bool) -> Any:
     import python_ref
 
-    return python_ref.sample_logits(logits, **_arguments(p, generator))
-
-
-def _traced(logits: Any, p: SampleLogits, generator: Any) -> dict[str, Any]:
-    import python_ref
-
-    trace = python_ref.trace_sample_logits(logits, **_arguments(p, generator))
-    return {name: getattr(trace, name) for name in p.stages}
+    arguments: dict[str, Any] = {**values_of(parameters), "generator": generator}
+    if traced:
+        return python_ref.trace_sample_logits(logits, **arguments)
+    return python_ref.sample_logits(logits, **arguments)
 
 
 SampleLogits.pipeline = Pipeline(
@@ -230,7 +222,6 @@ SampleLogits.pipeline = Pipeline(
     ),
     draw=Race(of="renormalized"),
     whole=_whole,
-    traced=_traced,
     oracle=_Oracle(),
     parameters={
         "temperature": Parameter("divisor of the logits", (1.0, 2.0, 0.5)),

@@ -133,18 +133,14 @@ class _Oracle:
         return True
 
 
-def _whole(logits: Any, p: SimpleBatch, generator: Any) -> Any:
+def _whole(logits: Any, parameters: SimpleBatch, generator: Any, *, traced: bool) -> Any:
     import python_ref
 
-    return python_ref.sampler_simple_batch(forbid(logits, p), p.noise, p.temp, generator=generator)
-
-
-def _traced(logits: Any, p: SimpleBatch, generator: Any) -> dict[str, Any]:
-    import python_ref
-
-    logits = forbid(logits, p)
-    trace = python_ref.trace_sampler_simple_batch(logits, p.noise, p.temp, generator=generator)
-    return {name: getattr(trace, name) for name in p.stages}
+    forbid(logits, parameters)
+    noise, temp = parameters.noise, parameters.temp
+    if traced:
+        return python_ref.trace_sampler_simple_batch(logits, noise, temp, generator=generator)
+    return python_ref.sampler_simple_batch(logits, noise, temp, generator=generator)
 
 
 SimpleBatch.pipeline = Pipeline(
@@ -172,7 +168,6 @@ SimpleBatch.pipeline = Pipeline(
     ),
     draw=NoisyArgmax(of="scaled_logits", noise="noise", temperature="temp"),
     whole=_whole,
-    traced=_traced,
     oracle=_Oracle(),
     parameters={
         "noise": Parameter("upper end of the uniform noise; 0 for none", (0.0, 1.0)),

@@ -270,7 +270,7 @@ def _first_sentence(found: Attribution, generations: int) -> tuple[str, str]:
 def _command(found: Attribution, folder: Path) -> str:
     words = ["sampler-parity", "calls", *(one.path for one in found.recordings)]
     words += ["--contract", found.contract] if found.contract else []
-    words += ["--seed", str(found.seed)] if found.seed else []
+    words += ["--seed", str(found.seed)] if found.seed is not None else []
     return shlex.join([*words, "--out", str(folder)])
 
 

@@ -53,7 +53,7 @@ def plant_plain(order: PlantInPlain, say: Say) -> Result:
 
 
 def plant_engines(_: PlantInEngines, say: Say) -> Result:
-    """Plant every fault of engines in the specimen, free and forced."""
+    """Plant every fault of engines in the small one, free and forced."""
     return Result(engine_faults=tuple(plant_in_engines(_steps(say, ENGINES))))
 
 

@@ -71,7 +71,7 @@ def run_statistics(
         reference: what draws for the reference, and carries the planted faults; the port if
             ``None``.
         live: what must pass as the reference itself; torch if ``None``.
-        samplers: those that the candidate has; the tests of others are waived.
+        samplers: those that the candidate has; the tests of others are not planned.
         walk: the candidate's draw from given probabilities and a given uniform, if it has one. A
             candidate that takes its uniform, as its ``about`` says, needs none.
 
@@ -285,7 +285,7 @@ class _Run:
             alpha=self.planned.budget.alpha,
             budget=self.planned.sentence(),
             tests=tests,
-            waived=self.planned.waived,
+            waived=self.planned.not_planned,
             controls=tuple(self.controls),
             ecdf=self._ecdf(),
             uniforms=self.uniforms,

@@ -77,7 +77,7 @@ class Plan:
     sizes: DrawCounts
     budget: Budget
     tests: tuple[StatisticalTest, ...]
-    waived: tuple[str, ...]
+    not_planned: tuple[str, ...]
 
     def sentence(self) -> str:
         """Say the budget in words, with what it does not cover."""
@@ -107,7 +107,7 @@ def plan(
         source: the candidate; a slow one gets fewer draws.
         reference: whose draws the candidate's are held against.
         alpha: the error budget of the run.
-        samplers: those that the candidate has; the tests of others are waived.
+        samplers: those that the candidate has; the tests of others are not planned.
         passing_controls: controls that must pass, which share the budget.
 
     Raises:
@@ -121,14 +121,14 @@ def plan(
         raise CannotJudgeError(f"samplers {list(samplers)} are not some of {', '.join(SAMPLERS)}")
     by_sampler = _makers(sizes, reference, samplers)
     makers = [make for sampler in samplers for make in by_sampler[sampler]]
-    waived = tuple(
+    not_planned = tuple(
         f"{len(by_sampler[sampler])} tests of {sampler} are waived: {source.name} has no such "
         "sampler"
         for sampler in SAMPLERS
         if sampler not in samplers
     )
     budget = Budget(alpha, len(makers) + passing_controls)
-    return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), waived)
+    return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), not_planned)
 
 
 Maker = Callable[[Rule], StatisticalTest]

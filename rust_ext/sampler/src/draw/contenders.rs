@@ -131,3 +131,30 @@ fn reach<W: Wide>(
     }
     reaching
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The bound is each token's own weight over its uniform in turn, which every rounding may miss.
+    #[test]
+    fn who_reaches_the_bound_is_listed() {
+        const VOCAB: usize = 4003;
+        let mut random = Generator::new(3);
+        let mut list = Vec::new();
+        // With the small ones the bound is denormal, and rounded coarsely.
+        for size in [1.0_f32, 1e-30, 3e-36] {
+            let weights: Vec<f32> = (0..VOCAB).map(|_| size * (0.5 + random.next_f32())).collect();
+            let start = random.clone();
+            let uniforms: Vec<f64> = (0..VOCAB).map(|_| random.next_f64()).collect();
+            for token in 0..VOCAB {
+                let bound = f64::from(weights[token]) / uniforms[token];
+                let mut generator = start.clone();
+                list_contenders(&weights, bound, &mut generator, &mut list);
+                assert!(generator == random, "one output a token");
+                let found = list.iter().find(|contender| contender.token == token);
+                assert_eq!(found.map(|contender| contender.uniform), Some(uniforms[token]));
+            }
+        }
+    }
+}

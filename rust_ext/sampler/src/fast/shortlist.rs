@@ -187,23 +187,32 @@ mod tests {
     #[test]
     fn what_ties_by_a_rounded_difference_is_listed() {
         const K: usize = 80;
-        let mut row = vec![-9.0; 8192];
-        row[4000] = 3.0;
-        // In more columns than k, so that the bound comes as close to them as it can.
-        row.iter_mut().step_by(17).take(200).for_each(|x| *x = 1e-3);
-        row[5000..5200].fill(1e-3 - 2e-8);
-        let reached = row.iter().filter(|x| **x >= 1e-3).count();
-        let mut probs = vec![0.0; row.len()];
-        for capability in Capability::ALL {
-            assert!(softmax(&row, &mut probs, capability));
-            let floor = kth_largest(&probs, K);
-            let tied: Vec<u32> =
-                (0..).zip(&probs).filter(|(_, p)| **p >= floor).map(|(token, _)| token).collect();
-            assert_eq!(tied.len(), reached + 200, "tokens below the others tie with them");
-            let mut list = Shortlist::default();
-            assert_eq!(list.take(&row, K, capability, None), Outcome::Listed);
-            list.listed.retain(|_, p| p >= list.floor);
-            assert_eq!(list.listed.tokens(), tied);
+        // The second differences are rounded to 2^-18, and are as far as a list reaches.
+        let step = 1.0 / 524_288.0;
+        for (max, value, below, least) in
+            [(3.0, 1e-3, 1e-3 - 2e-8, -9.0), (40.25, -19.0, -19.0 - step, -40.0)]
+        {
+            let mut row = vec![least; 8192];
+            row[4000] = max;
+            // In more columns than k, so that the bound comes as close to them as it can.
+            row.iter_mut().step_by(17).take(200).for_each(|x| *x = value);
+            row[5000..5200].fill(below);
+            let reached = row.iter().filter(|x| **x >= value).count();
+            let mut probs = vec![0.0; row.len()];
+            for capability in Capability::ALL {
+                assert!(softmax(&row, &mut probs, capability));
+                let floor = kth_largest(&probs, K);
+                let tied: Vec<u32> = (0..)
+                    .zip(&probs)
+                    .filter(|(_, p)| **p >= floor)
+                    .map(|(token, _)| token)
+                    .collect();
+                assert_eq!(tied.len(), reached + 200, "tokens below the others tie with them");
+                let mut list = Shortlist::default();
+                assert_eq!(list.take(&row, K, capability, None), Outcome::Listed);
+                list.listed.retain(|_, p| p >= list.floor);
+                assert_eq!(list.listed.tokens(), tied);
+            }
         }
     }
 
@@ -286,6 +295,11 @@ mod tests {
         assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Unsuitable, "all tie");
         row.fill(f32::NEG_INFINITY);
         assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Invalid);
+        // Out of reach, where probabilities are denormal.
+        row.iter_mut().step_by(100).for_each(|x| *x = -61.0);
+        row[7] = 0.0;
+        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Unsuitable, "far below");
+        row.fill(f32::NEG_INFINITY);
         row[7] = 0.0;
         assert_eq!(
             list.take(&row, 20, Capability::Avx2, None),

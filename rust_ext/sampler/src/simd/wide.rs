@@ -23,6 +23,15 @@ pub(crate) trait Wide: Mersenne {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
+    /// A polynomial of `x`, highest power first, each step rounded once.
+    #[inline(always)]
+    fn polynomial<const N: usize>(self, coefficients: &[f32; N], x: Self::Floats) -> Self::Floats {
+        let mut power = self.splat(coefficients[0]);
+        for c in &coefficients[1..] {
+            power = self.mul_add(power, x, self.splat(*c));
+        }
+        power
+    }
     /// `a * b + c`, however rounded.
     #[inline(always)]
     fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
@@ -129,6 +138,18 @@ impl Wide for Portable {
             *a = a.mul_add(*b, c);
         }
         a
+    }
+
+    fn polynomial<const N: usize>(
+        self,
+        coefficients: &[f32; N],
+        mut x: Self::Floats,
+    ) -> Self::Floats {
+        // A step may be a call of a function, which leaves no vector in its register: so lane by lane.
+        for x in &mut x {
+            *x = coefficients[1..].iter().fold(coefficients[0], |power, c| power.mul_add(*x, *c));
+        }
+        x
     }
 
     fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {

@@ -119,7 +119,7 @@ FAULTS: dict[str, Fault] = {
 
 
 @dataclass(slots=True)
-class Specimen:
+class SmallEngine:
     """The engine.
 
     Attributes:
@@ -139,7 +139,7 @@ class Specimen:
 
         Where the other recording ends earlier, the engine goes on with its own tokens.
         """
-        recorder = Recorder(path, "specimen", overwrite=True)
+        recorder = Recorder(path, "small engine", overwrite=True)
         if forced is not None:
             recorder.forcing(forced)
         with warnings.catch_warnings():

@@ -1,0 +1,68 @@
+"""What ``benchmarks.proof_mutants`` changes besides comparisons, and which changes do nothing."""
+
+from typing import Final
+
+CONSTANTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
+    "fast/estimate.rs": (
+        ("bound * (1.0 + 4.0 * ERROR)", "bound"),
+        ("entrant.ratio * (1.0 - 4.0 * ERROR)", "entrant.ratio"),
+        ("4.0 * ERROR + 2.0 * torch_error(weights.len())", "0.0", "4.0 * ERROR"),
+        ("weight * (1.0 - 4.0 * ERROR)", "weight"),
+        ("weight * (1.0 + 4.0 * ERROR)", "weight"),
+        ("(top / temperature).abs() > FARTHEST", "false"),
+        ("sum > MOST", "false"),
+        ("sum * share.min(1.0) / EXPECTED", "sum * share.min(1.0) * EXPECTED", "sum / EXPECTED"),
+    ),
+    "fast/exp_estimate.rs": (
+        ("(vocab / 16 + 8) as f64", "0.0"),
+        ("(-12.0_f64).exp2()", "0.0"),
+        ("torch_error(vocab)", "0.0"),
+        ("(vocab / 8 + 8) as f64", "0.0"),
+    ),
+    "fast/shortlist.rs": (
+        ("bound - MARGIN", "bound", "bound - MARGIN / 64.0"),
+        ("*floor * CLOSE", "*floor"),
+        ("peaks.lower_bound(wide, k, max, REACH)", "peaks.lower_bound(wide, k, max, 200.0)"),
+        ("(1.0 - estimate_error(logits.len()))", "1.0"),
+    ),
+    "fast/top_p.rs": (
+        ("count as f64 * (-50_f64).exp2() + error", "error", "count as f64 * (-50_f64).exp2()"),
+    ),
+    "draw/contenders.rs": (
+        ("bound * (SLACK / UPPER_RANGE)", "bound / UPPER_RANGE", "bound * 1.01 / UPPER_RANGE"),
+        ("bound.is_normal()", "true"),
+    ),
+    "draw/crowd.rs": (
+        ("race.largest * SLACK", "race.largest", "race.largest * 1024.0"),
+        ("least.max(SMALLEST)", "least"),
+    ),
+    "draw/multinomial.rs": (("race.largest * SLACK", "race.largest", "race.largest * 1.01"),),
+    "draw/race.rs": (
+        (
+            "self.largest * uniform * SLACK",
+            "self.largest * uniform",
+            "self.largest * uniform * 1.01",
+        ),
+        ("self.largest * if planted!(RaceSlack) { 1.0 } else { SLACK }", "self.largest"),
+    ),
+}
+"""In each file, an expression that stands there once, and what it is changed to."""
+
+EQUIVALENT: Final[frozenset[str]] = frozenset(
+    {
+        "fast/estimate.rs: sum * share.min(1.0) / EXPECTED -> sum / EXPECTED",
+        "fast/estimate.rs: sum >= enough -> sum > enough",
+        "fast/estimate.rs: b > a -> b >= a",
+        "fast/estimate.rs: b > a -> b < a",
+        "fast/estimate.rs: b > a -> b == a",
+        "fast/estimate.rs: *x > *lane -> *x >= *lane",
+        "fast/few.rs: b < a -> b <= a",
+        "fast/few.rs: values.len() > MOST -> values.len() >= MOST",
+        "fast/few.rs: values.len() > MOST -> values.len() < MOST",
+        "fast/few.rs: values.len() > MOST -> values.len() == MOST",
+        "fast/few.rs: values.len() - k > MOST -> values.len() - k >= MOST",
+        "fast/few.rs: values.len() - k > MOST -> values.len() - k < MOST",
+        "fast/few.rs: values.len() - k > MOST -> values.len() - k == MOST",
+    }
+)
+"""Changes that no test can notice; ``docs/mutants.md`` says why."""
