@@ -69,7 +69,8 @@ def generate(*program: str, record: Path, settings: list[str], **environment: st
     Raises:
         CannotJudgeError: the engine failed, or recorded nothing.
     """
-    run(*program, "--record", str(record), *settings, **environment)
+    command = (*program, "--record", str(record), *settings)
+    run(*command, **environment)  # type: ignore[arg-type]  # none of them is named cwd
     if not record.exists():
         raise CannotJudgeError(f"{program[0]} recorded nothing")
     return record

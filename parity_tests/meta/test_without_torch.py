@@ -13,12 +13,14 @@ from typer.main import get_command
 
 from parity_tests.runs import make_run, make_shard
 from sampler_parity import cli
+from sampler_parity.engines.small_engine import SmallEngine
 from sampler_parity.run.run_file import write_run
 
 COMMANDS: tuple[str, ...] = tuple(getattr(get_command(cli.app), "commands", ()))
 """Every command that there is: a new one is asked too."""
 
 ARGUMENTS = {
+    "calls": ["one.calls", "one.calls"],
     "diff": ["stored", "stored"],
     "explain": ["flat-0@0"],
     "list": ["specimens"],
@@ -28,16 +30,26 @@ ARGUMENTS = {
 }
 """What a command needs to begin with its work."""
 
-WITHOUT_TORCH = ("diff", "report")
+WITHOUT_TORCH = ("calls", "diff", "report")
 """Commands that do what they do without it."""
 
-NO_TORCH = "import sys\nsys.modules['torch'] = None\n"
+NO_TORCH = """
+import sys
+
+class Missing:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torch":
+            raise ModuleNotFoundError("No module named 'torch'", name="torch")
+
+sys.meta_path.insert(0, Missing())
+"""
 
 
 def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line where no process can import torch, which every process is told."""
     (folder / "sitecustomize.py").write_text(NO_TORCH, encoding="utf-8")
     write_run(folder / "stored", make_run(make_shard(), status="holds"))
+    SmallEngine().run(folder / "one.calls", 1)
     return subprocess.run(
         [sys.executable, "-m", "sampler_parity", *arguments],
         cwd=folder,
