@@ -95,7 +95,7 @@ class Comparison:
     ) -> None:
         place = self._place(number, a)
         call_a, call_b = self.a.call(a.first), self.b.call(b.first)
-        own = watch[0].turn(number, a), watch[1].turn(number, b)
+        own = watch[0].turn(a), watch[1].turn(b)
         found = list(given.compare(a, b, history))
         if self.contract.engine.streams == "same":
             found += streams(own, self.ledger)

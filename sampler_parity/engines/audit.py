@@ -49,7 +49,7 @@ class Alone:
         total = len(self.side.recording.calls)
         for number, generation in sorted(self.side.generations.items()):
             for turn in generation.turns:
-                self._turn(number, turn, watch.turn(number, turn))
+                self._turn(number, turn, watch.turn(turn))
                 if progress is not None:
                     progress("judging", self.seen, total)
             self._loop(number, generation)

@@ -1,7 +1,7 @@
 """What a comparison of recordings, or a look at one alone, concludes."""
 
 from collections.abc import Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -17,16 +17,7 @@ Kind = Literal[
     "arithmetic",
     "consequence",
 ]
-KINDS: tuple[Kind, ...] = (
-    "loop",
-    "sampler",
-    "parameters",
-    "vocabulary",
-    "stream",
-    "logits",
-    "arithmetic",
-    "consequence",
-)
+KINDS: tuple[Kind, ...] = get_args(Kind)
 """In the order in which findings of one call are told: what a call is given before what it gives.
 
 loop: which calls there are, what ends a phase, what is fed to the model.
@@ -69,8 +60,8 @@ class Exchange(msgspec.Struct, frozen=True, kw_only=True):
         told = " and ".join(parts)
         if not told:
             return ""
-        repaired = {True: "; put right alone, nothing else differs at this call"}
-        return f"alone it {told}{repaired.get(bool(self.repairs), '')}"
+        repaired = "; put right alone, nothing else differs at this call" if self.repairs else ""
+        return f"alone it {told}{repaired}"
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):

@@ -64,7 +64,7 @@ class Watch:
         self._began = b""
         self._searches = 0
 
-    def turn(self, _: int, turn: Turn) -> Own:
+    def turn(self, turn: Turn) -> Own:
         """Look at the next turn."""
         side = self._side
         call = side.call(turn.first)

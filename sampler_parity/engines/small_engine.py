@@ -17,6 +17,7 @@ from sampler_parity.build.extension import load_extension
 from sampler_parity.engines.findings import Kind
 from sampler_parity.engines.recorder import Recorder
 from sampler_parity.engines.stream import WALK
+from sampler_parity.engines.values import rounded
 
 Logits = npt.NDArray[np.float32]
 
@@ -220,7 +221,7 @@ class SmallEngine:
         if semantic and self.on("mask-extra") and last > END:
             passed[END] = -np.inf
         if semantic and self.on("half-logits"):
-            passed = _bf16(passed)
+            passed = rounded(passed, "bf16")
         cut = (0, last)
         top_k = 80 if semantic and not self.on("wrong-parameters") else 20
         if semantic and self.on("wrong-sampler"):
@@ -249,9 +250,3 @@ class SmallEngine:
             beyond = np.flatnonzero(np.cumsum(masses) > uniform)
             token = int(beyond[0] if beyond.size else np.flatnonzero(kept.reshape(-1))[-1])
             return (call.returned(token) or (token,))[0]
-
-
-def _bf16(values: Logits) -> Logits:
-    """Round to the nearest bf16 number, halves to even."""
-    bits = values.view(np.uint32).astype(np.uint64)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)

@@ -80,7 +80,7 @@ def apart(a: Logits, b: Logits) -> Apart | None:
     for side, other, coarse, fine in (("B", "A", theirs, ours), ("A", "B", ours, theirs)):
         grid = _grid(coarse)
         if grid and not _grid(fine):
-            exactly = np.array_equal(_rounded(fine, grid), coarse, equal_nan=True)
+            exactly = np.array_equal(rounded(fine, grid), coarse, equal_nan=True)
             of = f", which are {other}'s rounded to it" if exactly else ""
             words = f"every logit of {side} is a {grid} number{of}; {share}"
             step = STEPS[grid]
@@ -111,7 +111,8 @@ def _grid(values: Logits) -> str:
     return "f16" if np.array_equal(half, values, equal_nan=True) else ""
 
 
-def _rounded(values: Logits, grid: str) -> Logits:
+def rounded(values: Logits, grid: str) -> Logits:
+    """Round f32 to the nearest number of a grid, ``bf16`` or ``f16``, halves to even."""
     if grid == "f16":
         with np.errstate(over="ignore", invalid="ignore"):
             return values.astype(np.float16).astype(np.float32)
