@@ -9,8 +9,7 @@ from typing import Annotated, NoReturn
 
 import msgspec
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress, TimeRemainingColumn
 from rich.table import Table
 
 from sampler_parity.build.installation import has_sources
@@ -22,6 +21,7 @@ from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import print_conclusion, summarise
+from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
 from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError, not_importable
@@ -40,10 +40,6 @@ from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
-
-EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
-
-COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 
 USUAL = Limits()
 """What a candidate may use that nothing else is said of."""
@@ -65,8 +61,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False)
-log = Console(stderr=True, highlight=False)
 
 
 class Profile(enum.StrEnum):
@@ -323,14 +317,7 @@ def _limits(seconds: float, memory: float, starting: float) -> Limits:
 
 
 def _with_progress(request: Request) -> Run:
-    with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
-        tasks = {}
-
-        def progress(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done, total=total)
-
+    with showing_progress() as progress:
         return run_gate(request, progress)
 
 

@@ -9,19 +9,15 @@ from typing import Annotated
 import msgspec
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sampler_parity.commands.calls_outputs import calls_annotations, write_calls_outputs
+from sampler_parity.commands.terminal import EXIT_STATUS, log, out, showing_progress
 from sampler_parity.engines.findings import Attribution, listed
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
 from sampler_parity.report.calls import write_calls_report
 
-STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
 RESULT = "calls.json"
-
-out = Console(highlight=False)
-log = Console(stderr=True, highlight=False)
 
 
 def calls(
@@ -66,7 +62,7 @@ def calls(
     tell(found, words, quiet=quiet)
     if path is not None:
         words.print(f"report: {path}", soft_wrap=True, markup=False)
-    raise typer.Exit(STATUS[found.status])
+    raise typer.Exit(EXIT_STATUS[found.status])
 
 
 def store(found: Attribution, folder: Path) -> Path:
@@ -130,15 +126,7 @@ def judged(
 
     if quiet:
         return work(None)
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=log, transient=True) as bars:
-        tasks = {}
-
-        def progress(name: str, done: int, total: int) -> None:
-            if name not in tasks:
-                tasks[name] = bars.add_task(name, total=total)
-            bars.update(tasks[name], completed=done)
-
+    with showing_progress() as progress:
         return work(progress)
 
 
