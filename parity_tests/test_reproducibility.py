@@ -45,7 +45,7 @@ def test_what_one_thread_changes_is_what_torch_itself_shows() -> None:
         0,
         torch.get_num_threads(),
     )
-    cases = [case_of(f"long-rows-{index}@3") for index in range(1, 40, 2)]
+    cases = [case_of(f"long-rows-{index}@4") for index in range(1, 40, 2)]
     for case in cases:
         reference = PythonRef().run(case, HERE)
         itself.add(case, reference)

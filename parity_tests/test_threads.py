@@ -1,5 +1,6 @@
 """The reference's renormalisation sum of one long row depends on torch's thread count."""
 
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 
 import python_ref
 import rust_ext
+from sampler_parity.model.case import CAPABILITIES
 
 VOCABULARIES = [32_767, 32_768, 32_769, 49_152, 65_536, 65_537, 98_305, 131_073, 151_936]
 
@@ -37,17 +39,24 @@ def test_renormalized(threads: int, vocab: int, rows: int) -> None:
     assert reference.token.tolist() == port.token.tolist()
 
 
-def test_the_thread_count_shows() -> None:
-    """Finding F7; without a row on which it shows, the test above would prove nothing."""
+@pytest.mark.parametrize("capability", CAPABILITIES)
+def test_the_thread_count_shows(capability: str) -> None:
+    """Finding F7; without rows on which it shows, the test above would prove nothing."""
     differing = set()
-    for vocab in (65_536, 98_305, 151_936):
-        logits = np.random.default_rng(vocab).standard_normal((1, vocab)).astype(np.float32)
+    for seed, vocab in itertools.product(range(4), (65_536, 98_305, 151_936)):
+        rng = np.random.default_rng([seed, vocab])
+        logits = rng.standard_normal((1, vocab)).astype(np.float32)
         one, two = (
             rust_ext.trace_sample_logits(
-                logits, 1.0, 0.99, generator=rust_ext.Generator(1), threads=threads
+                logits,
+                1.0,
+                0.99,
+                generator=rust_ext.Generator(1),
+                capability=capability,  # type: ignore[arg-type]
+                threads=threads,
             ).renormalized
             for threads in (1, 2)
         )
         if (one.view(np.uint32) != two.view(np.uint32)).any():
-            differing.add(vocab)
+            differing.add((seed, vocab))
     assert differing

@@ -310,5 +310,12 @@ def trace_simple_batch_sampler(
 ) -> SimpleBatchTrace:
     """``simple_batch_sampler``, keeping every stage. Same arguments, effects and errors."""
 
+def processor_capability() -> Literal["default", "avx2", "avx512"]:
+    """The highest capability that this processor has, whatever ``ATEN_CPU_CAPABILITY`` says.
+
+    torch believes that variable, and is ended by an illegal instruction where it names more than
+    the processor has.
+    """
+
 def build_info() -> dict[str, Any]:
     """What the extension was built from: version, source_hash, profile, target, rustc, ..."""

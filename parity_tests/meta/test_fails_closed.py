@@ -12,7 +12,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import rust_ext
 from sampler_parity.build.extension import SOURCES, load_extension
+from sampler_parity.build.processor import reached
 from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
 from sampler_parity.engines.findings import EngineFault
@@ -340,6 +342,24 @@ def test_a_divergence_outweighs_what_is_missing() -> None:
     assert conclude(request, found(shards(divergent=1)))[0] == "diverges"
 
 
+def worker_at(capability: str, asked: CompareCases) -> tuple[Shard, ...]:
+    """Give the shards of a worker whose torch is held at ``capability``, whatever it is asked."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "sampler_parity.run.worker"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "ATEN_CPU_CAPABILITY": capability},
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(msgspec.json.encode(asked) + b"\n")
+        process.stdin.flush()
+        said = process.stdout.readlines()
+    last = msgspec.json.decode(said[-1], type=Message)
+    assert last.result is not None
+    return last.result.shards
+
+
 @pytest.mark.slow
 def test_a_processor_without_the_capability_is_told_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
@@ -351,23 +371,42 @@ def test_a_processor_without_the_capability_is_told_in_words(tmp_path: Path) -> 
         families=("flat",),
         folder=str(tmp_path),
     )
-    with subprocess.Popen(
-        [sys.executable, "-m", "sampler_parity.run.worker"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env={**os.environ, "ATEN_CPU_CAPABILITY": "default"},
-    ) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        process.stdin.write(msgspec.json.encode(order) + b"\n")
-        process.stdin.flush()
-        said = process.stdout.readlines()
-    last = msgspec.json.decode(said[-1], type=Message)
-    assert last.result is not None
-    recorded, live = last.result.shards
+    recorded, live = worker_at("default", order)
     assert recorded.compared == recorded.planned > 90
     assert (live.compared, live.not_compared) == (0, live.planned)
     assert "torch reaches capability default on this processor, not avx2" in live.reason
+    assert "the recorded traces were compared" in live.reason
+    # A candidate that computes as its process does can give nothing to hold against them.
+    [live] = worker_at("default", msgspec.structs.replace(order, implementation="python_ref"))
+    assert (live.compared, live.not_compared) == (0, live.planned)
+    assert live.reason == "torch reaches capability default on this processor, not avx2"
+
+
+def test_torch_is_never_told_of_more_than_the_processor_has(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Else the first of its kernels would end the process with an illegal instruction."""
+    for highest, expected in (
+        ("default", ["default", "default", "default"]),
+        ("avx2", ["default", "avx2", "avx2"]),
+        ("avx512", ["default", "avx2", "avx512"]),
+    ):
+        monkeypatch.setattr(rust_ext, "processor_capability", lambda highest=highest: highest)
+        assert [reached(capability) for capability in CAPABILITIES] == expected
+
+
+def test_the_processor_s_capability_is_torch_s_own_choice() -> None:
+    """As torch chooses where nothing is forced."""
+    command = (
+        "import torch, rust_ext; from sampler_parity.implementations.python_ref import *;"
+        "print(capability_here(), rust_ext.processor_capability())"
+    )
+    environment = {name: value for name, value in os.environ.items() if name[:5] != "ATEN_"}
+    done = subprocess.run(
+        [sys.executable, "-c", command], env=environment, capture_output=True, text=True, check=True
+    )
+    torch_s, own = done.stdout.split()
+    assert torch_s == own
 
 
 @pytest.mark.parametrize("name", ["NO AVX", "DEFAULT"])

@@ -16,6 +16,12 @@ pub(crate) fn build_info(py: Python<'_>) -> PyResult<Bound<'_, PyDict>> {
     Ok(info)
 }
 
+/// The highest of torch's capabilities that the processor has, whatever the environment says.
+#[pyfunction]
+pub(crate) fn processor_capability() -> &'static str {
+    torch_exact_sampler::Capability::of_processor().name()
+}
+
 /// Every fault's name, the first stage at which it shows, and its verdict.
 #[cfg(feature = "planted-faults")]
 #[pyfunction]

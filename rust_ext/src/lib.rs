@@ -22,7 +22,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod rust_ext {
     #[pymodule_export]
-    use crate::build::build_info;
+    use crate::build::{build_info, processor_capability};
     #[cfg(feature = "planted-faults")]
     #[pymodule_export]
     use crate::build::{plant_fault, planted_faults, share_batches, shipped_call, shipped_faults};

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
+from sampler_parity.build.processor import reached
 from sampler_parity.cases.case_file import load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
@@ -132,11 +133,8 @@ def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
     raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden/cases.json")
 
 
-_FORCED = "SAMPLER_PARITY_EXPLAINING"
-
-
 def _in_another_process(question: Question, capability: str) -> bool:
-    if os.environ.get(_FORCED) == capability:
+    if reached(capability) != capability:
         raise CannotJudgeError(
             f"torch cannot reach capability {capability} on this processor: "
             "explain the case at a lower one, or a recorded case"
@@ -145,7 +143,7 @@ def _in_another_process(question: Question, capability: str) -> bool:
     command += ["--capability", capability, "--implementation", question.implementation]
     command += [word for case in question.after for word in ("--after", case)]
     command += options_of(question.limits)
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability, _FORCED: capability}
+    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
     status = subprocess.run(command, env=environment, check=False).returncode
     if status not in (0, 1):
         # It has said why, or a signal has ended it.

@@ -20,7 +20,7 @@ class RustExt:
         """Use ``extension``, or the installed one after checking that it is fresh."""
         self._extension: Any = load_extension() if extension is None else extension
         version = self._extension.build_info()["version"]
-        self.about = About(name=name, version=version, longest_row=None)
+        self.about = About(name=name, version=version, longest_row=None, capabilities="asked")
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""

@@ -11,7 +11,7 @@ View = Literal["trace", "probs", "tokens"]
 Stream = Literal["torch", "own"]
 Effect = Literal["input", "generator"]
 Uniform = Literal["", "float32", "float64"]
-Capabilities = Literal["all", "one"]
+Capabilities = Literal["asked", "all", "one"]
 
 SAMPLERS = ("sample_logits", "simple_batch_sampler")
 
@@ -39,7 +39,9 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             compare longer ones, and says how many those were.
         capabilities: ``one`` where its answers do not depend on the capability that a case names:
             it is then compared at the first one of the run, and the cases of the others are not
-            compared. ``all`` where it follows the capability.
+            compared. ``all`` where it follows its process' capability, as torch does: it is not
+            asked for more than the processor has. ``asked`` where it computes as the capability
+            that a case names, on any processor.
     """
 
     name: str

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sampler_parity.build.installation import how_to_restore
+from sampler_parity.build.processor import reached
 from sampler_parity.cases.manifest import (
     FileEntry,
     FixtureError,
@@ -101,6 +102,8 @@ def _describe_golden(folder: Path, name: str) -> FileEntry:
 
 
 def _run_worker(capability: str, folder: Path, staging: Path) -> None:
+    if reached(capability) != capability:
+        raise RecordError(f"this processor does not reach the capability {capability}")
     tuned = ("ATEN_", "GOMP_", "KMP_", "MKL_", "OMP_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(tuned)}
     command = [sys.executable, "-m", "sampler_parity.record.golden_worker", capability]

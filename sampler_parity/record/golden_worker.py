@@ -27,8 +27,8 @@ def record(capability: str, fixtures: Path, staging: Path) -> None:
     here = capability_here()
     if here != capability:
         raise CannotJudgeError(
-            f"torch runs at {here}, not {capability}: record on a CPU that has AVX-512, with "
-            "ATEN_CPU_CAPABILITY set before torch starts"
+            f"torch runs at {here}, not {capability}: "
+            f"set ATEN_CPU_CAPABILITY={capability} before it starts"
         )
     results: dict[str, npt.NDArray[Any]] = {}
     for name, case in load_golden(staging, fixtures):

@@ -63,7 +63,7 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
             total = planned(CASE_COUNTS[order.profile], order.families)
             shards.append(builders[1].shard(total, "torch", AT_ONE))
         else:
-            if candidate.about.view == "trace":
+            if bench.recorded:
                 shards.append(_recorded(bench, tuple(recorded.values()), builders[0]))
             shards.append(_live(bench, builders[1]))
     covered = zip(*(builder.covered for builder in builders), strict=True)
@@ -94,6 +94,16 @@ class _Bench:
     laboratory: Laboratory
     say: Say
 
+    @property
+    def recorded(self) -> bool:
+        """Whether the candidate shows what is recorded, as torch at the order's capability has it.
+
+        Where the processor lacks that, only a candidate that needs none of it is asked.
+        """
+        about, capability = self.candidate.about, self.order.capability
+        able = about.capabilities == "asked" or capability_here() == capability
+        return about.view == "trace" and able
+
 
 def _recorded(
     bench: _Bench, cases: Sequence[tuple[Case, Recorded]], builder: ShardBuilder
@@ -117,7 +127,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     here = capability_here()
     if here != order.capability:
         reason = f"torch reaches capability {here} on this processor, not {order.capability}" + (
-            ": the recorded traces were compared instead" if candidate.about.view == "trace" else ""
+            ": the recorded traces were compared instead" if bench.recorded else ""
         )
         bench.say(Message(done=total, total=total))
         return builder.shard(total, "torch", reason)
