@@ -19,15 +19,15 @@ from sampler_parity.model.implementation import (
     View,
 )
 from sampler_parity.model.outcome import Failure, Lost, Outcome, UnfitError, dtype_of, fit
-from sampler_parity.model.pipeline import Parameters
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits
 
 Array = npt.NDArray[Any]
 Logits = npt.NDArray[np.float32]
 Answer = Mapping[str, Any] | int | npt.NDArray[np.int64]
-Call = Callable[[Logits, Any, Any], Answer]
-"""Called with logits, parameters (the case's, such as :class:`SampleLogits`) and generator."""
+Call = Callable[..., Answer]
+"""Called with logits, parameters (the case's, such as :class:`SampleLogits`) and generator; of a
+sampler that looks back, with ``history`` as well."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class PlugIn:
         outcome = Outcome(input=case.logits.copy())
         for draw in range(case.draws):
             try:
-                answers = self._answers(outcome.input, case.parameters, generator)
+                answers = self._answers(outcome.input, case, generator)
             except MemoryError:
                 raise
             except Exception as error:  # noqa: BLE001  (whatever it raises is what is compared)
@@ -97,10 +97,16 @@ class PlugIn:
     def _can_advance(self) -> bool:
         return self.advance is not None or self.about.stream == "own"
 
-    def _answers(self, logits: Logits, parameters: Parameters, generator: Any) -> list[Answer]:
-        if self.batched or logits.ndim == 1:
-            return [self.call(logits, parameters, generator)]
-        return [self.call(row, parameters, generator) for row in logits]
+    def _answers(self, logits: Logits, case: Case, generator: Any) -> list[Answer]:
+        arguments = (case.parameters, generator)
+        whole = self.batched or logits.ndim == 1
+        rows, histories = ([logits], [case.history]) if whole else (logits, case.history)
+        if not case.pipeline.looks_back or histories is None:
+            return [self.call(row, *arguments) for row in rows]
+        return [
+            self.call(row, *arguments, history=history)
+            for row, history in zip(rows, histories, strict=True)
+        ]
 
     def _stages(
         self, answers: list[Answer], logits: Logits, shown: tuple[str, ...]
@@ -168,7 +174,8 @@ def plug_in(
         version: its own, in any form.
         view: how much it shows.
         stream: ``torch`` if it is meant to draw torch's tokens for torch's seeds.
-        samplers: which of the two samplers it has.
+        samplers: which samplers it has, by the names of their pipelines. One that looks back is
+            called with the keyword ``history``, i64 [n], or [B, n] if ``batched``.
         advance: steps a generator by so many 32-bit outputs.
         state: gives a generator's state in torch's form; it is then compared as well.
         batched: whether the function takes all rows at once.

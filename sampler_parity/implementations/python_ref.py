@@ -11,7 +11,7 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import LOGITS, TOKEN, Parameters, Pipeline
+from sampler_parity.model.pipeline import HISTORY, LOGITS, TOKEN
 
 NO_AVX = "no avx"
 """What torch 2.7 calls the level ``default``."""
@@ -23,8 +23,10 @@ def capability_here() -> str:
     return "default" if name == NO_AVX else name
 
 
-def start_generator(case: Case) -> torch.Generator:
-    """Give the generator as the case's first call finds it."""
+def start_generator(case: Case) -> Any:
+    """Give the generator as the case's first call finds it: torch's, or the pipeline's own."""
+    if case.pipeline.stream is not None:
+        return case.pipeline.stream.start(case.seed, case.advance, case.state)
     generator = torch.Generator("cpu").manual_seed(case.seed)
     if case.state:
         generator.set_state(torch.frombuffer(bytearray(case.state), dtype=torch.uint8))
@@ -33,18 +35,42 @@ def start_generator(case: Case) -> torch.Generator:
     return generator
 
 
+def copied(case: Case, generator: Any) -> Any:
+    """Give a generator that goes on as ``generator`` does."""
+    if case.pipeline.stream is None:
+        return generator.clone_state()
+    return case.pipeline.stream.start(0, 0, case.pipeline.stream.state(generator))
+
+
+def state_of(case: Case, generator: Any) -> bytes:
+    """Give the state of a generator that :func:`start_generator` has made."""
+    if case.pipeline.stream is not None:
+        return case.pipeline.stream.state(generator)
+    found: bytes = generator.get_state().numpy().tobytes()
+    return found
+
+
+def sources(case: Case) -> dict[str, npt.NDArray[Any]]:
+    """Give what a case's stages start from: the logits, and the history where they look back."""
+    found: dict[str, npt.NDArray[Any]] = {LOGITS: case.logits}
+    if case.pipeline.looks_back:
+        none = np.empty((*case.logits.shape[:-1], 0), np.int64)
+        found[HISTORY] = none if case.history is None else case.history
+    return found
+
+
 def reference_stage(
     stage: str,
     case: Case,
     stages: Mapping[str, npt.NDArray[Any]],
-    generator: torch.Generator | None = None,
+    generator: Any = None,
 ) -> npt.NDArray[Any]:
     """Compute one stage of a case's first call from the given values of earlier stages.
 
     ``generator`` goes on from where it is; without one, the case's own is started.
     """
     step = case.pipeline.stage(stage)
-    values = {LOGITS: case.logits, **stages}
+    values = {**sources(case), **stages}
     tensors = {name: torch.from_numpy(np.array(values[name])) for name in step.reads}
     if generator is None:
         generator = start_generator(case)
@@ -72,44 +98,43 @@ class PythonRef:
         outcome = Outcome()
         for draw in range(case.draws):
             try:
-                token = self._call(case, logits, generator, outcome if draw == 0 else None)
+                token = _call(case, logits, generator, outcome if draw == 0 else None)
             except SAMPLER_ERRORS as error:
                 outcome.failure = Failure(type(error).__name__, str(error), draw)
                 break
             outcome.tokens.append(token.numpy().reshape(-1))
         outcome.input = logits.numpy()
-        outcome.generator = generator.get_state().numpy().tobytes()
+        outcome.generator = state_of(case, generator)
         return outcome
 
-    def _call(
-        self, case: Case, logits: torch.Tensor, generator: torch.Generator, kept: Outcome | None
-    ) -> torch.Tensor:
-        """Make one call; its stages go into ``kept``, if that is given."""
-        pipeline, arguments = case.pipeline, (logits, case.parameters, generator)
-        stages: dict[str, torch.Tensor]
-        if pipeline.whole is None:
-            stages = _composed(pipeline, *arguments)
-        elif kept is None:
-            token: torch.Tensor = pipeline.whole(*arguments, traced=False)
-            return token
-        else:
-            trace = pipeline.whole(*arguments, traced=True)
-            stages = {name: getattr(trace, name) for name in pipeline.names}
-        if kept is not None:
-            kept.stages = {name: stages[name].numpy() for name in pipeline.names[:-1]}
-        return stages[TOKEN]
+
+def _call(case: Case, logits: torch.Tensor, generator: Any, kept: Outcome | None) -> torch.Tensor:
+    """Make one call; its stages go into ``kept``, if that is given."""
+    pipeline = case.pipeline
+    stages: dict[str, torch.Tensor]
+    if pipeline.whole is None:
+        stages = _composed(case, logits, generator)
+    elif kept is None:
+        token: torch.Tensor = pipeline.whole(logits, case.parameters, generator, traced=False)
+        return token
+    else:
+        trace = pipeline.whole(logits, case.parameters, generator, traced=True)
+        stages = {name: getattr(trace, name) for name in pipeline.names}
+    if kept is not None:
+        kept.stages = {name: stages[name].numpy() for name in pipeline.names[:-1]}
+    return stages[TOKEN]
 
 
-def _composed(
-    pipeline: Pipeline, logits: torch.Tensor, parameters: Parameters, generator: torch.Generator
-) -> dict[str, torch.Tensor]:
+def _composed(case: Case, logits: torch.Tensor, generator: Any) -> dict[str, torch.Tensor]:
     """Compute a pipeline's stages one after the other; ``logits`` are changed where it does so.
 
     A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
     """
-    tensors = {LOGITS: logits}
+    pipeline = case.pipeline
+    tensors = {name: torch.from_numpy(values) for name, values in sources(case).items()}
+    tensors[LOGITS] = logits
     for stage in pipeline.stages:
-        tensors[stage.name] = stage.reference(tensors, parameters, generator)
+        tensors[stage.name] = stage.reference(tensors, case.parameters, generator)
         if pipeline.in_place and stage.kind != "draw":
             logits.copy_(tensors[stage.name])
     return tensors

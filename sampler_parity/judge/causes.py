@@ -11,11 +11,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.implementations.python_ref import reference_stage, start_generator
+from sampler_parity.implementations.python_ref import (
+    copied,
+    reference_stage,
+    sources,
+    start_generator,
+)
 from sampler_parity.judge.bits import difference
 from sampler_parity.judge.final import (
     NO_ORACLE,
     Judgement,
+    ends_wrongly,
     judge_final,
     judge_one_hot,
     same_counts,
@@ -27,9 +33,10 @@ from sampler_parity.judge.stream import draws_as_near, may_draw
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
-from sampler_parity.model.pipeline import LOGITS, TOKEN, Doubt, Stage
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Doubt, NoisyArgmax, Stage
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
 from sampler_parity.pipelines.exact import Shares, Truth, rows_of
+from sampler_parity.pipelines.folding import start
 
 Array = npt.NDArray[Any]
 
@@ -211,20 +218,44 @@ def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:
         return judge_one_hot(case.logits, values)
     if step.truth is None:
         return Judgement(Verdict.DIFFERS, NO_ORACLE)
-    known = {LOGITS: case.logits, **candidate.stages}
+    known = {**sources(case), **candidate.stages}
     truth = step.truth(known, case.parameters, lambda other: reference_stage(stage, case, other))
     wrong = Verdict.GENERATOR if step.random else Verdict.SEMANTIC
     return _numbers(truth, expected, values, wrong)
 
 
 def _cut(case: Case, step: Stage, candidate: Outcome, expected: Array, values: Array) -> Judgement:
-    kept = case.pipeline.mask_input(step, candidate.stages)
+    given = {LOGITS: case.logits, **candidate.stages}
+    kept = case.pipeline.mask_input(step, given)
+    if step.fold is not None:
+        return _sealed(case, step, kept, expected, values)
     if same_counts(kept, expected, values):
         return _mask(expected, values, ties=True, doubt=False)
     if step.doubt is None:
         return Judgement(Verdict.DIFFERS, f"{NO_ORACLE}; {supports(expected, values)}")
     doubt = _cutoffs_in_doubt(case, step.doubt, kept, expected, values)
     return _mask(expected, values, ties=False, doubt=doubt)
+
+
+def _sealed(case: Case, step: Stage, given: Array, expected: Array, values: Array) -> Judgement:
+    """Judge a mask by the fates that its own input, without what is dropped, seals."""
+    if step.fold is None:
+        raise RuntimeError("only a stage that folds seals fates")
+    with np.errstate(divide="ignore"):
+        rows = start(given if step.absent < 0 else np.log(given.astype(np.float64)))
+    folded = step.fold(rows, case.parameters, case.history)
+    # What an earlier mask has dropped may be kept once more: nothing comes of it.
+    ours, theirs = np.atleast_2d(expected), np.atleast_2d(values)
+    there = ~rows.dropped
+    wrong = there & ((theirs & folded.dropped) | (~theirs & folded.kept))
+    if wrong.any():
+        return _mask(expected, values, ties=False, doubt=False)
+    for right in folded.right:
+        judgement = ends_wrongly(right(theirs & there), theirs & there)
+        if judgement is not None:
+            return judgement
+    ties = same_counts(np.atleast_2d(given), ours & there, theirs & there)
+    return _mask(expected, values, ties=ties, doubt=not ties)
 
 
 def _numbers(truth: Truth | Shares, expected: Array, values: Array, wrong: Verdict) -> Judgement:
@@ -258,7 +289,7 @@ def _mask(expected: Array, values: Array, *, ties: bool, doubt: bool) -> Judgeme
         words = "the sides keep as many of each probability, and not the same of equal ones"
         return Judgement(Verdict.TIE_ORDER, f"{words}; {differing}")
     if doubt:
-        words = "the sums at the tokens that differ are within rounding of top_p"
+        words = "what decides on the tokens that differ is within rounding of the cutoff"
         return Judgement(Verdict.ROUNDING, f"{words}; {differing}")
     words = "tokens are kept that the rule drops, or the reverse"
     return Judgement(Verdict.SEMANTIC, f"{words}; {differing}")
@@ -288,9 +319,9 @@ def _token(
         return None
     if impossible_token(case, candidate) is not None and about.stream == "own":
         return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
-    if case.pipeline.final:
-        return _draws(case, candidate)
-    return _argmax(case, candidate)
+    if isinstance(case.pipeline.draw, NoisyArgmax):
+        return _argmax(case, candidate)
+    return _draws(case, candidate)
 
 
 def _draws(case: Case, candidate: Outcome) -> Judgement | None:
@@ -300,11 +331,11 @@ def _draws(case: Case, candidate: Outcome) -> Judgement | None:
     generator = start_generator(case)
     near = False
     for call, tokens in enumerate(candidate.tokens):
-        before = generator.clone_state()
+        before = copied(case, generator)
         drawn = reference_stage(TOKEN, case, candidate.stages, generator).reshape(-1)
         if np.array_equal(drawn, tokens):
             continue
-        if not draws_as_near(candidate.stages[case.pipeline.final], tokens, before):
+        if not draws_as_near(case, candidate, tokens, before):
             return Judgement(
                 Verdict.GENERATOR,
                 f"from the candidate's own distribution the reference draws others at call {call}",

@@ -42,10 +42,13 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
         return Judgement(Verdict.SEMANTIC, words)
     if case.parameters.greedy:
         return judge_one_hot(case.logits, values)
+    logits, expected, values = (np.atleast_2d(array) for array in (case.logits, expected, values))
     if not np.isfinite(values).all():
         return Judgement(Verdict.SEMANTIC, "a probability is not finite")
     oracle = case.pipeline.oracle
-    fate: Fates | None = None if oracle is None else oracle.fates(case.logits, case.parameters)
+    fate: Fates | None = None
+    if oracle is not None:
+        fate = oracle.fates(logits, case.parameters, case.history)
     kept = values > 0
     if fate is None:
         judgement = Judgement(Verdict.DIFFERS, NO_ORACLE)
@@ -88,15 +91,22 @@ def _named(side: str, tokens: Mask) -> str:
 
 def _count(fate: Fates, kept: Array) -> Judgement | None:
     """Find a row with more or fewer of equal tokens than any order of them leaves."""
-    if not fate.top_p > 0:
-        return None
-    right = np.atleast_1d(fate.cut_right(kept))
+    cuts = [fate.cut_right] if fate.top_p > 0 else [*fate.right]
+    for cut in cuts:
+        judgement = ends_wrongly(np.atleast_1d(cut(kept)), kept)
+        if judgement is not None:
+            return judgement
+    return None
+
+
+def ends_wrongly(right: Mask, kept: Array) -> Judgement | None:
+    """Tell of the first row that is not cut right, as ``right`` [B] has it of masks."""
     if right.all():
         return None
     row = int(np.argmin(right))
     return Judgement(
         Verdict.SEMANTIC,
-        f"no order of equal tokens ends the nucleus there: {int(np.atleast_2d(kept)[row].sum())} "
+        f"no order of equal tokens ends the cut there: {int(np.atleast_2d(kept)[row].sum())} "
         f"kept, in row {row}",
     )
 

@@ -16,7 +16,7 @@ def impossible(case: Case) -> npt.NDArray[np.bool_]:
     oracle = case.pipeline.oracle
     if oracle is None:
         return np.zeros(np.atleast_2d(case.logits).shape, bool)
-    return oracle.impossible(case.logits, case.parameters)
+    return oracle.impossible(case.logits, case.parameters, case.history)
 
 
 def impossible_token(case: Case, candidate: Outcome) -> Difference | None:

@@ -1,5 +1,7 @@
 """Tokens that a correct sampler may draw from the reference's own stream."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -7,22 +9,49 @@ import torch
 from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.pipeline import InverseCdf
+from sampler_parity.pipelines.exact import gamma
 from sampler_parity.pipelines.sample_logits import DRAW
 
 
 def draws_as_near(
-    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: torch.Generator
+    case: Case, candidate: Outcome, tokens: npt.NDArray[np.int64], generator: Any
 ) -> bool:
-    """Whether each row's token is within rounding of being the largest of ``final`` / q."""
-    final = np.atleast_2d(final)
-    rows = np.arange(len(final))
+    """Whether each row's token is within rounding of the one that ``generator`` draws.
+
+    It is drawn from the candidate's own distribution. Of a sampler without one, nothing is near.
+    """
+    if not case.pipeline.final:
+        return False
+    final = np.atleast_2d(candidate.stages[case.pipeline.final])
     if not ((tokens >= 0) & (tokens < final.shape[-1])).all():
         return False
+    near = _near_in_walk if isinstance(case.pipeline.draw, InverseCdf) else _near_in_race
+    return near(final, tokens, generator)
+
+
+def _near_in_race(
+    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: torch.Generator
+) -> bool:
+    rows = np.arange(len(final))
     q = torch.empty(final.shape).exponential_(generator=generator).numpy()
     with np.errstate(all="ignore"):
         quotients = final.astype(np.float64) / q
         won = quotients[rows, tokens] * (1 + DRAW) >= quotients.max(axis=-1) * (1 - DRAW)
     return bool(won.all())
+
+
+def _near_in_walk(
+    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: Any
+) -> bool:
+    """Whether the uniform is where a walk may end that rounds each partial sum to f32."""
+    for row, token in zip(final.astype(np.float64), tokens, strict=True):
+        uniform, sums = generator.random_sample(), np.cumsum(row) / row.sum()
+        error = float(gamma(float((row > 0).sum() + 4)))
+        before = sums[token] - row[token] / row.sum()
+        if row[token] <= 0 or not before - error <= uniform <= sums[token] + error:
+            return False
+    return True
 
 
 def may_draw(case: Case, candidate: Outcome) -> bool:
@@ -34,4 +63,4 @@ def may_draw(case: Case, candidate: Outcome) -> bool:
     if oracle is None:
         return False
     generator = start_generator(case)
-    return oracle.may_draw(case.logits, case.parameters, candidate.tokens, generator)
+    return oracle.may_draw(case.logits, case.parameters, candidate.tokens, generator, case.history)

@@ -31,6 +31,8 @@ class Case:
         threads: torch's thread count.
         state: the generator's state before the first call, in torch's form (5,056 bytes); where it
             is given, ``seed`` and ``advance`` only say where it came from.
+        history: the tokens before every call, i64 [B, n], or [n] of [V]; ``None`` where the
+            pipeline does not look back.
         uniform: the number of [0, 1) that the call draws with, where the generator's is not
             wanted; only for implementations that say in their ``about`` that they take one.
     """
@@ -45,6 +47,7 @@ class Case:
     threads: int = 1
     state: bytes = field(default=b"", repr=False)
     uniform: float | None = None
+    history: npt.NDArray[np.int64] | None = field(default=None, repr=False)
 
     @property
     def pipeline(self) -> Pipeline:
@@ -107,7 +110,13 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             "threads": str(self.threads),
         }
 
-    def case(self, logits: npt.NDArray[np.float32], kinds: Any, state: bytes = b"") -> Case:
+    def case(
+        self,
+        logits: npt.NDArray[np.float32],
+        kinds: Any,
+        state: bytes = b"",
+        history: npt.NDArray[np.int64] | None = None,
+    ) -> Case:
         """Give the case; ``kinds`` is the union of the parameters that may be meant.
 
         Raises:
@@ -123,5 +132,6 @@ class Described(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
             advance=self.advance,
             threads=self.threads,
             state=state,
+            history=history,
             uniform=None if self.uniform is msgspec.UNSET else self.uniform,
         )

@@ -31,7 +31,7 @@ class About(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         stream: ``torch`` where it is meant to draw torch's tokens for torch's seeds; ``own`` where
             it has another generator, whose tokens only have to be possible ones.
         effects: what it shows of what a call leaves behind.
-        samplers: which of the two it has; it is asked no case of another one.
+        samplers: which it has, by the names of their pipelines; it is asked no case of another.
         uniform: the type of the number of [0, 1) that ``sample_logits`` draws a token with, where
             the implementation takes one that is given, :attr:`Case.uniform`; empty where it takes
             none.

@@ -12,6 +12,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from sampler_parity.model.verdict import Verdict
+
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
 """Values of ``logits`` and of stages, by name."""
@@ -26,6 +28,9 @@ TOKEN = "token"  # noqa: S105  (a token of the vocabulary)
 LOGITS = "logits"
 """What a stage reads if not another stage: the logits as they are passed, f32 [B, V] or [V]."""
 
+HISTORY = "history"
+"""What a stage reads that looks back: the tokens before this call, i64 [B, n], or [n] of [V]."""
+
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
@@ -34,13 +39,31 @@ class Parameter:
     Attributes:
         words: what it does, for people.
         simpler: the values that shrinking tries, the simplest first.
+        usual: the values that cases are made with; none where families alone say them.
         of_vocabulary: how it follows when tokens are left out of the logits: a ``count`` is at most
             V, a ``token`` moves with the token it names, and is ``None`` when that one goes.
+        accepts: whether the sampler takes a value, of those that a family makes for others.
     """
 
     words: str
     simpler: tuple[float | int | str | None, ...] = ()
+    usual: tuple[float | int | str | None, ...] = ()
     of_vocabulary: Literal["count", "token"] | None = None
+    accepts: Callable[[Any], bool] = field(default=lambda _: True)
+
+
+class Generators(Protocol):
+    """How a pipeline's generators are made, where they are not torch's."""
+
+    @property
+    def seeds(self) -> int:
+        """How many seeds there are, from 0."""
+
+    def start(self, seed: int, advance: int, state: bytes) -> Any:
+        """Make a generator: of a seed, ``advance`` 32-bit outputs further; or of a state."""
+
+    def state(self, generator: Any) -> bytes:
+        """Give a generator's state, 5,056 bytes."""
 
 
 class Parameters(msgspec.Struct, frozen=True, tag_field="sampler"):
@@ -101,7 +124,39 @@ class NoisyArgmax:
     temperature: str
 
 
-Draw = Race | InverseCdf | NoisyArgmax
+@dataclass(frozen=True, slots=True)
+class SecondDraw:
+    """A token of what a mask keeps, which may be refused, and then one of all.
+
+    Attributes:
+        of: the stage that holds the probabilities, f32.
+        mask: the stage that keeps what the first token is drawn from.
+        refused: called with a row's history, i64 [n], parameters and V: bool [V], true where the
+            first token is refused.
+    """
+
+    of: str
+    mask: str
+    refused: Callable[[Array, Any, int], Array]
+
+
+Draw = Race | InverseCdf | NoisyArgmax | SecondDraw
+
+
+@dataclass(frozen=True, slots=True)
+class Variation:
+    """Another way to compute a stage: a mistake that ports make, or right in other arithmetic.
+
+    Attributes:
+        words: what it does otherwise.
+        reference: in place of the stage's.
+        verdict: of which kind the difference is: ``semantic`` or ``generator`` of a mistake,
+            ``rounding`` or ``tie_order`` of what is right.
+    """
+
+    words: str
+    reference: Callable[[Mapping[str, Any], Any, Any], Any]
+    verdict: Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +168,7 @@ class Stage:
         words: what it does, for people.
         kind: ``numbers`` (f32), ``mask`` (bool, true where the token stays), or ``draw`` (i64, one
             token a row).
-        reads: the stages whose values it takes, or :data:`LOGITS`, in order.
+        reads: the stages whose values it takes, :data:`LOGITS` or :data:`HISTORY`, in order.
         reference: the reference's own operation: called with torch tensors of what the stage reads,
             by name, the parameters and the generator. It gives a tensor and changes none.
         random: whether it takes values from the generator.
@@ -124,6 +179,13 @@ class Stage:
             ``first`` to ``last``: called with a row's numbers in descending order, the parameters,
             ``first`` and ``last + 1``. :func:`compares` where nothing but a comparison decides.
             Without it, rounding cannot be told from meaning here.
+        variations: other ways to compute it, which a run plants and ``identify`` knows.
+        fold: how the stage goes on from exact weights and sealed fates, which are
+            :class:`sampler_parity.pipelines.folding.Folded`: called with them, the parameters and
+            the history. Of a mask, it says what ``doubt`` says, of every token by itself.
+        absent: what a dropped token counts as in what the stage reads: 0, or -inf among scores.
+        off: says of parameters whether they turn the stage off: it hands on what it reads, or
+            keeps every token.
     """
 
     name: str
@@ -134,6 +196,10 @@ class Stage:
     random: bool = False
     truth: Callable[[Values, Any, Callable[[Values], Array]], Any] | None = None
     doubt: Doubt | None = None
+    variations: tuple[Variation, ...] = ()
+    fold: Callable[[Any, Any, Any], Any] | None = None
+    absent: float = 0.0
+    off: Callable[[Any], bool] | None = None
 
 
 def compares(_: Array, __: Any, ___: int, ____: int) -> bool:
@@ -144,14 +210,19 @@ def compares(_: Array, __: Any, ___: int, ____: int) -> bool:
 class Oracle(Protocol):
     """What can be said of a sampler's answers from the logits on, where it shows no stages."""
 
-    def fates(self, logits: Array, parameters: Any) -> Any:
+    def fates(self, logits: Array, parameters: Any, history: Array | None = None) -> Any:
         """Give every token's fate, :class:`sampler_parity.pipelines.fates.Fates`, or ``None``."""
 
-    def impossible(self, logits: Array, parameters: Any) -> Array:
+    def impossible(self, logits: Array, parameters: Any, history: Array | None = None) -> Array:
         """Mark, bool [B, V], the tokens that no correct sampler draws at the first call."""
 
     def may_draw(
-        self, logits: Array, parameters: Any, tokens: Sequence[Array], generator: Any
+        self,
+        logits: Array,
+        parameters: Any,
+        tokens: Sequence[Array],
+        generator: Any,
+        history: Array | None = None,
     ) -> bool:
         """Whether a correct sampler on the reference's generator may draw all of these tokens."""
 
@@ -189,6 +260,7 @@ class Pipeline:
         oracle: judges answers without stages; without it, what is not the reference's there is
             called different, and no more.
         aliases: other names that functions of this sampler have in engines.
+        stream: how its generators are made; without it, they are torch's.
     """
 
     name: str
@@ -200,9 +272,10 @@ class Pipeline:
     level_dependent: bool = True
     oracle: Oracle | None = None
     aliases: tuple[str, ...] = ()
+    stream: Generators | None = None
 
     def __post_init__(self) -> None:
-        known = {LOGITS}
+        known = {LOGITS, HISTORY}
         for stage in self.stages:
             missing = set(stage.reads) - known
             if missing:
@@ -224,9 +297,14 @@ class Pipeline:
         return tuple(stage.name for stage in self.stages)
 
     @property
+    def looks_back(self) -> bool:
+        """Whether a stage reads the history."""
+        return any(HISTORY in stage.reads for stage in self.stages)
+
+    @property
     def final(self) -> str:
-        """The stage that tokens are drawn from; empty where nothing is a distribution."""
-        return "" if isinstance(self.draw, NoisyArgmax) else self.draw.of
+        """The stage that tokens are drawn from; empty where no stage is their distribution."""
+        return self.draw.of if isinstance(self.draw, Race | InverseCdf) else ""
 
     @property
     def masks(self) -> tuple[Stage, ...]:
@@ -234,11 +312,11 @@ class Pipeline:
         return tuple(stage for stage in self.stages if stage.kind == "mask")
 
     def mask_input(self, stage: Stage, values: Values) -> Array:
-        """Give what a mask is cut from: its numbers, zero where an earlier mask drops the token."""
+        """Give what a mask is cut from: its numbers, without those of dropped tokens."""
         numbers, *masks = stage.reads
         kept = values[numbers]
         for mask in masks:
-            kept = np.where(values[mask], kept, kept.dtype.type(0))
+            kept = np.where(values[mask], kept, kept.dtype.type(stage.absent))
         return kept
 
     def stage(self, name: str) -> Stage:

@@ -6,6 +6,7 @@ so is every sum that it compares with ``top_p``. Where the bound leaves no doubt
 sealed; where it does, either is correct.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -54,6 +55,8 @@ class Fates:
         common: bound on the relative error that a row's probabilities share, [B, 1].
         unrounded: whether nothing is rounded in a row, up to where its sums are 1, [B, 1].
         top_p: the mass of the nucleus.
+        right: of other cuts, each says which rows of masks, bool [B], keep as many of equal tokens
+            as the cut can.
     """
 
     kept: Mask
@@ -64,6 +67,7 @@ class Fates:
     common: Wide
     unrounded: Mask
     top_p: float
+    right: tuple[Callable[[Mask], Mask], ...] = ()
 
     @property
     def visible(self) -> Mask:

@@ -131,18 +131,23 @@ DRAW = exact.gamma(6)
 class _Oracle:
     """Judges ``sample_logits`` by every token's fate."""
 
-    def fates(self, logits: Array, parameters: SampleLogits) -> Fates:
+    def fates(self, logits: Array, parameters: SampleLogits, _: Array | None = None) -> Fates:
         """See :func:`sampler_parity.pipelines.fates.fates`."""
         return fates(logits, parameters)
 
-    def impossible(self, logits: Array, parameters: SampleLogits) -> Array:
+    def impossible(self, logits: Array, parameters: SampleLogits, _: Array | None = None) -> Array:
         """Mark what no correct sampler keeps; at temperature 0, what is not the largest."""
         if parameters.temperature == 0:
             return ~exact.largest(np.atleast_2d(logits))
         return np.atleast_2d(fates(logits, parameters).dropped)
 
     def may_draw(
-        self, logits: Array, parameters: SampleLogits, tokens: Sequence[Array], generator: Any
+        self,
+        logits: Array,
+        parameters: SampleLogits,
+        tokens: Sequence[Array],
+        generator: Any,
+        _: Array | None = None,
     ) -> bool:
         """Whether a correct sampler on torch's ``generator`` may draw all of these tokens.
 
@@ -226,7 +231,9 @@ SampleLogits.pipeline = Pipeline(
     parameters={
         "temperature": Parameter("divisor of the logits", (1.0, 2.0, 0.5)),
         "top_p": Parameter("mass of the nucleus; off where it is not > 0", (0.0, 1.0, 0.5, 0.9)),
-        "top_k": Parameter("how many tokens stay; off where it is not > 0", (0, 1, 2), "count"),
+        "top_k": Parameter(
+            "how many tokens stay; off where it is not > 0", (0, 1, 2), of_vocabulary="count"
+        ),
         "zero_temperature": Parameter("what temperature 0 does: raise, or take the largest"),
     },
 )

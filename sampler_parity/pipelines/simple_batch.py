@@ -81,10 +81,10 @@ def _true_noised(
 class _Oracle:
     """Judges the simple sampler by the range of each noised logit."""
 
-    def fates(self, _: Array, __: SimpleBatch) -> None:
+    def fates(self, _: Array, __: SimpleBatch, ___: Array | None = None) -> None:
         """There is no distribution."""
 
-    def impossible(self, logits: Array, parameters: SimpleBatch) -> Array:
+    def impossible(self, logits: Array, parameters: SimpleBatch, _: Array | None = None) -> Array:
         """Mark tokens whose logit is further below the largest one than noise reaches."""
         rows = forbid(np.atleast_2d(logits).copy(), parameters)
         scaled = exact.quotient(rows, parameters.temp)
@@ -105,7 +105,12 @@ class _Oracle:
         return ~possible
 
     def may_draw(
-        self, logits: Array, parameters: SimpleBatch, tokens: Sequence[Array], generator: Any
+        self,
+        logits: Array,
+        parameters: SimpleBatch,
+        tokens: Sequence[Array],
+        generator: Any,
+        _: Array | None = None,
     ) -> bool:
         """Whether each of the tokens is the largest, as a correct sampler may round.
 
@@ -172,7 +177,7 @@ SimpleBatch.pipeline = Pipeline(
     parameters={
         "noise": Parameter("upper end of the uniform noise; 0 for none", (0.0, 1.0)),
         "temp": Parameter("the logits are multiplied by 1 / temp", (1.0, 2.0, 0.5, 3.0)),
-        "forbid_token": Parameter("a token that is never taken", (None,), "token"),
+        "forbid_token": Parameter("a token that is never taken", (None,), of_vocabulary="token"),
     },
     in_place=True,
     level_dependent=False,

@@ -10,7 +10,7 @@ from msgspec import structs
 from sampler_parity.implementations.python_ref import reference_stage
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
-from sampler_parity.model.pipeline import NoisyArgmax, Parameters, values_of
+from sampler_parity.model.pipeline import NoisyArgmax, Parameters, SecondDraw, values_of
 from sampler_parity.pipelines.fates import Fates
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.race import win_probabilities
@@ -130,15 +130,27 @@ def normalised(
     return Law(exact / total, exact > 0, slack, stray)
 
 
-def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
-    """Give the law of one draw from ``logits``, f32 [V].
+def law_of(
+    logits: npt.NDArray[np.float32],
+    parameters: Parameters,
+    history: npt.NDArray[np.int64] | None = None,
+) -> Law:
+    """Give the law of one draw from ``logits``, f32 [V], after a ``history``, i64 [n].
 
     Raises:
         StatisticsError: the reference refuses the case, or its law cannot be computed.
     """
     values: dict[str, npt.NDArray[np.float32]] = {}
-    case = Case("law", "law", np.ascontiguousarray(logits)[None], parameters, seed=0)
-    last = case.pipeline.draw.of
+    case = Case(
+        "law",
+        "law",
+        np.ascontiguousarray(logits)[None],
+        parameters,
+        seed=0,
+        history=None if history is None else np.ascontiguousarray(history)[None],
+    )
+    draw = case.pipeline.draw
+    last = draw.mask if isinstance(draw, SecondDraw) else draw.of
     for stage in case.pipeline.names:
         try:
             values[stage] = reference_stage(stage, case, values)
@@ -146,10 +158,32 @@ def law_of(logits: npt.NDArray[np.float32], parameters: Parameters) -> Law:
             raise StatisticsError(f"the reference has no law here: {error}") from error
         if stage == last:
             break
-    row = values[last][0]
-    if isinstance(case.pipeline.draw, NoisyArgmax):
-        return _noise(row, float(values_of(parameters)[case.pipeline.draw.noise] or 0))
+    row = values[draw.of][0]
+    if isinstance(draw, NoisyArgmax):
+        return _noise(row, float(values_of(parameters)[draw.noise] or 0))
+    if isinstance(draw, SecondDraw):
+        return _two_draws(row, values[draw.mask][0], draw, case)
     return _with_ties(_race_of_ratios(row), case)
+
+
+def _two_draws(
+    probs: npt.NDArray[np.float32], kept: npt.NDArray[np.bool_], draw: SecondDraw, case: Case
+) -> Law:
+    """The law of a token of what is kept, or, where that one is refused, of another of all.
+
+    The two draws are independent. Each is a race, whose slack is that of :func:`_race_of_ratios`.
+    """
+    first = _race_of_ratios(np.where(kept, probs, np.float32(0)))
+    second = _race_of_ratios(probs)
+    history = np.empty((1, 0), np.int64) if case.history is None else case.history
+    refused = draw.refused(np.atleast_2d(history)[0], case.parameters, len(probs))
+    again = float(first.probabilities[refused].sum())
+    slack = np.where(refused, 0, first.slack) + again * np.asarray(second.slack)
+    slack = slack + second.probabilities * float(
+        np.broadcast_to(first.slack, probs.shape)[refused].sum()
+    )
+    p = np.where(refused, 0, first.probabilities) + again * second.probabilities
+    return Law(p / p.sum(), p > 0, slack, first.stray + second.stray)
 
 
 def _with_ties(law: Law, case: Case) -> Law:
@@ -162,7 +196,7 @@ def _with_ties(law: Law, case: Case) -> Law:
     oracle = case.pipeline.oracle
     fate: Fates | None = None
     if oracle is not None and not case.parameters.greedy:
-        fate = oracle.fates(case.logits, case.parameters)
+        fate = oracle.fates(case.logits, case.parameters, case.history)
     if fate is None:
         return law
     free = ~(fate.kept | fate.dropped)[0]

@@ -1,0 +1,188 @@
+"""Every reference that comes with the harness is the real package's sampler, bit for bit.
+
+transformers and rwkv are imported and asked the same cases; repetition-aware sampling, of which no
+package is at hand, is held against a loop that is written out as its description has it.
+"""
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.plan import case_of
+from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
+from sampler_parity.model.case import Case
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines.references import REFERENCES
+from sampler_parity.pipelines.repetition_aware import RepetitionAware
+from sampler_parity.pipelines.rwkv import Rwkv
+from sampler_parity.pipelines.transformers import Transformers
+
+HERE = capability_here()
+QUICK = [family for family in FAMILIES if family not in {"vast-rows", "long-streams", "odd-logits"}]
+"""Families of logits that are numbers, in rows that a test has the time for."""
+
+Call = Callable[[torch.Tensor, Case, Any], torch.Tensor]
+
+
+def cases(reference: str, family: str, count: int) -> Iterator[tuple[Case, Outcome]]:
+    for index in range(count):
+        case = case_of(f"{reference}/{family}-{index}@11")
+        yield case, PythonRef().run(case, HERE)
+
+
+def history_of(case: Case) -> npt.NDArray[np.int64]:
+    assert case.history is not None
+    return np.atleast_2d(case.history)
+
+
+def held_against(package: Call, reference: str, family: str, count: int) -> int:
+    """Compare every call of every case; give how many were compared."""
+    compared = 0
+    for case, outcome in cases(reference, family, count):
+        torch.set_num_threads(case.threads)
+        generator = start_generator(case)
+        logits = torch.from_numpy(np.atleast_2d(case.logits.copy()))
+        for tokens in outcome.tokens:
+            found = package(logits.clone(), case, generator)
+            assert found.reshape(-1).tolist() == tokens.tolist(), case.id
+            compared += tokens.size
+        if outcome.failure is not None:
+            with pytest.raises((RuntimeError, ValueError, IndexError)):
+                package(logits.clone(), case, generator)
+    return compared
+
+
+def warpers(p: Transformers) -> Iterator[Any]:
+    """Give what ``GenerationMixin._get_logits_processor`` makes of these arguments."""
+    from transformers import GenerationConfig
+    from transformers.generation.utils import GenerationMixin
+
+    class _Model(GenerationMixin):  # type: ignore[misc]  # the package is not looked into
+        class config:  # noqa: N801  (the name that the mixin reads)
+            is_encoder_decoder = False
+
+    # What is off there is None or another number than here.
+    arguments: dict[str, Any] = {name: getattr(p, name) for name in p.__struct_fields__}
+    arguments["min_p"] = p.min_p or None
+    config = GenerationConfig(do_sample=True, num_beams=1, **arguments)
+    yield from _Model()._get_logits_processor(
+        generation_config=config, input_ids_seq_length=4, device="cpu"
+    )
+
+
+def by_transformers(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
+    assert isinstance(case.parameters, Transformers)
+    history = torch.from_numpy(history_of(case))
+    scores = logits
+    for warper in warpers(case.parameters):
+        scores = warper(history, scores)
+    probs = torch.nn.functional.softmax(scores, dim=-1)
+    return torch.multinomial(probs, num_samples=1, generator=generator)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", QUICK)
+def test_transformers(family: str) -> None:
+    assert held_against(by_transformers, "transformers", family, 12) > 10
+
+
+def by_rwkv(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
+    """Call the package's own sampler, which draws from numpy's global generator."""
+    from rwkv.utils import PIPELINE
+
+    p = case.parameters
+    assert isinstance(p, Rwkv)
+    pipeline = object.__new__(PIPELINE)
+    kept = np.random.get_state()  # noqa: NPY002  (the package draws from it)
+    try:
+        np.random.set_state(generator.get_state())  # noqa: NPY002
+        tokens = [pipeline.sample_logits(row, p.temperature, p.top_p, p.top_k) for row in logits]
+        generator.set_state(np.random.get_state())  # noqa: NPY002
+    finally:
+        np.random.set_state(kept)  # noqa: NPY002
+    return torch.tensor(tokens)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
+@pytest.mark.parametrize("family", QUICK)
+def test_rwkv(family: str) -> None:
+    assert held_against(by_rwkv, "rwkv", family, 12) > 10
+
+
+def by_a_loop(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
+    """Draw as the description has it: a nucleus that a loop fills, then perhaps from all."""
+    p = case.parameters
+    assert isinstance(p, RepetitionAware)
+    tokens = []
+    for row, history in zip(logits, history_of(case), strict=True):
+        probs = row.softmax(dim=0)
+        values, order = probs.sort(descending=True, stable=True)
+        kept: list[int] = []
+        total = torch.zeros(())
+        for place in range(len(order)):
+            if not (total < p.top_p and len(kept) < p.top_k):
+                break
+            total = total + values[place]
+            kept.append(place)
+        first = torch.multinomial(values[kept], 1, replacement=True, generator=generator)
+        token = int(order[kept][first])
+        recent = history[-p.window :].tolist() if p.window else []
+        if recent.count(token) >= p.window * p.tau:
+            token = int(torch.multinomial(probs, 1, replacement=True, generator=generator))
+        tokens.append(token)
+    return torch.tensor(tokens)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", QUICK)
+def test_repetition_aware(family: str) -> None:
+    assert held_against(by_a_loop, "repetition_aware", family, 6) > 5
+
+
+def off_by_one(package: Call) -> Call:
+    def wrong(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
+        return package(logits * 1.01, case, generator)
+
+    return wrong
+
+
+@pytest.mark.parametrize(
+    ("package", "reference"),
+    [(by_transformers, "transformers"), (by_rwkv, "rwkv"), (by_a_loop, "repetition_aware")],
+)
+def test_another_function_is_seen(package: Call, reference: str) -> None:
+    with pytest.raises(AssertionError, match=reference):
+        held_against(off_by_one(package), reference, "gaussian", 30)
+
+
+@pytest.mark.parametrize("name", REFERENCES)
+def test_every_stage_says_what_it_is(name: str) -> None:
+    """A stage has words and a reference; what decides has a mistake, and an oracle that judges."""
+    pipeline = REFERENCES[name].pipeline
+    for stage in pipeline.stages:
+        assert stage.words
+        assert callable(stage.reference)
+    if name in {"sample_logits", "simple_batch_sampler"}:
+        return  # Their mistakes are planted in plain samplers.
+    for stage in pipeline.stages:
+        assert any(v.verdict.value in {"semantic", "generator"} for v in stage.variations), stage
+        assert stage.kind != "numbers" or stage.truth is not None, stage
+        assert stage.kind != "mask" or stage.fold is not None, stage
+
+
+def histories(name: str) -> npt.NDArray[np.int64]:
+    found = [case_of(f"{name}/gaussian-{index}@1").history for index in range(60)]
+    return np.concatenate([np.atleast_2d(one).reshape(-1) for one in found if one is not None])
+
+
+def test_histories_repeat_tokens() -> None:
+    """Else a penalty for what was seen often would never be one."""
+    tokens = histories("transformers")
+    assert len(tokens) > 100
+    assert len(np.unique(tokens)) < len(tokens) / 2

@@ -1,0 +1,248 @@
+"""The sampler of the ``rwkv`` package, and of the TTS scripts that have taken it over.
+
+``rwkv.utils.PIPELINE.sample_logits`` on a CPU: softmax; what is below the probability at which the
+descending sum reaches top_p is dropped; then all but the last k of ``numpy.argsort``; then p^(1/T);
+then ``numpy.random.choice``. Temperature 0 means T = 1 and top_p = 0, which keeps the largest.
+"""
+
+import operator
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import numpy as np
+
+from sampler_parity.model.pipeline import (
+    LOGITS,
+    TOKEN,
+    Array,
+    InverseCdf,
+    Parameter,
+    Parameters,
+    Pipeline,
+    Stage,
+    Variation,
+)
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines import folding, stages
+from sampler_parity.pipelines.numpy_stream import NUMPY
+from sampler_parity.pipelines.oracle import folding_pipeline
+
+OfRow = Callable[[Array, "Rwkv"], Array]
+
+
+class Rwkv(Parameters, frozen=True, tag="rwkv"):
+    """Parameters of ``rwkv.utils.PIPELINE.sample_logits``."""
+
+    sampler: ClassVar[str] = "rwkv"
+    pipeline: ClassVar[Pipeline]
+
+    temperature: float = 1.0
+    top_p: float = 0.85
+    top_k: int = 0
+
+    @property
+    def nucleus(self) -> float:
+        """``top_p``, or 0 where temperature 0 asks for the largest token."""
+        return 0.0 if self.temperature == 0 else self.top_p
+
+    @property
+    def exponent(self) -> float:
+        """The power of the probabilities, 1 / T."""
+        return 1.0 if self.temperature == 0 else 1.0 / self.temperature
+
+
+def _by_rows(change: OfRow, *masks: str) -> Callable[[stages.Given, Any, Any], Any]:
+    """Compute a mask of probabilities in numpy, row by row, as the package does.
+
+    The mask is false where the probability is zero: nothing comes of it, whatever a rule says.
+    """
+
+    def reference(tensors: stages.Given, p: Rwkv, _: Any) -> Any:
+        import torch
+
+        probs = stages.left(tensors, "probs", masks, 0.0).numpy()
+        rows = [change(row, p) & (row > 0) for row in probs.reshape(-1, probs.shape[-1])]
+        return torch.from_numpy(np.stack(rows).reshape(probs.shape))
+
+    return reference
+
+
+def _by_numpy(change: OfRow, numbers: str, *masks: str) -> Callable[[stages.Given, Any, Any], Any]:
+    """Compute numbers in numpy, row by row: its powers and sums have other bits than torch's."""
+
+    def reference(tensors: stages.Given, p: Rwkv, _: Any) -> Any:
+        import torch
+
+        kept = stages.left(tensors, numbers, masks, 0.0).numpy()
+        with np.errstate(all="ignore"):
+            rows = [change(row, p) for row in kept.reshape(-1, kept.shape[-1])]
+        return torch.from_numpy(np.stack(rows).reshape(kept.shape))
+
+    return reference
+
+
+def _nucleus(probs: Array, p: Rwkv) -> Array:
+    descending = probs[np.argsort(probs)][::-1]
+    cutoff = float(descending[np.argmax(np.cumsum(descending) >= p.nucleus)])
+    kept: Array = ~(probs < cutoff)
+    return kept
+
+
+def _crossing(crosses: Callable[[Array, float], Array], shift: int) -> OfRow:
+    def kept(probs: Array, p: Rwkv) -> Array:
+        descending = np.sort(probs)[::-1]
+        at = int(np.argmax(crosses(np.cumsum(descending), p.nucleus))) + shift
+        found: Array = ~(probs < float(descending[max(0, min(at, len(probs) - 1))]))
+        return found
+
+    return kept
+
+
+def _not_more(probs: Array, p: Rwkv) -> Array:
+    """Drop all but the last top_k of the order that numpy sorts the whole row in."""
+    kept = np.ones(len(probs), bool)
+    if 0 < p.top_k < len(probs):
+        kept[np.argsort(probs)[: -p.top_k]] = False
+    return kept
+
+
+def _ties(probs: Array, p: Rwkv) -> Array:
+    if not 0 < p.top_k < len(probs):
+        return np.ones(len(probs), bool)
+    found: Array = probs >= np.sort(probs)[-p.top_k]
+    return found
+
+
+def _one_more(probs: Array, p: Rwkv) -> Array:
+    kept = np.ones(len(probs), bool)
+    if 0 < p.top_k < len(probs) - 1:
+        kept[np.argsort(probs)[: -p.top_k - 1]] = False
+    return kept
+
+
+def _choice(tensors: stages.Given, _: Rwkv, generator: Any) -> Any:
+    import torch
+
+    rows = stages.rows_of(tensors["renormalized"]).numpy()
+    tokens = [generator.choice(a=len(row), p=row) for row in rows]
+    return torch.tensor(tokens, dtype=torch.int64)[:, None]
+
+
+def _from_above(tensors: stages.Given, _: Rwkv, generator: Any) -> Any:
+    """Walk from the last token down."""
+    import torch
+
+    rows = stages.rows_of(tensors["renormalized"]).numpy()
+    tokens = [
+        len(row) - 1 - generator.choice(a=len(row), p=np.ascontiguousarray(row[::-1]))
+        for row in rows
+    ]
+    return torch.tensor(tokens, dtype=torch.int64)[:, None]
+
+
+def _greedy(tensors: stages.Given, _: Rwkv, __: Any) -> Any:
+    return tensors["renormalized"].argmax(-1, keepdim=True)
+
+
+_STAGES = (
+    stages.softmax(LOGITS),
+    Stage(
+        "top_p_mask",
+        "which tokens top-p, the nucleus, keeps: all ties with the one that reaches it",
+        "mask",
+        ("probs",),
+        _by_rows(_nucleus),
+        fold=lambda rows, p, _: folding.top_p(
+            rows, p.nucleus, reaching=True, whole=True, ties=True
+        ),
+        variations=(
+            stages.wrong("top-p without the shift", _by_rows(_crossing(operator.ge, -1))),
+            stages.wrong("top-p shifted twice", _by_rows(_crossing(operator.ge, 1))),
+            stages.wrong("top-p forgotten", _by_rows(lambda row, _: np.ones(len(row), bool))),
+        ),
+    ),
+    Stage(
+        "top_k_mask",
+        "which tokens top-k keeps: exactly k of the whole row",
+        "mask",
+        ("probs",),
+        _by_rows(_not_more),
+        fold=lambda rows, p, _: _fold_top_k(rows, p),
+        variations=(
+            stages.wrong("top-k keeps every tie", _by_rows(_ties)),
+            stages.wrong("top-k one more", _by_rows(_one_more)),
+            stages.wrong("top-k forgotten", _by_rows(lambda row, _: np.ones(len(row), bool))),
+        ),
+    ),
+    replace(
+        stages.power("probs", ("top_p_mask", "top_k_mask"), lambda p: float(p.exponent)),
+        reference=_by_numpy(
+            lambda kept, p: kept if p.exponent == 1.0 else kept**p.exponent,
+            "probs",
+            "top_p_mask",
+            "top_k_mask",
+        ),
+    ),
+    replace(
+        stages.renormalize("powered"),
+        reference=_by_numpy(lambda kept, _: kept / np.sum(kept), "powered"),
+    ),
+    Stage(
+        TOKEN,
+        "draw by numpy.random.choice: the first token whose cumulative sum exceeds one uniform",
+        "draw",
+        ("renormalized",),
+        _choice,
+        random=True,
+        variations=(
+            Variation("draw is argmax", _greedy, Verdict.GENERATOR),
+            Variation("a walk from the last token", _from_above, Verdict.GENERATOR),
+        ),
+    ),
+)
+
+
+def _fold_top_k(rows: folding.Folded, p: Rwkv) -> folding.Folded:
+    """Cut exactly k of the whole row, whatever the nucleus has dropped of it."""
+    if not 0 < p.top_k < rows.log.shape[-1]:
+        return rows
+    whole = folding.Folded(rows.log, rows.moved, np.ones_like(rows.kept), np.isneginf(rows.log), ())
+    cut = folding.top_k(whole, p.top_k, exactly=True)
+
+    def right(mask: Array) -> Array:
+        found: Array = mask.sum(axis=-1) <= p.top_k
+        return found
+
+    return rows.cut(cut.kept, cut.dropped, right)
+
+
+_DRAW = InverseCdf(of="renormalized")
+
+Rwkv.pipeline = folding_pipeline(
+    Rwkv,
+    _STAGES,
+    _DRAW,
+    stream=NUMPY,
+    parameters={
+        "temperature": Parameter(
+            "the probabilities that are left are raised to 1 / temperature",
+            simpler=(1.0, 2.0, 0.5),
+            usual=(1.0, 1.0, 0.8, 0.3, 1.7, 0.0),
+            accepts=lambda value: 0 <= value < 100,  # noqa: PLR2004  (beyond, powers are 1)
+        ),
+        "top_p": Parameter(
+            "mass of the nucleus",
+            simpler=(1.0, 0.5, 0.9),
+            usual=(0.95, 0.9, 0.85, 0.5, 0.1),
+            accepts=lambda value: 0 <= value <= 1,
+        ),
+        "top_k": Parameter(
+            "how many tokens stay; off where it is not > 0",
+            simpler=(0, 1, 2),
+            usual=(0, 0, 1, 5, 20, 50),
+            of_vocabulary="count",
+            accepts=lambda value: value >= 0,
+        ),
+    },
+)
