@@ -1,6 +1,7 @@
 """A case in one safetensors file: what is needed to run it again, and both sides' stages."""
 
 from pathlib import Path
+from typing import Any, Union
 
 import msgspec
 import numpy as np
@@ -11,9 +12,11 @@ from sampler_parity.model.case import Case, Described
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.pipelines import KINDS
+from sampler_parity.pipelines.references import REFERENCES
 
 SCHEMA = "2"
+KINDS: Any = Union[tuple(REFERENCES.values())]  # noqa: UP007  (of a tuple)
+"""Parameters of every pipeline that comes with the harness."""
 
 
 class _Note(Described, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,6 +30,8 @@ def save_case(
 ) -> None:
     """Write the case and the outcomes that are given, atomically."""
     tensors = {"logits": np.ascontiguousarray(case.logits)}
+    if case.history is not None:
+        tensors["history"] = np.ascontiguousarray(case.history)
     if case.state:
         tensors["state"] = np.frombuffer(case.state, np.uint8)
     for side, outcome in (("reference", reference), ("candidate", candidate)):
@@ -44,8 +49,10 @@ def save_case(
     write_atomically(path, save(tensors, metadata=metadata))
 
 
-def load_case(path: Path) -> tuple[Case, str]:
+def load_case(path: Path, kinds: Any = KINDS) -> tuple[Case, str]:
     """Read a case, and the capability it was compared at.
+
+    ``kinds`` is the union of the parameters that may be meant: a file loads no code.
 
     Raises:
         CannotJudgeError: the file is missing, damaged, or not a case.
@@ -61,7 +68,7 @@ def load_case(path: Path) -> tuple[Case, str]:
         tensors = load_file(path)
         logits = tensors["logits"]
         state = tensors.get("state", np.empty(0, np.uint8)).tobytes()
-        case = note.case(logits, KINDS, state)
+        case = note.case(logits, kinds, state, tensors.get("history"))
     except (OSError, SafetensorError, msgspec.MsgspecError, KeyError, ValueError) as error:
         raise CannotJudgeError(f"{path} cannot be read as a case: {error}") from error
     if logits.dtype != np.float32:

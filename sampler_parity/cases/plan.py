@@ -2,13 +2,16 @@
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
+from sampler_parity.cases.draws import Draft
 from sampler_parity.cases.families import FAMILIES, VAST
+from sampler_parity.cases.for_reference import history_for, parameters_for, stream_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines.references import reference_of
 
 THREADED = frozenset({"long-rows", "real-whole"})
 """Families whose cases run with one thread and with two; the others alternate."""
@@ -19,6 +22,10 @@ name stands in the ids of its cases, from which they are generated."""
 
 CALLS = {SERIES: 500, "many-calls": 100}
 """Calls of a case, for the families in which that is not one to five."""
+
+
+MOST_CALLS = 20
+"""Calls of a case for a reference other than the port's, whose every call takes a whole sort."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,29 +66,39 @@ CASE_COUNTS = {
 }
 
 
+OF = "/"
+"""What stands between a reference and a case of a family in the id of a case for it."""
+
+
 def case_of(case_id: str) -> Case:
-    """Generate a case from its id, ``FAMILY-INDEX@SEED``.
+    """Generate a case from its id, ``FAMILY-INDEX@SEED`` or ``REFERENCE/FAMILY-INDEX@SEED``.
+
+    A reference that does not come with the harness is imported.
 
     Raises:
-        CannotJudgeError: there is no such case.
+        CannotJudgeError: there is no such case, or no such reference.
     """
-    name, _, seed = case_id.partition("@")
+    reference, _, rest = case_id.rpartition(OF)
+    name, _, seed = rest.partition("@")
     family, _, index = name.rpartition("-")
     if family not in FAMILIES or not index.isdecimal() or not seed.isdecimal():
         raise CannotJudgeError(
             f"case {case_id!r} is unknown: a case is FAMILY-INDEX@SEED, and "
             f"`sampler-parity list cases` names the families"
         )
-    return _generate(family, int(index), int(seed))
+    return _generate(family, int(index), int(seed), reference)
 
 
 def plan(
-    counts: CaseCounts, seed: int, families: tuple[str, ...] = tuple(FAMILIES)
+    counts: CaseCounts,
+    seed: int,
+    families: tuple[str, ...] = tuple(FAMILIES),
+    reference: str = "",
 ) -> Iterator[Case]:
-    """Generate the run's cases, family by family."""
+    """Generate the run's cases, family by family; for a ``reference``, all of its pipeline."""
     for family in families:
         for index in range(counts.count(family)):
-            yield _generate(family, index, seed)
+            yield _generate(family, index, seed, reference)
 
 
 def planned(counts: CaseCounts, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
@@ -89,7 +106,7 @@ def planned(counts: CaseCounts, families: tuple[str, ...] = tuple(FAMILIES)) -> 
     return sum(counts.count(family) for family in families)
 
 
-def _generate(family: str, index: int, seed: int) -> Case:
+def _generate(family: str, index: int, seed: int, reference: str = "") -> Case:
     key = zlib.crc32(family.encode())
     if family in THREADED:
         # The same logits and parameters with each thread count.
@@ -98,7 +115,7 @@ def _generate(family: str, index: int, seed: int) -> Case:
     else:
         rng = np.random.default_rng([seed, key, index])
         draft = FAMILIES[family](rng, index)
-    return Case(
+    case = Case(
         id=f"{family}-{index}@{seed}",
         family=family,
         logits=draft.logits,
@@ -107,4 +124,20 @@ def _generate(family: str, index: int, seed: int) -> Case:
         draws=draft.calls or CALLS.get(family) or int(rng.integers(1, 6)),
         advance=int(rng.integers(0, 1300)) if rng.random() < 0.5 else 0,
         threads=1 + index % 2,
+    )
+    return _for(case, draft, reference) if reference else case
+
+
+def _for(case: Case, draft: Draft, reference: str) -> Case:
+    """Make a case of a family one for a reference: its logits, with parameters of that one."""
+    kind = reference_of(reference)
+    rng = stream_of(reference, case.id)
+    pipeline = kind.pipeline
+    return replace(
+        case,
+        id=f"{reference}{OF}{case.id}",
+        parameters=parameters_for(draft, kind, rng),
+        history=history_for(case.logits, rng) if pipeline.looks_back else None,
+        seed=case.seed if pipeline.stream is None else case.seed % pipeline.stream.seeds,
+        draws=min(case.draws, MOST_CALLS),
     )

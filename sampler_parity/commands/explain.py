@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from sampler_parity.build.processor import reached
-from sampler_parity.cases.case_file import load_case
+from sampler_parity.cases.case_file import KINDS, load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
@@ -27,6 +27,7 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import values_of
 from sampler_parity.model.verdict import Divergence, Verdict
+from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.retrial import alike, stateful
 from sampler_parity.sandbox.isolated import Isolated, Limits, options_of
 
@@ -41,6 +42,8 @@ class Question:
         capability: torch's dispatch level; ``None`` for the file's or this process' own.
         implementation: the candidate.
         limits: what it may use.
+        reference: ``module:OBJECT`` of the pipeline that a file's case is for, where it is one's
+            own; an id names it itself.
     """
 
     case: str
@@ -48,6 +51,12 @@ class Question:
     capability: str | None = None
     implementation: str = PORT
     limits: Limits = field(default_factory=Limits)
+    reference: str = ""
+
+    @property
+    def kinds(self) -> Any:
+        """The parameters that a file's case may have."""
+        return reference_of(self.reference) if self.reference else KINDS
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +80,7 @@ def explain(question: Question, out: Console) -> bool:
             declines the case, or its answer has not the form that the case asks for.
     """
     here = capability_here()
-    case, recorded, kept = _found(question.case, question.capability or here)
+    case, recorded, kept = _found(question, question.case, question.capability or here)
     capability = question.capability or kept or here
     if recorded is None and here != capability:
         return _in_another_process(question, capability)
@@ -107,8 +116,9 @@ def explain(question: Question, out: Console) -> bool:
 
 
 def _ask(question: Question, case: Case, capability: str) -> _Asked:
-    earlier = [_found(what, capability)[0] for what in question.after]
-    with Isolated(question.implementation, question.limits) as candidate:
+    earlier = [_found(question, what, capability)[0] for what in question.after]
+    also = case.parameters.sampler
+    with Isolated(question.implementation, question.limits, also=also) as candidate:
         alone = candidate.run(case, capability) if earlier else None
         candidate.renew()
         for one in earlier:
@@ -116,12 +126,12 @@ def _ask(question: Question, case: Case, capability: str) -> _Asked:
         return _Asked(candidate.about, candidate.run(case, capability), alone)
 
 
-def _found(what: str, capability: str) -> tuple[Case, Recorded | None, str]:
+def _found(question: Question, what: str, capability: str) -> tuple[Case, Recorded | None, str]:
     """Find a case by its id, file or recording; with its recording, and its file's capability."""
     if what.startswith("recorded:"):
         return *_recorded(what, capability), ""
     if what.endswith(".safetensors"):
-        case, kept = load_case(Path(what))
+        case, kept = load_case(Path(what), question.kinds)
         return case, None, kept
     return case_of(what), None, ""
 
@@ -141,6 +151,7 @@ def _in_another_process(question: Question, capability: str) -> bool:
         )
     command = [sys.executable, "-m", "sampler_parity", "explain", question.case]
     command += ["--capability", capability, "--implementation", question.implementation]
+    command += ["--reference", question.reference] if question.reference else []
     command += [word for case in question.after for word in ("--after", case)]
     command += options_of(question.limits)
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}

@@ -21,6 +21,7 @@ def run_command(request: Request) -> str:
         if given != every:
             command += [word for value in given for word in (option, value)]
     for option, value, default in (
+        ("--reference", request.reference, ""),
         ("--out", request.folder, LATEST),
         ("--jobs", request.jobs, None),
         ("--waivers", request.waivers_file, None),
@@ -31,7 +32,12 @@ def run_command(request: Request) -> str:
 
 
 def replay_command(
-    what: str, after: Sequence[str], capability: str, implementation: str, limits: Limits
+    what: str,
+    after: Sequence[str],
+    capability: str,
+    implementation: str,
+    limits: Limits,
+    reference: str = "",
 ) -> str:
     """Give the command that runs a case again.
 
@@ -41,9 +47,12 @@ def replay_command(
         capability: torch's, and the candidate's.
         implementation: the candidate, as a command line calls it.
         limits: the candidate's.
+        reference: the pipeline, where a file's parameters are of one's own.
     """
     command = ["sampler-parity", "explain", what, "--capability", capability]
     command += [word for case in after for word in ("--after", case)]
     if implementation != PORT:
         command += ["--implementation", implementation]
+    if ":" in reference:
+        command += ["--reference", reference]
     return shlex.join([*command, *options_of(limits)])

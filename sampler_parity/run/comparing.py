@@ -9,7 +9,10 @@ from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
+from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines.references import reference_of
+from sampler_parity.run.diagnosis import explained
 from sampler_parity.run.history import Laboratory
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
 from sampler_parity.run.reproducibility import ReproducibilityCounter
@@ -33,18 +36,26 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
     Raises:
         CannotJudgeError: the candidate cannot be started.
     """
-    recorded = {case.id: (case, found) for case, found in recorded_cases(order.capability)}
+    recorded = {}
+    if not order.reference:
+        recorded = {case.id: (case, found) for case, found in recorded_cases(order.capability)}
+    also = reference_of(order.reference).sampler if order.reference else ""
 
     def recall(case_id: str) -> Case:
         return recorded[case_id][0] if case_id in recorded else case_of(case_id)
 
     tell = _Teller(say)
     with (
-        Isolated(order.implementation, order.limits) as candidate,
+        Isolated(order.implementation, order.limits, also=also) as candidate,
         Laboratory(
             order.implementation, order.limits, order.capability, recall, tell.again
         ) as laboratory,
     ):
+        if also and also not in candidate.about.samplers:
+            raise CannotJudgeError(
+                f"{order.implementation} says that it has {', '.join(candidate.about.samplers)}, "
+                f"and not {also}: name it in `samplers`, if it is meant to be that"
+            )
         builders = [
             ShardBuilder(
                 order.implementation,
@@ -54,6 +65,7 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
                 order.home,
                 order.waivers,
                 order.limits,
+                order.reference,
             )
             for _ in range(2)
         ]
@@ -92,7 +104,11 @@ class _Bench:
     order: CompareCases
     candidate: Isolated
     laboratory: Laboratory
-    say: Say
+    say: "_Teller"
+
+    def alive(self) -> None:
+        """Tell the gate that the worker goes on."""
+        self.say.again()
 
     @property
     def recorded(self) -> bool:
@@ -102,7 +118,7 @@ class _Bench:
         """
         about, capability = self.candidate.about, self.order.capability
         able = about.capabilities == "asked" or capability_here() == capability
-        return about.view == "trace" and able
+        return about.view == "trace" and able and not self.order.reference
 
 
 def _recorded(
@@ -140,7 +156,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     def again(case: Case) -> tuple[Outcome, Outcome]:
         return laboratory.both(case, refer)
 
-    for case in plan(counts, order.seed, order.families):
+    for case in plan(counts, order.seed, order.families, order.reference):
         if declined := candidate.about.too_long(case):
             builder.add(case, Outcome(), Outcome(declined=declined), None)
         else:
@@ -149,13 +165,19 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             expected, outcome = reference.run(case, here), candidate.answer()
             retrial = Retrial(laboratory, _always(expected), earlier, refer)
             builder.add(case, expected, outcome, again, retrial)
-            if order.reproducibility:
+            if order.reproducibility and not order.reference:
                 itself.add(case, expected)
         if builder.seen % PROGRESS_EVERY == 0:
             bench.say(Message(done=builder.seen, total=total))
         if builder.unanswered >= IN_A_ROW:
             break
-    return builder.shard(total, "torch", _given_up(total, builder), itself.counts())
+    return builder.shard(
+        total,
+        "torch",
+        _given_up(total, builder),
+        itself.counts(),
+        explained(builder.semantic, candidate.about, here, bench.alive),
+    )
 
 
 def _asked(candidate: Isolated) -> Callable[[], Sequence[str]]:

@@ -23,6 +23,7 @@ from sampler_parity.run.orders import (
     PlantInEngines,
     PlantInPlain,
     PlantInPort,
+    PlantInStages,
 )
 from sampler_parity.run.provenance import provenance
 from sampler_parity.run.reproducibility import sentences
@@ -41,7 +42,7 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
     request.check()
     load_extension()
     check_fixtures()
-    if request.whole and has_sources():
+    if request.whole and has_sources() and not request.reference:
         build_instrumented()
     started, clock = datetime.now(UTC), time.monotonic()
     request.folder.mkdir(parents=True, exist_ok=True)
@@ -76,11 +77,17 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             limits=request.limits,
             waivers=request.waivers_of(implementation),
             reproducibility=implementation == request.implementations[0],
+            reference=request.reference,
         )
         for implementation in request.implementations
         for capability in request.capabilities
     ]
-    if request.whole and request.implementations:
+    lowest, next_one = CAPABILITIES[:2]
+    if request.whole and request.reference:
+        orders.append(
+            PlantInStages(capability=lowest, profile=request.profile, reference=request.reference)
+        )
+    elif request.whole and request.implementations:
         orders += [
             CountFrequencies(
                 implementation=implementation,
@@ -91,7 +98,6 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             )
             for implementation in request.implementations
         ]
-        lowest, next_one = CAPABILITIES[:2]
         sources = has_sources()
         if sources:
             orders.append(PlantInPort(capability=lowest, profile=request.profile))
@@ -123,6 +129,7 @@ def _run(request: Request, found: Found, started: datetime, seconds: float) -> R
         correct=found.correct,
         waivers=found.waivers,
         statistics=found.statistics,
+        reference=request.reference,
         benchmark=request.benchmark,
     )
 

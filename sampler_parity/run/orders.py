@@ -38,6 +38,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         limits: the candidate's.
         waivers: those of this candidate that have not expired.
         reproducibility: whether to count as well how often torch differs from torch.
+        reference: the pipeline that it is held against; empty for the two of the port.
     """
 
     implementation: str
@@ -50,6 +51,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     limits: Limits = Limits()
     waivers: tuple[Waiver, ...] = ()
     reproducibility: bool = False
+    reference: str = ""
 
     @property
     def name(self) -> str:
@@ -113,6 +115,24 @@ class PlantInPlain(_Order, frozen=True, kw_only=True, tag="plant-plain"):
         return f"faults of plain samplers at {self.capability}"
 
 
+class PlantInStages(_Order, frozen=True, kw_only=True, tag="plant-stages"):
+    """Plant every mistake that the stages of a reference know, and try what is right.
+
+    Attributes:
+        capability: torch's.
+        profile: ``quick`` or ``full``.
+        reference: the pipeline, by name.
+    """
+
+    profile: str
+    reference: str
+
+    @property
+    def name(self) -> str:
+        """How progress calls it."""
+        return f"faults of {self.reference}"
+
+
 class PlantInEngines(_Order, frozen=True, kw_only=True, tag="plant-engines"):
     """Plant every fault of engines in a small one, and compare its recordings.
 
@@ -126,7 +146,9 @@ class PlantInEngines(_Order, frozen=True, kw_only=True, tag="plant-engines"):
         return "faults of engines"
 
 
-Order = CompareCases | CountFrequencies | PlantInPort | PlantInPlain | PlantInEngines
+Order = (
+    CompareCases | CountFrequencies | PlantInPort | PlantInPlain | PlantInStages | PlantInEngines
+)
 """What a worker is to do. The gate knows the worker by the order's ``name``: no two orders of a run
 have the same."""
 

@@ -16,13 +16,16 @@ from sampler_parity.faults.kill import (
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import port_faults
 from sampler_parity.faults.shipped import plant_in_shipped, shipped_faults
+from sampler_parity.faults.staged import plant_in_stages, stage_cases, try_variations
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.orders import (
     Message,
     PlantInEngines,
     PlantInPlain,
     PlantInPort,
+    PlantInStages,
     Result,
     Say,
 )
@@ -50,6 +53,20 @@ def plant_plain(order: PlantInPlain, say: Say) -> Result:
     if order.specimens:
         planted += tuple(try_specimens(cases, here, step))
     return Result(planted=planted, correct=tuple(try_correct(cases, here, step)))
+
+
+def plant_stages(order: PlantInStages, say: Say) -> Result:
+    """Plant every mistake of a reference's stages, and try what is right in other arithmetic."""
+    here = capability_here()
+    if here != order.capability:
+        return Result()
+    kind = reference_of(order.reference)
+    step = _steps(say, sum(len(stage.variations) for stage in kind.pipeline.stages))
+    cases = stage_cases(order.reference, order.profile, here)
+    return Result(
+        planted=tuple(plant_in_stages(kind, cases, here, step)),
+        correct=tuple(try_variations(kind, cases, here, step)),
+    )
 
 
 def plant_engines(_: PlantInEngines, say: Say) -> Result:

@@ -9,6 +9,7 @@ from sampler_parity.cases.plan import CASE_COUNTS
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.waivers import Waiver, expired
 from sampler_parity.sandbox.isolated import Limits, command_of
@@ -30,6 +31,9 @@ class Request:
         jobs: worker processes at a time; ``None`` for one a processor.
         folder: where the run is stored.
         limits: what a candidate may use.
+        reference: the pipeline that candidates are held against, as
+            :func:`sampler_parity.pipelines.references.reference_of` finds it; empty for the two of
+            the port.
         waivers: the divergences that are accepted.
         waivers_file: where they are, if not in ``parity.toml`` of the folder that the run is
             started in.
@@ -45,6 +49,7 @@ class Request:
     jobs: int | None = None
     folder: Path = LATEST
     limits: Limits = field(default_factory=Limits)
+    reference: str = ""
     waivers: tuple[Waiver, ...] = ()
     waivers_file: Path | None = None
     today: date = field(default_factory=lambda: datetime.now(UTC).date())
@@ -78,6 +83,8 @@ class Request:
             for value in given:
                 if value not in known:
                     raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
+        if self.reference:
+            reference_of(self.reference)
         for name in self.implementations:
             command_of(name)
         for waiver in self.waivers:

@@ -120,6 +120,32 @@ class Series(msgspec.Struct, frozen=True, kw_only=True):
     agreeing: tuple[int, ...]
 
 
+class Explained(msgspec.Struct, frozen=True, kw_only=True):
+    """What explains semantic divergences best.
+
+    Attributes:
+        function: the known sampler, in words: a pipeline, perhaps with one change at a stage.
+        change: what it does otherwise than the pipeline; empty for another function.
+        stage: where; empty for another function.
+        cases: in how many cases the candidate gives what that one gives.
+        looked_at: of how many.
+    """
+
+    function: str
+    change: str
+    stage: str
+    cases: int
+    looked_at: int
+
+    @property
+    def words(self) -> str:
+        """Say it in a sentence without its end."""
+        count = f"{self.cases:,} of {self.looked_at:,} semantic cases"
+        if self.change:
+            return f"{count} are explained by one change, at {self.stage}: {self.change}"
+        return f"{count} are what {self.function} gives, another function"
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation at one capability.
 
@@ -144,6 +170,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         about: what the implementation says it is, and how much it shows.
         accepted: how many of the divergent cases a waiver covers.
         streams: long series of calls, by sampler, where the candidate draws from torch's stream.
+        explained: what explains the semantic divergences, if one known change does.
     """
 
     implementation: str
@@ -165,6 +192,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     about: About = About(name="")
     accepted: int = 0
     streams: tuple[Series, ...] = ()
+    explained: Explained | None = None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -188,6 +216,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         waivers: every waiver, with what it covered.
         statistics: what each implementation's frequencies say.
         benchmark: how fast the port was measured to be, if that was given.
+        reference: the pipeline that candidates were held against; empty for the port's two.
     """
 
     schema: int
@@ -207,6 +236,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waivers: tuple[AppliedWaiver, ...] = ()
     statistics: tuple[StatisticsResult, ...] = ()
     benchmark: Benchmark | None = None
+    reference: str = ""
 
 
 def write_run(folder: Path, run: Run) -> Path:

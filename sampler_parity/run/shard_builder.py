@@ -17,10 +17,12 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.run.command_words import replay_command
+from sampler_parity.run.diagnosis import LONGEST, MOST
 from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
     Cell,
+    Explained,
     FoundDivergence,
     Reproducibility,
     Shard,
@@ -56,11 +58,12 @@ class ShardBuilder:
         home: str = "",
         waivers: tuple[Waiver, ...] = (),
         limits: Limits | None = None,
+        reference: str = "",
     ) -> None:
         """Count for ``implementation``, as a command line calls it; reports call it by its name.
 
-        Evidence goes into ``folder``; commands that replay it look for it in ``home``, and give
-        the candidate the run's ``limits``.
+        Evidence goes into ``folder``; commands that replay it look for it in ``home``, name the
+        ``reference``, and give the candidate the run's ``limits``.
         """
         self._implementation = implementation
         self._about = about
@@ -69,6 +72,7 @@ class ShardBuilder:
         self._home = PurePath(home)
         self._waivers = waivers
         self._limits = limits or Limits()
+        self._reference = reference
         self._retrials = Retrials(about)
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
@@ -84,6 +88,8 @@ class ShardBuilder:
         self._decided: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
         self._series: dict[str, SeriesCounter] = {}
+        self.semantic: list[tuple[Case, Outcome]] = []
+        """The first semantic divergences of short rows, with the candidate's outcomes."""
 
     @property
     def seen(self) -> int:
@@ -143,6 +149,9 @@ class ShardBuilder:
     def _diverges(self, seen: Seen, again: RunBoth | None, retrial: Retrial | None) -> None:
         case, divergence = seen.case, seen.divergence
         self.divergent += 1
+        short = case.logits.shape[-1] <= LONGEST and case.logits.ndim > 1
+        if divergence.verdict is Verdict.SEMANTIC and short and len(self.semantic) < MOST:
+            self.semantic.append((case, seen.candidate))
         self._verdicts[divergence.verdict.value] += 1
         self._cells[case.family, divergence.first, "first"] += 1
         self._decided[case.family, divergence.stage, divergence.verdict.value] += 1
@@ -196,6 +205,7 @@ class ShardBuilder:
         source: Literal["torch", "recorded"],
         reason: str = "",
         reproducibility: tuple[Reproducibility, ...] = (),
+        explained: Explained | None = None,
     ) -> Shard:
         """Give the counts; ``reason`` says why cases were neither compared nor declined."""
         names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
@@ -234,10 +244,13 @@ class ShardBuilder:
             about=self._about,
             accepted=self.accepted,
             streams=tuple(series.counts() for series in self._series.values()),
+            explained=explained,
         )
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
-        return replay_command(what, after, self._capability, self._implementation, self._limits)
+        return replay_command(
+            what, after, self._capability, self._implementation, self._limits, self._reference
+        )
 
     def _shrink(
         self, seen: Seen, again: RunBoth, retrial: Retrial | None, earlier: Sequence[str]

@@ -28,7 +28,7 @@ def differences(shards: Sequence[Shard]) -> tuple[str, ...]:
     alike: dict[tuple[object, ...], list[Shard]] = {}
     for shard in shards:
         verdicts = tuple(sorted(shard.verdicts.items()))
-        counts = (shard.compared, shard.divergent, shard.accepted, verdicts)
+        counts = (shard.compared, shard.divergent, shard.accepted, verdicts, shard.explained)
         alike.setdefault((shard.implementation, shard.source, *counts), []).append(shard)
     return tuple(_differs(group) for group in alike.values())
 
@@ -41,6 +41,7 @@ def _differs(group: Sequence[Shard]) -> str:
         f"{shard.compared:,} cases {at((one.capability for one in group), each=True)} "
         f"({AGAINST[shard.source]}): {verdicts}"
         + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
+        + (f"; {shard.explained.words}" if shard.explained else "")
     )
 
 

@@ -11,10 +11,11 @@ from sampler_parity.run.orders import (
     PlantInEngines,
     PlantInPlain,
     PlantInPort,
+    PlantInStages,
     Result,
     Say,
 )
-from sampler_parity.run.planting import plant_engines, plant_plain, plant_port
+from sampler_parity.run.planting import plant_engines, plant_plain, plant_port, plant_stages
 from sampler_parity.statistics.frequencies import frequencies
 
 
@@ -33,6 +34,8 @@ def work(order: Order, say: Say) -> Result:
             return plant_port(order, say)
         case PlantInPlain():
             return plant_plain(order, say)
+        case PlantInStages():
+            return plant_stages(order, say)
         case PlantInEngines():
             return plant_engines(order, say)
         case _:

@@ -23,9 +23,10 @@ from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.implementations.registry import COMMAND, SPECIMEN, target_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.model.implementation import SAMPLERS, About
+from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Lost, Outcome, UnfitError
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.sandbox import wire
 from sampler_parity.sandbox.confine import __file__ as confine
 from sampler_parity.sandbox.wire import OUT_OF_MEMORY, Hello, Reply, WireError
@@ -181,14 +182,21 @@ class Isolated:
     """
 
     def __init__(
-        self, name: str, limits: Limits | None = None, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        limits: Limits | None = None,
+        environment: dict[str, str] | None = None,
+        also: str = "",
     ) -> None:
         """Start the candidate ``name``: a registered name, ``module:object`` or ``command:...``.
+
+        It may have, beside the samplers that come with the harness, the one called ``also``.
 
         Raises:
             CannotJudgeError: it cannot be started.
         """
         self._name = name
+        self._also = also
         self._limits = limits or Limits()
         self._environment = {**os.environ, **(environment or {})}
         self._command = command_of(name)
@@ -338,7 +346,7 @@ class Isolated:
             raise CannotJudgeError(f"{self._name} could not be started: {words}") from error
         finally:
             self._starting = False
-        about, words = hello.about, _refused(hello)
+        about, words = hello.about, _refused(hello, self._also)
         if about is None or words:
             self.close()
             raise CannotJudgeError(hello.cannot or f"{self._name} {words}")
@@ -517,16 +525,16 @@ def _words(name: str) -> list[str]:
         raise CannotJudgeError(f"{name!r} is no command: {error}") from error
 
 
-def _refused(hello: Hello) -> str:
-    """Say why a candidate cannot be asked; nothing if it can."""
+def _refused(hello: Hello, also: str) -> str:
+    """Say why a candidate cannot be asked; nothing if it can. It may have the sampler ``also``."""
     if hello.about is None:
         return "does not say what it is"
     if hello.protocol != wire.PROTOCOL:
         return f"speaks protocol {hello.protocol}, this version {wire.PROTOCOL}"
-    unknown = [sampler for sampler in hello.about.samplers if sampler not in SAMPLERS]
+    unknown = [sampler for sampler in hello.about.samplers if sampler not in (*REFERENCES, also)]
     if unknown:
         return (
-            f"says that it has the sampler {unknown[0]!r}, which is none of {', '.join(SAMPLERS)}"
+            f"says that it has the sampler {unknown[0]!r}, which is none of {', '.join(REFERENCES)}"
         )
     return "" if hello.about.samplers else "says that it has no sampler"
 

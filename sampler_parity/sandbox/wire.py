@@ -5,7 +5,8 @@ candidate begins with :class:`Hello`; then every :class:`Ask` gets one :class:`R
 are JSON numbers, or ``"nan"``, ``"inf"``, ``"-inf"``, which JSON has no numbers for.
 
 An ask carries the tensor ``logits`` (f32 [B, V] or [V]) and, where the case begins with a
-generator's state, ``state`` (u8 [5056]). A reply carries ``token`` (i64 [B, calls that returned])
+generator's state, ``state`` (u8 [5056]); of a sampler that looks back, ``history`` (i64 [B, n], or
+[n]). A reply carries ``token`` (i64 [B, calls that returned])
 and, where the candidate shows them, the first call's stages by name (f32, or bool for masks, of the
 logits' shape), ``input`` (f32, the logits' shape) and ``generator`` (u8 [5056]). What has another
 form is never converted: :func:`outcome_of` says what is wrong with it.
@@ -23,8 +24,9 @@ from safetensors.numpy import load, save
 from sampler_parity.model.case import Case, Described
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Lost, Outcome, UnfitError, dtype_of, fit
+from sampler_parity.model.pipeline import HISTORY, LOGITS
 from sampler_parity.model.verdict import Verdict
-from sampler_parity.pipelines import KINDS
+from sampler_parity.pipelines.references import REFERENCES, name_of, reference_of
 
 PROTOCOL = 1
 OUT_OF_MEMORY = 77
@@ -75,11 +77,13 @@ class Ask(Described, frozen=True, kw_only=True):
     Attributes:
         sampler: the sampler's name, as in ``parameters``.
         capability: torch's dispatch level.
+        reference: where the sampler is none that comes with the harness: ``module:OBJECT``.
         bytes: how many bytes of safetensors follow.
     """
 
     sampler: str
     capability: str
+    reference: str = ""
     bytes: int = 0
 
 
@@ -172,17 +176,26 @@ def largest_reply(case: Case) -> int:
 def ask_of(case: Case, capability: str) -> bytes:
     """Give the message that asks for ``case``."""
     described = msgspec.structs.asdict(case.described())
-    message = Ask(**described, sampler=case.pipeline.name, capability=capability)
-    tensors: Tensors = {"logits": case.logits}
+    kind = type(case.parameters)
+    own = "" if kind.sampler in REFERENCES else name_of(kind)
+    message = Ask(**described, sampler=kind.sampler, capability=capability, reference=own)
+    tensors: Tensors = {LOGITS: case.logits}
+    if case.history is not None:
+        tensors[HISTORY] = case.history
     if case.state:
         tensors["state"] = np.frombuffer(case.state, np.uint8)
     return encode(message, tensors)
 
 
 def case_of(ask: Ask, tensors: Tensors) -> Case:
-    """Give the case that is asked for."""
+    """Give the case that is asked for.
+
+    Raises:
+        CannotJudgeError: its sampler cannot be loaded.
+    """
     state = tensors.get("state", np.empty(0, np.uint8)).tobytes()
-    return ask.case(tensors["logits"], KINDS, state)
+    kind = reference_of(ask.reference or ask.sampler)
+    return ask.case(tensors[LOGITS], kind, state, tensors.get(HISTORY))
 
 
 def reply_of(outcome: Outcome, about: About) -> bytes:
