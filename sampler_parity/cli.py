@@ -19,6 +19,7 @@ from sampler_parity.cases.manifest import FixtureError
 from sampler_parity.commands.calls import calls
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
+from sampler_parity.commands.identify import identify
 from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import print_conclusion, summarise
 from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
@@ -26,6 +27,8 @@ from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError, not_importable
 from sampler_parity.model.files import write_atomically
+from sampler_parity.model.pipeline import values_of
+from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.record.cases import record_cases
 from sampler_parity.record.golden import record_golden
 from sampler_parity.record.logits import record_logits
@@ -76,6 +79,7 @@ class Listable(enum.StrEnum):
     cases = "cases"
     implementations = "implementations"
     specimens = "specimens"
+    pipelines = "pipelines"
 
 
 class Recordable(enum.StrEnum):
@@ -95,6 +99,9 @@ def run(
         list[str] | None,
         typer.Option(help="A name that `list` shows, module:object, or command:PROGRAM."),
     ] = None,
+    reference: Annotated[
+        str, typer.Option(help="A pipeline that `list` shows, or module:OBJECT of your own.")
+    ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Every case is generated from it.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time.")] = None,
@@ -134,6 +141,7 @@ def run(
         jobs=jobs,
         folder=folder,
         limits=_limits(time_limit, memory_limit, start_limit),
+        reference=reference,
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
         waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
@@ -210,6 +218,9 @@ def explain(
         str | None, typer.Option(help="torch's dispatch level; the file's or this process' own.")
     ] = None,
     implementation: Annotated[str, typer.Option(help="The candidate.")] = PORT,
+    reference: Annotated[
+        str, typer.Option(help="module:OBJECT of the pipeline that a case's file is for.")
+    ] = "",
     after: Annotated[
         list[str] | None,
         typer.Option(help="A case that the candidate's process is asked before; in their order."),
@@ -224,7 +235,7 @@ def explain(
     from sampler_parity.commands.explain import explain as explain_case
 
     limits = _limits(time_limit, memory_limit, start_limit)
-    question = Question(case, tuple(after or ()), capability, implementation, limits)
+    question = Question(case, tuple(after or ()), capability, implementation, limits, reference)
     equal = explain_case(question, out)
     raise typer.Exit(0 if equal else 1)
 
@@ -261,11 +272,12 @@ def frequencies(
 
 app.command()(power)
 app.command()(calls)
+app.command()(identify)
 
 
 @app.command("list")
 def list_(what: Annotated[Listable, typer.Argument()]) -> None:
-    """List the families of cases, the implementations, or the specimens with their faults."""
+    """List the families of cases, implementations, specimens with their faults, or pipelines."""
     table = Table(box=None, pad_edge=False)
     if what is Listable.cases:
         table.add_column("family")
@@ -280,6 +292,14 @@ def list_(what: Annotated[Listable, typer.Argument()]) -> None:
             table.add_column(heading)
         for name, specimen in SPECIMENS.items():
             table.add_row(name, specimen.words, f"{specimen.verdict} at {specimen.stage}")
+    elif what is Listable.pipelines:
+        for heading in ("pipeline", "stages, in their order", "parameters", "draw"):
+            table.add_column(heading, overflow="fold")
+        for name, kind in REFERENCES.items():
+            pipeline = kind.pipeline
+            parameters = ", ".join(f"{key}={value}" for key, value in values_of(kind()).items())
+            stages = ", ".join(pipeline.names[:-1])
+            table.add_row(name, stages, parameters, pipeline.stages[-1].words)
     else:
         table.add_column("implementation")
         table.add_column("module:object")

@@ -6,7 +6,7 @@ not add up, is shown as one that could not be judged.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Verdict
@@ -68,6 +68,12 @@ class Headline:
 MARKS: dict[Status, str] = {"holds": "=", "diverges": "≠", "unjudged": "?"}
 
 
+def _explained(shards: Sequence[Shard]) -> str:
+    """Say which known change explains the semantic divergences, where one does."""
+    found = dict.fromkeys(shard.explained.words for shard in shards if shard.explained)
+    return " ".join(f"{words[0].upper()}{words[1:]}." for words in found)
+
+
 def headline(run: Run) -> Headline:
     """Conclude what may be concluded from a run's numbers."""
     shards = run.shards
@@ -81,6 +87,10 @@ def headline(run: Run) -> Headline:
         for name, sentence in summaries.items()
     )
     tone, word, sentence, meaning = _conclusion(run, wrong, summaries)
+    meaning = " ".join(filter(None, (_explained(shards), meaning)))
+    if run.reference:
+        sentence = tuple(replace(p, text=p.text.replace("torch", run.reference)) for p in sentence)
+        meaning = meaning.replace("torch", run.reference)
     return Headline(
         tone=tone,
         mark="~" if tone == "holds" and divergent else MARKS[tone],

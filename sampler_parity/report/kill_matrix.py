@@ -13,6 +13,7 @@ PLACES = {
     "shipped": "Planted in what users run: shortcuts, draw, batches",
     "port": "Planted in the port's stages",
     "plain": "Planted in a plain sampler",
+    "stage": "Planted in a stage of the reference",
     "specimen": "Found: samplers as they were in use",
 }
 """Where faults are planted, as a heading says it."""
