@@ -45,13 +45,11 @@ def test_a_port_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     run = against("transformers", "my_warpers:sample", tmp_path / "run", "real-tts")
     [shard] = run.shards
-    assert shard.compared == shard.planned > 100
-    assert shard.verdicts.keys() <= {*HARMLESS, "error"}
+    assert shard.compared > 50
+    assert shard.compared + shard.not_compared == shard.planned
+    assert "declined: typical, epsilon, eta" in shard.reason
+    assert shard.verdicts.keys() <= HARMLESS
     assert shard.verdicts["rounding"] > 10
-    for found in shard.divergences:
-        if found.divergence.verdict == "error":
-            p = found.described.parameters
-            assert p["typical_p"] != 1 or p["epsilon_cutoff"] or p["eta_cutoff"]
     assert "--reference transformers" in run.command
     assert run.reference == "transformers"
 

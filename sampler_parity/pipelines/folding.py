@@ -45,7 +45,7 @@ class Folded:
         moved: how far rounding moves each logarithm, beside what all of a row share.
         kept: every correct sampler keeps the token.
         dropped: none does.
-        right: what each cut says of how many it keeps.
+        right: what the last cut says of how many it keeps.
     """
 
     log: Wide
@@ -61,12 +61,15 @@ class Folded:
         return found
 
     def cut(self, kept: Mask, dropped: Mask, *right: Right) -> "Folded":
-        """Give the rows after a cut that seals these fates."""
+        """Give the rows after a cut that seals these fates.
+
+        What an earlier cut says of how many it keeps says nothing of what is left by this one.
+        """
         return replace(
             self,
             kept=self.kept & kept,
             dropped=self.dropped | dropped,
-            right=(*self.right, *right),
+            right=right,
         )
 
     def changed(self, log: Wide, moved: Wide) -> "Folded":

@@ -82,17 +82,17 @@ Transformers.pipeline = folding_pipeline(
         "typical_p": Parameter(
             "mass of typical sampling; off at 1",
             simpler=(1.0, 0.5, 0.9),
-            usual=(1.0, 1.0, 1.0, 0.95, 0.5, 0.2),
+            usual=(*[1.0] * 8, 0.95, 0.5, 0.2),
         ),
         "epsilon_cutoff": Parameter(
             "least probability; off at 0",
             simpler=(0.0, 0.5, 0.01),
-            usual=(0.0, 0.0, 0.0, 3e-4, 0.01, 0.1),
+            usual=(*[0.0] * 8, 3e-4, 0.01, 0.1),
         ),
         "eta_cutoff": Parameter(
             "least probability, less where the entropy is high; off at 0",
             simpler=(0.0, 0.5, 0.01),
-            usual=(0.0, 0.0, 0.0, 3e-4, 0.01, 0.2),
+            usual=(*[0.0] * 8, 3e-4, 0.01, 0.2),
         ),
     },
 )
