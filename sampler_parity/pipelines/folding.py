@@ -158,6 +158,13 @@ def _bounds(rows: Folded, *, whole: bool = False) -> _Bounds:
     )
 
 
+def least_mass(rows: Folded) -> Wide:
+    """Give the least that the sum of a whole row's probabilities may be as f32 adds it, [B, 1]."""
+    bounds = _bounds(rows, whole=True)
+    found: Wide = np.where(bounds.slack == 0, 1.0, bounds.low.sum(axis=-1, keepdims=True))
+    return found - bounds.slack
+
+
 def start(logits: Any) -> Folded:
     """Begin with logits, f32 [B, V] or [V], or with scores that are given: they are exact."""
     log = np.atleast_2d(logits).astype(np.float64)

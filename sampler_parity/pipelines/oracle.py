@@ -31,7 +31,10 @@ class Folding:
         self._stages = tuple(stages)
         self._draw = draw
 
-    def _folded(self, logits: Array, parameters: Any, history: Array | None, upto: str) -> Folded:
+    def folded(
+        self, logits: Array, parameters: Any, history: Array | None = None, upto: str = ""
+    ) -> Folded:
+        """Fold the stages up to one, or all of them."""
         rows = start(logits)
         for stage in self._stages:
             if stage.fold is not None and not (stage.off and stage.off(parameters)):
@@ -44,7 +47,7 @@ class Folding:
         """Give the fates of tokens in the final distribution; ``None`` where logits are odd."""
         if not _plain(logits):
             return None
-        rows = self._folded(logits, parameters, history, self._draw.of)
+        rows = self.folded(logits, parameters, history, self._draw.of)
         return rows.fates()
 
     def impossible(self, logits: Array, parameters: Any, history: Array | None = None) -> Array:
@@ -52,7 +55,7 @@ class Folding:
         shape = np.atleast_2d(logits).shape
         if not _plain(logits):
             return np.zeros(shape, bool)
-        found = self._folded(logits, parameters, history, self._draw.of).fates().dropped
+        found = self.folded(logits, parameters, history, self._draw.of).fates().dropped
         if isinstance(self._draw, SecondDraw):
             found = found & (np.atleast_2d(logits) == -np.inf)
         return np.atleast_2d(found)
@@ -67,7 +70,7 @@ class Folding:
     ) -> bool:
         """Whether a correct sampler on the reference's generator may draw all of these tokens."""
         fate = self.fates(np.atleast_2d(logits), parameters, history)
-        if fate is None or isinstance(self._draw, SecondDraw):
+        if fate is None:
             return False
         draws = {Race: _race, InverseCdf: _walk}.get(type(self._draw))
         return draws is not None and all(draws(fate, drawn, generator) for drawn in tokens)
@@ -79,7 +82,7 @@ def _plain(logits: Array) -> bool:
     return bool((~np.isnan(rows) & (rows != np.inf)).all() and np.isfinite(rows).any(axis=-1).all())
 
 
-def _ends(fate: Fates) -> tuple[Array, Array]:
+def ends(fate: Fates) -> tuple[Array, Array]:
     """Give the least and the most of each token's weight in any correct sampler, [B, V]."""
     shares, tiny = fate.shares, 50 * fate.shares.tiny
     low = np.where(fate.kept, shares.low * (1 - DRAW) - tiny, 0)
@@ -91,7 +94,7 @@ def _race(fate: Fates, drawn: Array, generator: Any) -> bool:
     """Whether each row's token may have the largest p / q; see ``sample_logits``'s oracle."""
     import torch
 
-    low, high = _ends(fate)
+    low, high = ends(fate)
     rows = np.arange(len(low))
     q = torch.empty(low.shape).exponential_(generator=generator).numpy()
     with np.errstate(all="ignore"):
@@ -100,7 +103,7 @@ def _race(fate: Fates, drawn: Array, generator: Any) -> bool:
 
 def _walk(fate: Fates, drawn: Array, generator: Any) -> bool:
     """Whether each row's token may be where the cumulative sum first exceeds the uniform."""
-    low, high = _ends(fate)
+    low, high = ends(fate)
     found: Mask = np.ones(len(low), bool)
     for row, token in enumerate(drawn):
         uniform = generator.random_sample()
@@ -121,6 +124,7 @@ def folding_pipeline(
     draw: Draw,
     parameters: Mapping[str, Parameter],
     stream: Generators | None = None,
+    oracle: type[Folding] = Folding,
 ) -> Pipeline:
     """Make the pipeline of ``kind`` from stages that fold, with the oracle that follows."""
     return Pipeline(
@@ -128,6 +132,6 @@ def folding_pipeline(
         stages=tuple(stages),
         draw=draw,
         parameters=parameters,
-        oracle=Folding(stages, draw),
+        oracle=oracle(stages, draw),
         stream=stream,
     )

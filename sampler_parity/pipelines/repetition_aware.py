@@ -5,6 +5,7 @@ most top_k of them. Where it occurs too often among the last ``window`` tokens, 
 from the whole softmax.
 """
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -23,7 +24,7 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import folding, stages
-from sampler_parity.pipelines.oracle import folding_pipeline
+from sampler_parity.pipelines.oracle import Folding, ends, folding_pipeline
 
 
 class RepetitionAware(Parameters, frozen=True, tag="repetition_aware"):
@@ -141,6 +142,55 @@ def _refused(history: Array, p: RepetitionAware, count: int) -> Array:
     return np.array([p.refuses(token, history) for token in range(count)])
 
 
+class _TwoDraws(Folding):
+    """Judges tokens of two races, of which the second follows from the first one's token."""
+
+    def may_draw(
+        self,
+        logits: Array,
+        parameters: RepetitionAware,
+        tokens: Sequence[Array],
+        generator: Any,
+        history: Array | None = None,
+    ) -> bool:
+        """Whether a correct sampler on torch's generator may draw all of these tokens.
+
+        Where rounding decides what the nucleus keeps, or which token comes first, the stream goes
+        on in more than one way: then any is taken for possible.
+        """
+        rows = self.folded(np.atleast_2d(logits), parameters)
+        if rows.open.any():
+            return True
+        low, high = ends(rows.fates())
+        whole_low, whole_high = ends(folding.start(np.atleast_2d(logits)).fates())
+        past = np.empty((len(low), 0), np.int64) if history is None else np.atleast_2d(history)
+        for drawn in tokens:
+            for row, token in enumerate(drawn):
+                order = np.argsort(-rows.log[row], kind="stable")
+                order = order[rows.kept[row][order]]
+                first = order[_winners(low[row][order], high[row][order], generator)]
+                refused = [parameters.refuses(int(one), past[row]) for one in first]
+                if len(first) > 1 and any(refused):
+                    return True
+                if refused[0]:
+                    second = _winners(whole_low[row], whole_high[row], generator)
+                    if token not in second:
+                        return False
+                elif token not in first:
+                    return False
+        return True
+
+
+def _winners(low: Array, high: Array, generator: Any) -> Array:
+    """Give the places that may have the largest p / q."""
+    import torch
+
+    q = torch.empty(len(low)).exponential_(generator=generator).numpy()
+    with np.errstate(all="ignore"):
+        found: Array = np.flatnonzero(high / q >= (low / q).max())
+    return found
+
+
 _DRAW = SecondDraw(of="probs", mask="nucleus_mask", refused=_refused)
 
 RepetitionAware.pipeline = folding_pipeline(
@@ -168,4 +218,5 @@ RepetitionAware.pipeline = folding_pipeline(
             usual=(0.1, 0.1, 0.3),
         ),
     },
+    oracle=_TwoDraws,
 )

@@ -153,9 +153,7 @@ _STAGES = (
         "mask",
         ("probs",),
         _by_rows(_nucleus),
-        fold=lambda rows, p, _: folding.top_p(
-            rows, p.nucleus, reaching=True, whole=True, ties=True
-        ),
+        fold=lambda rows, p, _: _fold_nucleus(rows, p),
         variations=(
             stages.wrong("top-p without the shift", _by_rows(_crossing(operator.ge, -1))),
             stages.wrong("top-p shifted twice", _by_rows(_crossing(operator.ge, 1))),
@@ -201,6 +199,17 @@ _STAGES = (
         ),
     ),
 )
+
+
+def _fold_nucleus(rows: folding.Folded, p: Rwkv) -> folding.Folded:
+    """Cut the nucleus; where rounding may keep every sum below top_p, only the largest is sure.
+
+    ``numpy.argmax`` of a sum that nowhere reaches top_p is 0: the package keeps the largest alone.
+    """
+    cut = folding.top_p(rows, p.nucleus, reaching=True, whole=True, ties=True)
+    reaches = folding.least_mass(rows) >= p.nucleus
+    largest = rows.log == rows.log.max(axis=-1, keepdims=True)
+    return rows.cut(np.where(reaches, cut.kept, largest), cut.dropped & reaches)
 
 
 def _fold_top_k(rows: folding.Folded, p: Rwkv) -> folding.Folded:
