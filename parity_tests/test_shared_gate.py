@@ -63,7 +63,7 @@ def session(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return done
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_workers_share_a_run(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=one", "--parity-implementation=other")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -71,7 +71,7 @@ def test_workers_share_a_run(tmp_path: Path) -> None:
     assert sorted((tmp_path / "asked").read_text().split()) == ["one", "other"]
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_workers_share_why_there_is_none(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=refuses")
     assert done.returncode == 1

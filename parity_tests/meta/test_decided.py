@@ -40,7 +40,7 @@ HERE = capability_here()
 F32 = np.float32
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_correct_sampler_is_harmless_at_the_edges(
     seed: int, capsys: pytest.CaptureFixture[str]

@@ -57,7 +57,7 @@ def divergences(
             yield case, found
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("candidate", CORRECT, ids=lambda candidate: candidate.name)
 def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: ExpectedCases) -> None:
     verdicts = Counter[Verdict]()
@@ -73,7 +73,7 @@ def seen(view: View, stream: Stream = "torch") -> About:
     return About(name="plain", view=view, stream=stream, effects=())
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("view", ["probs", "tokens"])
 @pytest.mark.parametrize("candidate", CORRECT[:2], ids=lambda candidate: candidate.name)
 def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: ExpectedCases) -> None:
@@ -92,7 +92,7 @@ class OtherSeed(Plain):
         return super().run(replace(case, seed=case.seed ^ 1), capability)
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_another_generator_draws_possible_tokens(cases: ExpectedCases) -> None:
     few, other = cases[::2], OtherSeed()
     assert list(divergences(other, few, seen("tokens", "own"))) == []
@@ -116,7 +116,7 @@ OTHER_STREAM = (
 )  # fmt: skip
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("name", "view", "verdict"),
     [
@@ -133,7 +133,7 @@ def test_a_mistake_shows_where_less_is_shown(
     assert verdict in found
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 def test_fates_hold_of_the_reference(cases: ExpectedCases) -> None:
     """What is sealed is what torch does; and nearly everything is sealed on Gaussian logits."""
     doubt = tokens = 0
