@@ -51,7 +51,7 @@ python-tests: .venv/ready chromium  ## All Python tests: the gate, and the proof
 	$(BIN)/pytest -m 'proof or not proof'
 
 quick-python-tests: .venv/ready  ## Python tests that take less than seconds: neither gate nor browser.
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow and not proof'
 
 chromium:  ## Look for Chromium, in which the report is tested; on Debian, install it for root.
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \

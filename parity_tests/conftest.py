@@ -33,8 +33,8 @@ CANNOT_JUDGE = 2
 MOST_WORKERS = 4
 """The gate's run bounds the session: more workers than these end no sooner."""
 
-QUICK = "not slow"
-"""The marker expression of ``make check``, which leaves the whole gate out and says so."""
+QUICK = ("not slow", "not slow and not proof")
+"""Marker expressions of ``make check`` and CI, which leave the whole gate out and say so."""
 
 MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
 """Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
@@ -150,11 +150,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("proof")
         if is_proof(item) and "gate" in names:
             raise pytest.UsageError(f"{item.nodeid} is about the gate, and cannot be left out")
-        if shared or is_proof(item):
-            item.add_marker("slow")
         if shared:
+            item.add_marker("slow")
             return shared[0]
-        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None)
+        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None and not is_proof(item))
 
     items.sort(key=place)
     if without_proofs(config):
@@ -202,7 +201,7 @@ def narrowed(config: pytest.Config) -> str:
 
 
 def quick(config: pytest.Config) -> bool:
-    return str(config.getoption("markexpr")) == QUICK
+    return config.getoption("markexpr") in QUICK
 
 
 def pytest_terminal_summary(

@@ -57,6 +57,7 @@ def lines_of(name: str, lines: Sequence[str]) -> str:
     return f"{name} =\n" + "".join(f"    {line}\n" for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_two_recordings_that_differ_fail(repository_of_engines: Path) -> None:
     folder = repository_of_engines
@@ -71,6 +72,7 @@ def test_two_recordings_that_differ_fail(repository_of_engines: Path) -> None:
     assert report.is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_two_engines_are_run_and_compared(repository_of_engines: Path) -> None:
     """The second one is forced to the first one's tokens; both are named in the ini file."""
@@ -88,6 +90,7 @@ def test_two_engines_are_run_and_compared(repository_of_engines: Path) -> None:
     assert "2 failed" in again.stdout, "what an option names replaces what the ini file names"
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_workers_share_one_comparison(repository_of_engines: Path) -> None:
     """Two tests in two workers, and an engine that may run once."""
@@ -102,6 +105,7 @@ def test_workers_share_one_comparison(repository_of_engines: Path) -> None:
     assert "2 passed" in done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_missing_recording_and_no_recording_fail(repository_of_engines: Path) -> None:
     folder = repository_of_engines

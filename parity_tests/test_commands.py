@@ -231,6 +231,7 @@ def scratch(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     found = scratch(
@@ -253,6 +254,7 @@ def test_another_repositorys_session_passes_with_a_gate_that_holds(gate: Gate) -
     assert (gate.folder / "reports" / "rust_ext" / "index.html").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_another_repositorys_session_fails_without_a_sampler(tmp_path: Path) -> None:
     (tmp_path / "test_run.py").write_text("def test_run(parity_run): pass\n", encoding="utf-8")

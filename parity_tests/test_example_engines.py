@@ -23,7 +23,7 @@ from sampler_parity.engines import Call, Recording
 FOLDER = REPOSITORY / "examples" / "engine"
 PAIRS = 20
 
-pytestmark = pytest.mark.proof
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,6 +45,7 @@ def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correct sampler in float64 with a generator of its own: its bits differ, and no more."""
@@ -67,6 +68,7 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert {f.family for f in refused} <= {"odd-logits"}
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_binding.py").write_text(listing("pyo3"))
@@ -78,6 +80,7 @@ def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert found.divergent == 0
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_program(tmp_path: Path) -> None:
     """Compiled as it stands, in a package of its own beside the port's dependencies."""
@@ -92,6 +95,7 @@ def test_a_program(tmp_path: Path) -> None:
     assert found.verdicts["rounding"] > 100
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's stream, begun in its middle as well; another nucleus than the reference's."""
@@ -107,6 +111,7 @@ def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert {divergence.stage for divergence in kept} == {"renormalized"}
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_candidate_that_ignores_the_capability_is_compared_at_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -63,6 +63,7 @@ def session(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
     return done
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_workers_share_a_run(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=one", "--parity-implementation=other")
@@ -71,6 +72,7 @@ def test_workers_share_a_run(tmp_path: Path) -> None:
     assert sorted((tmp_path / "asked").read_text().split()) == ["one", "other"]
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_workers_share_why_there_is_none(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=refuses")

@@ -86,6 +86,7 @@ def test_missing_extension(repository: Path, tmp_path: Path) -> None:
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_stale_extension(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
@@ -100,6 +101,7 @@ def test_stale_extension(repository: Path, tmp_path: Path) -> None:
         assert "rust_ext is stale" in done.stdout + done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
@@ -126,6 +128,7 @@ def test_damaged_fixture(tmp_path: Path) -> None:
         check_fixtures(copy)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     done = command(
@@ -138,6 +141,7 @@ def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     assert read_run(tmp_path).status == "unjudged"
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_deselected_capability_in_pytest(repository: Path) -> None:
     done = command(
@@ -360,6 +364,7 @@ def worker_at(capability: str, asked: CompareCases) -> tuple[Shard, ...]:
     return last.result.shards
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_processor_without_the_capability_is_told_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
@@ -454,6 +459,7 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
         read_run(tmp_path)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
     """The run is interrupted while a worker starts, the moment at which one could be lost."""

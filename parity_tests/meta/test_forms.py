@@ -262,6 +262,7 @@ class Forgets(Casts):
         raise KeyError(case.id)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_mistake_around_the_sampler_is_unfit() -> None:
     with Isolated("parity_tests.meta.test_forms:Forgets") as candidate:
@@ -271,6 +272,7 @@ def test_a_mistake_around_the_sampler_is_unfit() -> None:
     assert found.words == "the implementation's `run` raised KeyError: 'flat-0@0'"
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_run_of_unfit_answers_is_not_judged(tmp_path: Path) -> None:
     """Neither equal nor a divergence of the sampler: exit status 2, with the sentence."""
@@ -291,6 +293,7 @@ def test_a_run_of_unfit_answers_is_not_judged(tmp_path: Path) -> None:
     assert "`token` is float32 [16], and int64 [16] is asked for" in reason
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_explaining_an_unfit_answer_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -314,6 +317,7 @@ while line := sys.stdin.buffer.readline():
 """
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_program_is_asked_no_case_of_a_sampler_that_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "program.py"

@@ -79,6 +79,7 @@ def alone(candidate: str, case: Case) -> Divergence | None:
         return judge(case, reference, outcome, comparison, isolated.about)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_cache_with_too_small_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = worked("Caches", tmp_path, monkeypatch, cases=20)
@@ -100,6 +101,7 @@ def test_a_cache_with_too_small_a_key(tmp_path: Path, monkeypatch: pytest.Monkey
     assert f"stateful at {found.divergence.stage}" in replayed(found.shrunken.replay)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_as_many_earlier_cases_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = worked("Counts", tmp_path, monkeypatch, cases=12)
@@ -109,6 +111,7 @@ def test_as_many_earlier_cases_as_it_takes(tmp_path: Path, monkeypatch: pytest.M
         assert found.replay.count("--after") == 3 == len(found.earlier) <= EARLIER_FILES
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_what_never_comes_again_is_not_taken_for_arithmetic(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -155,6 +158,7 @@ def test_a_sequence_that_shows_it_by_luck_is_none() -> None:
     assert seen.divergence.causes[0].words.endswith(NOT_FOUND)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_what_shrinking_leaves_diverges_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -175,6 +179,7 @@ def test_what_shrinking_leaves_diverges_by_itself(
         )
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_what_is_wrong_by_itself_is_not_stateful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch

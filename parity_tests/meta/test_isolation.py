@@ -103,6 +103,7 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
     assert left() == []
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize(("name", "crashes"), [("WarmsUp", [1, 4]), ("StartsAThread", [])])
 def test_threads_that_were_started_at_import_work(name: str, crashes: list[int]) -> None:
@@ -222,6 +223,7 @@ def counted(run: Run) -> Shard:
     return shard
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     shard = counted(gate("Segfaults", tmp_path))
@@ -233,6 +235,7 @@ def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     assert found[0].shrunken is not None
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize(("name", "verdict"), [("Sleeps", "timed_out"), ("Allocates", "crashed")])
 def test_a_run_gives_up_a_candidate_that_never_answers(
@@ -244,6 +247,7 @@ def test_a_run_gives_up_a_candidate_that_never_answers(
     assert f"given up after {IN_A_ROW} cases without an answer" in shard.reason
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_frequencies_of_what_does_not_answer_are_given_up_at_once() -> None:
     """The first case that is lost decides: no test waits for another one."""

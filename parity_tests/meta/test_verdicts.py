@@ -57,6 +57,7 @@ def divergences(
             yield case, found
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize("candidate", CORRECT, ids=lambda candidate: candidate.name)
 def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: ExpectedCases) -> None:
@@ -73,6 +74,7 @@ def seen(view: View, stream: Stream = "torch") -> About:
     return About(name="plain", view=view, stream=stream, effects=())
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize("view", ["probs", "tokens"])
 @pytest.mark.parametrize("candidate", CORRECT[:2], ids=lambda candidate: candidate.name)
@@ -92,6 +94,7 @@ class OtherSeed(Plain):
         return super().run(replace(case, seed=case.seed ^ 1), capability)
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_another_generator_draws_possible_tokens(cases: ExpectedCases) -> None:
     few, other = cases[::2], OtherSeed()
@@ -116,6 +119,7 @@ OTHER_STREAM = (
 )  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.parametrize(
     ("name", "view", "verdict"),
@@ -133,6 +137,7 @@ def test_a_mistake_shows_where_less_is_shown(
     assert verdict in found
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 def test_fates_hold_of_the_reference(cases: ExpectedCases) -> None:
     """What is sealed is what torch does; and nearly everything is sealed on Gaussian logits."""
@@ -200,6 +205,7 @@ GARBAGE = (
 TOKENS = ([0, 1], [7, 0], [-1, 2], [0], [[0], [1]], [0.5, 1.0])
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("view", ["trace", "probs", "tokens"])
 @pytest.mark.parametrize("stream", ["torch", "own"])
 @pytest.mark.parametrize("parameters", [SampleLogits(0.7, 0.9, 2), SimpleBatch(0.5, 2.0, 1)])

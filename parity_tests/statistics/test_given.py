@@ -110,6 +110,7 @@ def no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(gate, "_controls", lambda *_: [])
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.usefixtures("no_controls")
 def test_a_run_tries_the_edges_of_a_candidate_that_takes_its_uniform() -> None:
@@ -126,6 +127,7 @@ def test_a_run_tries_the_edges_of_a_candidate_that_takes_its_uniform() -> None:
     assert "  292 constructed uniforms: no kinds of misstep" in list(summary(result))
 
 
+@pytest.mark.slow
 @pytest.mark.proof
 @pytest.mark.usefixtures("no_controls")
 def test_inclusive_diverges_with_the_hook_and_says_what_was_not_tried_without() -> None:
