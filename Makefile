@@ -1,6 +1,9 @@
 # Everything runs in an environment of its own: .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# The crates that others use, without features. Clippy, tests and documentation select the same, so
+# that their dependencies are compiled once.
+PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
 	bench bench-lint bench-rust bench-instructions valgrind real-engines mutants record clean
@@ -13,7 +16,7 @@ parity: build  ## Build, run the gate on the fixtures, write the report.
 
 check: build lint types rust-tests quick-python-tests  ## Lints, types, Rust tests and the quick Python tests.
 
-test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust tests, all Python tests with the gate.
+test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust tests, all Python tests with gate and proofs.
 
 build: .venv/ready  ## Compile the extension into .venv, which is made if it is missing.
 	$(BIN)/pip install --quiet --no-deps --editable .
@@ -32,23 +35,23 @@ lint:  ## ruff, rustfmt and clippy.
 	cargo fmt --manifest-path benchmarks/rust/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --all-features --locked -- --deny warnings
 	cargo clippy --workspace --locked -- --deny warnings
-	cargo clippy --package torch-exact-sampler --locked -- --deny warnings
+	cargo clippy $(PLAIN_CRATES) --locked -- --deny warnings
 
 types: .venv/ready  ## mypy.
 	$(BIN)/mypy
 
-# All features at once, so that one compilation serves all tests; then the crate without any, as its
-# users have it first.
+# All features at once, so that one compilation serves all tests, those in Python too
+# (parity_tests/programs.py); then the crate without any, as its users have it first.
 rust-tests:  ## Rust tests, optimised, with overflow checks (the profile in Cargo.toml).
-	cargo test --workspace --all-features --locked
-	cargo test --package torch-exact-sampler --locked --test allocations --test golden --test replay
-	RUSTDOCFLAGS='--deny warnings' cargo doc --package torch-exact-sampler --package sampler-recorder --no-deps --locked
+	cargo test --workspace --exclude sampler-benches --all-features --locked
+	cargo test $(PLAIN_CRATES) --locked --test allocations --test golden --test replay
+	RUSTDOCFLAGS='--deny warnings' cargo doc $(PLAIN_CRATES) --no-deps --locked
 
-python-tests: .venv/ready chromium  ## All Python tests, the gate included.
-	$(BIN)/pytest
+python-tests: .venv/ready chromium  ## All Python tests: the gate, and the proofs of the harness.
+	$(BIN)/pytest -m 'proof or not proof'
 
 quick-python-tests: .venv/ready  ## Python tests that take less than seconds: neither gate nor browser.
-	$(BIN)/pytest -m 'not slow'
+	$(BIN)/pytest -m 'not slow and not proof'
 
 chromium:  ## Look for Chromium, in which the report is tested; on Debian, install it for root.
 	@command -v chromium chromium-browser google-chrome >/dev/null || { \
@@ -70,7 +73,7 @@ bench-lint:  ## Clippy for benchmarks/rust and examples/real; not part of lint, 
 	cargo clippy --manifest-path benchmarks/rust/Cargo.toml --workspace --target-dir target/benchmarks --locked -- --deny warnings
 
 bench-rust:  ## Time the crate beside its floor: one pass of exponentials and the twists.
-	cargo bench --package torch-exact-sampler --locked --features internals
+	cargo bench --package sampler-benches --locked --features internals
 
 bench-instructions: .venv/ready valgrind  ## Count the instructions of a call; exit 1 if one takes 1 % more than recorded.
 	$(BIN)/python -m benchmarks.instructions

@@ -3,6 +3,10 @@
 The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
 such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
 The tests that need it stand first, so that a worker that makes it delays no other one.
+
+``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
+takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
+``-m`` is named.
 """
 
 import os
@@ -29,11 +33,14 @@ CANNOT_JUDGE = 2
 MOST_WORKERS = 4
 """The gate's run bounds the session: more workers than these end no sooner."""
 
-QUICK = "not slow"
-"""The marker expression of ``make check``, which leaves the whole gate out and says so."""
+QUICK = ("not slow", "not slow and not proof")
+"""Marker expressions of ``make check`` and CI, which leave the whole gate out and say so."""
 
 MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
 """Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
+
+PROOFS_OF = ("wheel", "browser", "example", "program")
+"""Fixtures of what is not the port as Python has it: a test that asks for one is a proof."""
 
 _deselected = pytest.StashKey[set[str]]()
 
@@ -93,9 +100,17 @@ def is_worker(config: pytest.Config) -> bool:
     return hasattr(config, "workerinput")
 
 
+def names_files(config: pytest.Config) -> bool:
+    return all("::" in name or name.endswith(".py") for name in config.args)
+
+
+def without_proofs(config: pytest.Config) -> bool:
+    return not config.getoption("markexpr") and not names_files(config)
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """Start a worker a core for a folder of tests; none for single files, which it would delay."""
-    if all("::" in name or name.endswith(".py") for name in config.args):
+    if names_files(config):
         return 0
     return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
 
@@ -122,22 +137,40 @@ def pytest_report_header() -> str:
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first: the gate's tests, then those of what else is shared."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what is slow, and put it first: the gate's tests, then those of what else is shared.
+
+    A folder's proofs are left out, unless an expression of markers says what to run.
+    """
 
     def place(item: pytest.Item) -> int:
         names: Sequence[str] = getattr(item, "fixturenames", ())
         shared = [index for index, name in enumerate(MADE_ONCE) if name in names]
+        if any(name in names for name in PROOFS_OF):
+            item.add_marker("proof")
+        if is_proof(item) and "gate" in names:
+            raise pytest.UsageError(f"{item.nodeid} is about the gate, and cannot be left out")
         if shared:
             item.add_marker("slow")
             return shared[0]
-        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None)
+        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None and not is_proof(item))
 
     items.sort(key=place)
+    if without_proofs(config):
+        proofs = [item for item in items if is_proof(item)]
+        items[:] = [item for item in items if not is_proof(item)]
+        config.hook.pytest_deselected(items=proofs)
+
+
+def is_proof(item: pytest.Item) -> bool:
+    return item.get_closest_marker("proof") is not None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
+    """Note of which capability a test was left out; a proof says nothing of the port at one."""
     for item in items:
+        if is_proof(item):
+            continue
         callspec = getattr(item, "callspec", None)
         capability = callspec.params.get("capability") if callspec else None
         if capability in CAPABILITIES:
@@ -168,7 +201,7 @@ def narrowed(config: pytest.Config) -> str:
 
 
 def quick(config: pytest.Config) -> bool:
-    return str(config.getoption("markexpr")) == QUICK
+    return config.getoption("markexpr") in QUICK
 
 
 def pytest_terminal_summary(
@@ -184,6 +217,8 @@ def pytest_terminal_summary(
             "run `pytest parity_tests` without -k, -m and --deselect",
             yellow=True,
         )
+    elif without_proofs(config):
+        terminalreporter.write_line("proofs of the harness were left out: `make test` runs them")
 
 
 @pytest.fixture(scope="session")

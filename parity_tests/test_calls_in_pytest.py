@@ -58,6 +58,7 @@ def lines_of(name: str, lines: Sequence[str]) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_two_recordings_that_differ_fail(repository_of_engines: Path) -> None:
     folder = repository_of_engines
     done = session(folder, "--parity-recording=a.calls", "--parity-recording=b.calls")
@@ -72,6 +73,7 @@ def test_two_recordings_that_differ_fail(repository_of_engines: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_two_engines_are_run_and_compared(repository_of_engines: Path) -> None:
     """The second one is forced to the first one's tokens; both are named in the ini file."""
     folder = repository_of_engines
@@ -89,6 +91,7 @@ def test_two_engines_are_run_and_compared(repository_of_engines: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_workers_share_one_comparison(repository_of_engines: Path) -> None:
     """Two tests in two workers, and an engine that may run once."""
     folder = repository_of_engines
@@ -103,6 +106,7 @@ def test_workers_share_one_comparison(repository_of_engines: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_missing_recording_and_no_recording_fail(repository_of_engines: Path) -> None:
     folder = repository_of_engines
     missing = session(folder, ini=lines_of("parity_recordings", ["a.calls", "missing.calls"]))

@@ -120,6 +120,7 @@ ONE_OF_EACH_KIND = (
 )
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("fault", ONE_OF_EACH_KIND)
 def test_every_kind_has_its_page(tmp_path: Path, fault: str) -> None:
     found = compared(tmp_path, fault)
@@ -452,6 +453,7 @@ def test_many_kinds_everywhere_stay_small() -> None:
     assert len(drawn.wide) + len(drawn.narrow) < 300_000
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("variation", [0.0, SMALLEST / 1e6, 1e-7, 1.0, None])
 def test_laws_of_any_distance_are_drawn(variation: float | None) -> None:
     drawn = timeline(steps(3, lambda _: {"variation": variation}), pair=True)

@@ -232,6 +232,7 @@ def scratch(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     found = scratch(
         tmp_path,
@@ -254,6 +255,7 @@ def test_another_repositorys_session_passes_with_a_gate_that_holds(gate: Gate) -
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_another_repositorys_session_fails_without_a_sampler(tmp_path: Path) -> None:
     (tmp_path / "test_run.py").write_text("def test_run(parity_run): pass\n", encoding="utf-8")
     unknown = scratch(tmp_path, "--parity-implementation=nothing")

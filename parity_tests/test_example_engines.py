@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from examples.engine.engine import main
+from parity_tests.programs import compiled
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.engines import Call, Recording
 
 FOLDER = REPOSITORY / "examples" / "engine"
 PAIRS = 20
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +60,7 @@ TABLE = read_table()
 
 @pytest.fixture(scope="session")
 def program() -> Path:
-    subprocess.run(
-        ["cargo", "build", "--release", "--locked", "--quiet", "--package", "example-engine"],
-        cwd=REPOSITORY,
-        check=True,
-    )
-    return REPOSITORY / "target" / "release" / "example-engine"
+    return compiled("bin", "example-engine")
 
 
 @pytest.fixture(scope="session")

@@ -24,7 +24,7 @@ from sampler_parity.engines.small_engine import FAULTS
 
 __all__ = ["program", "recorded"]
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
 GENERATIONS = 20
 TOGETHER = [

@@ -10,6 +10,7 @@ import json
 import re
 import shlex
 import subprocess
+import sys
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from typer.testing import CliRunner
 
 import python_ref
 from parity_tests import test_plug_in
+from parity_tests.programs import RUST_TESTS
 from parity_tests.runs import make_run, make_shard
 from parity_tests.statistics import test_manual
 from sampler_parity.build.installation import REPOSITORY
@@ -233,6 +235,34 @@ def test_make_lists_its_targets() -> None:
     phony = re.search(r"^\.PHONY: (?:.*\\\n)*.*", MAKEFILE, re.MULTILINE)
     assert phony is not None
     assert listed == set(phony[0].replace("\\\n", " ").split()[1:]) <= TARGETS
+
+
+def test_programs_come_out_of_the_compilation_of_the_rust_tests() -> None:
+    assert f"\tcargo test {' '.join(RUST_TESTS)}\n" in MAKEFILE
+
+
+def test_make_test_leaves_no_python_test_out() -> None:
+    [words] = re.findall(r"^test: (.*?)  ##", MAKEFILE, re.MULTILINE)
+    assert "python-tests" in words.split()
+    assert re.search(
+        r"^python-tests:.*\n\t\$\(BIN\)/pytest -m 'proof or not proof'$", MAKEFILE, re.MULTILINE
+    )
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("expression", ["", "proof or not proof"])
+def test_a_folder_s_proofs_run_where_they_are_asked_for(expression: str) -> None:
+    command = ["pytest", "-n0", "--collect-only", "-q", "parity_tests/statistics"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "-m", expression],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "test_the_port_passes" in done.stdout
+    assert ("test_every_listing_runs" in done.stdout) == bool(expression)
+    assert ("proofs of the harness were left out" in done.stdout) != bool(expression)
 
 
 def test_the_readme_prints_what_the_sample_report_s_run_printed() -> None:

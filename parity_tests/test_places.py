@@ -91,6 +91,7 @@ def p_of(found: Audit, name: str) -> float:
     return p
 
 
+@pytest.mark.proof
 def test_right_samplers_hold_and_their_p_values_are_uniform() -> None:
     rng = np.random.default_rng(20)
     generator = torch.Generator().manual_seed(20)
@@ -232,6 +233,7 @@ def test_one_seed_for_all_generations_is_no_fault_where_the_recording_says_so() 
     assert audit(generations(draw)).status == "rejected"
 
 
+@pytest.mark.proof
 def test_temperature_is_caught_at_the_declared_power() -> None:
     laws = voice(6, 400, 1000)
     rng = np.random.default_rng(6)
@@ -276,6 +278,7 @@ def tempered() -> list[tuple[Weights, Weights, Weights]]:
     return found
 
 
+@pytest.mark.proof
 def test_a_right_generation_holds_against_its_rivals(
     tempered: list[tuple[Weights, Weights, Weights]],
 ) -> None:
@@ -285,6 +288,7 @@ def test_a_right_generation_holds_against_its_rivals(
     assert all("this very mistake with a probability of" in t.catches for t in found.tests[-2:])
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("which", [1, 2], ids=RIVALS)
 def test_a_temperature_five_percent_off_is_caught_from_one_generation(
     tempered: list[tuple[Weights, Weights, Weights]], which: int

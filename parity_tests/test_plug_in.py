@@ -1,11 +1,11 @@
 """The listings of ``docs/plug-in.md`` work as they stand."""
 
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
 
+from parity_tests.programs import compiled
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.implementations.plug_in import PlugIn
 from sampler_parity.implementations.registry import ENTRY_POINTS, load_implementation, registered
@@ -46,6 +46,7 @@ def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correct sampler in float64 with a generator of its own: its bits differ, and no more."""
     (tmp_path / "my_sampler.py").write_text(listing("callable"))
@@ -68,6 +69,7 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "my_binding.py").write_text(listing("pyo3"))
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -79,17 +81,12 @@ def test_a_binding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_program(tmp_path: Path) -> None:
     """Compiled as it stands, in a package of its own beside the port's dependencies."""
     example = REPOSITORY / "rust_ext" / "sampler" / "examples" / "candidate.rs"
     assert example.read_text(encoding="utf-8").endswith(listing("command"))
-    subprocess.run(
-        ["cargo", "build", "--profile", "test", "--locked", "--quiet", "--package",
-         "torch-exact-sampler", "--example", "candidate", "--target-dir", "target"],
-        cwd=REPOSITORY,
-        check=True,
-    )  # fmt: skip
-    program = REPOSITORY / "target" / "debug" / "examples" / "candidate"
+    program = compiled("example", "candidate")
     found = shard(f"command:{program}", tmp_path / "run", odd="odd-parameters")
     assert found.about.name == "in_f64"
     for why in ("in_f64 has no simple_batch_sampler", "temperature 0 is an error"):
@@ -99,6 +96,7 @@ def test_a_program(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Torch's stream, begun in its middle as well; another nucleus than the reference's."""
     (tmp_path / "my_torch.py").write_text(listing("torch"))
@@ -114,6 +112,7 @@ def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_candidate_that_ignores_the_capability_is_compared_at_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

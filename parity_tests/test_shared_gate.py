@@ -64,6 +64,7 @@ def session(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_workers_share_a_run(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=one", "--parity-implementation=other")
     assert done.returncode == 0, done.stdout + done.stderr
@@ -72,6 +73,7 @@ def test_workers_share_a_run(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_workers_share_why_there_is_none(tmp_path: Path) -> None:
     done = session(tmp_path, "--parity-implementation=refuses")
     assert done.returncode == 1

@@ -108,6 +108,7 @@ def reasons(run: Run, waivers: tuple[AppliedWaiver, ...]) -> tuple[str, ...]:
     )
 
 
+@pytest.mark.proof
 def test_what_is_waived_passes(run: Run) -> None:
     [shard] = run.shards
     semantic, rounding, _ = run.waivers
@@ -117,6 +118,7 @@ def test_what_is_waived_passes(run: Run) -> None:
     assert reasons(run, (semantic, rounding)) == ()
 
 
+@pytest.mark.proof
 def test_what_no_longer_happens_fails(run: Run) -> None:
     [unused] = [applied for applied in run.waivers if not applied.cases]
     assert run.status == "diverges"
@@ -126,6 +128,7 @@ def test_what_no_longer_happens_fails(run: Run) -> None:
     assert reasons(run, (unused,)) == (reason,)
 
 
+@pytest.mark.proof
 def test_a_waiver_has_its_day(run: Run) -> None:
     waivers = tuple(applied.waiver for applied in run.waivers)
     late = Request(waivers=waivers, today=TODAY + dt.timedelta(days=1))
@@ -136,6 +139,7 @@ def test_a_waiver_has_its_day(run: Run) -> None:
     assert reason.endswith("expired on 2026-06-01: mend it, or have Ada renew it")
 
 
+@pytest.mark.proof
 def test_a_divergence_that_is_not_waived_fails(run: Run) -> None:
     shard = msgspec.structs.replace(run.shards[0], accepted=run.shards[0].divergent - 1)
     status, [reason] = conclude(Request(), Found(shards=(shard,)))
@@ -143,6 +147,7 @@ def test_a_divergence_that_is_not_waived_fails(run: Run) -> None:
     assert f"{shard.accepted:,} are waived" in reason
 
 
+@pytest.mark.proof
 def test_a_waiver_covers_its_family_stage_and_verdict_only(run: Run) -> None:
     waiver = run.waivers[0].waiver
     found = {f.divergence.verdict: f.divergence for f in run.shards[0].divergences}

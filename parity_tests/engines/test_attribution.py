@@ -68,12 +68,14 @@ def own(found: Attribution) -> list[tuple[str, str, str, int]]:
     ]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", [EQUAL, *FAULTS])
 def test_every_fault_alone(tmp_path: Path, name: str) -> None:
     for planted in plant(tmp_path, [name]):
         assert planted.killed, f"{planted.expected} was expected, and {planted.found} found"
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("names", PAIRS, ids="+".join)
 def test_two_faults_when_forced(tmp_path: Path, names: tuple[str, str]) -> None:
     found = pair(tmp_path, *names, forced=True)
@@ -210,6 +212,7 @@ def by_chance(seed: int) -> Callable[[np.ndarray], int]:
     return draw
 
 
+@pytest.mark.proof
 def test_streams_that_differ_by_design(tmp_path: Path) -> None:
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"
     engine(one, by_chance(1), source="StdRng")

@@ -92,6 +92,7 @@ def test_faults_that_one_recording_shows(
     assert own(alone(tmp_path, fault)) == [(kind, what, phase, call)]
 
 
+@pytest.mark.proof
 def test_a_walk_that_is_not_renormalised(tmp_path: Path) -> None:
     walks = "a walk along the cumulative sum"
     assert alone(tmp_path, walks).findings == ()
@@ -175,6 +176,7 @@ def own_stream(path: Path, calls: int, uniform: Callable[[], float]) -> None:
                 call.returned(token)
 
 
+@pytest.mark.proof
 def test_one_uniform_for_ever_is_caught_from_64_calls(tmp_path: Path) -> None:
     path = tmp_path / "one.calls"
     own_stream(path, 64, lambda: 0.3777)
@@ -196,6 +198,7 @@ def test_a_stream_that_is_known_is_named(tmp_path: Path) -> None:
     assert [one.calls for one in found.not_compared] == [64]
 
 
+@pytest.mark.proof
 def test_two_streams_of_their_own(tmp_path: Path) -> None:
     """The tokens of each side decide: one is right, the other draws one number for ever."""
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"

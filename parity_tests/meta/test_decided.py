@@ -41,6 +41,7 @@ F32 = np.float32
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("seed", [3, 4])
 def test_a_correct_sampler_is_harmless_at_the_edges(
     seed: int, capsys: pytest.CaptureFixture[str]
@@ -146,6 +147,7 @@ def test_other_equal_tokens_are_in_doubt(count: int) -> None:
     assert not fate.cut_right(np.arange(count) < 3).any()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("family", ["flat", "top-p-tie", "boundary"])
 def test_what_a_trace_decides_a_distribution_decides(family: str) -> None:
     """In families of ties: unless only tokens of zero probability differ, and nothing is seen."""
@@ -180,6 +182,7 @@ def test_the_words_tell_the_support() -> None:
 EVERY_ROW = list(rows())
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("row", EVERY_ROW, ids=lambda row: f"{row.name}, {row.parameters}")
 def test_a_temperature_that_is_off_is_seen_in_a_row_of_any_length(row: Row) -> None:
     """From where it is sure to show, and by no less than a tenth of that."""

@@ -87,6 +87,7 @@ def test_missing_extension(repository: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_stale_extension(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     load_extension(copy)
@@ -101,6 +102,7 @@ def test_stale_extension(repository: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_empty_fixture_folder(repository: Path, tmp_path: Path) -> None:
     copy = checkout(repository, tmp_path)
     fixtures = copy / "sampler_parity" / "fixtures"
@@ -127,6 +129,7 @@ def test_damaged_fixture(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
     done = command(
         "sampler_parity.cli", "run", "--capability", "avx2", "--family", "flat",
@@ -139,6 +142,7 @@ def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_deselected_capability_in_pytest(repository: Path) -> None:
     done = command(
         "pytest", "parity_tests/test_gate.py", "-k", "not avx512", "--collect-only", cwd=repository
@@ -361,6 +365,7 @@ def worker_at(capability: str, asked: CompareCases) -> tuple[Shard, ...]:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_processor_without_the_capability_is_told_in_words(tmp_path: Path) -> None:
     """Torch held at default, a worker asked for avx2: recorded traces are all it can compare."""
     order = CompareCases(
@@ -455,6 +460,7 @@ def test_a_damaged_run_is_refused(content: bytes, sentence: str, tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_ctrl_c_stores_nothing_and_leaves_no_worker(tmp_path: Path) -> None:
     """The run is interrupted while a worker starts, the moment at which one could be lost."""
     driver = (

@@ -263,6 +263,7 @@ class Forgets(Casts):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_mistake_around_the_sampler_is_unfit() -> None:
     with Isolated("parity_tests.meta.test_forms:Forgets") as candidate:
         found = candidate.run(CASE, HERE).lost
@@ -272,6 +273,7 @@ def test_a_mistake_around_the_sampler_is_unfit() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_run_of_unfit_answers_is_not_judged(tmp_path: Path) -> None:
     """Neither equal nor a divergence of the sampler: exit status 2, with the sentence."""
     run = run_gate(
@@ -292,6 +294,7 @@ def test_a_run_of_unfit_answers_is_not_judged(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_explaining_an_unfit_answer_is_no_verdict(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -315,6 +318,7 @@ while line := sys.stdin.buffer.readline():
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_program_is_asked_no_case_of_a_sampler_that_it_lacks(tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(ONE_SAMPLER % ["sample_logits"], encoding="utf-8")

@@ -80,6 +80,7 @@ def alone(candidate: str, case: Case) -> Divergence | None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_cache_with_too_small_a_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = worked("Caches", tmp_path, monkeypatch, cases=20)
     assert set(shard.verdicts) == {"stateful"}
@@ -101,6 +102,7 @@ def test_a_cache_with_too_small_a_key(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_as_many_earlier_cases_as_it_takes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     shard = worked("Counts", tmp_path, monkeypatch, cases=12)
     assert set(shard.verdicts) == {"stateful"}
@@ -110,6 +112,7 @@ def test_as_many_earlier_cases_as_it_takes(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_never_comes_again_is_not_taken_for_arithmetic(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -156,6 +159,7 @@ def test_a_sequence_that_shows_it_by_luck_is_none() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_shrinking_leaves_diverges_by_itself(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +180,7 @@ def test_what_shrinking_leaves_diverges_by_itself(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_is_wrong_by_itself_is_not_stateful(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -104,6 +104,7 @@ def test_what_does_not_answer_has_crashed(name: str, words: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "crashes"), [("WarmsUp", [1, 4]), ("StartsAThread", [])])
 def test_threads_that_were_started_at_import_work(name: str, crashes: list[int]) -> None:
     """A fork would have none of them, and wait for them for ever."""
@@ -223,6 +224,7 @@ def counted(run: Run) -> Shard:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
     shard = counted(gate("Segfaults", tmp_path))
     assert shard.verdicts["crashed"] == -(-CASES // 7)
@@ -234,6 +236,7 @@ def test_a_run_outlasts_a_candidate_that_crashes(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(("name", "verdict"), [("Sleeps", "timed_out"), ("Allocates", "crashed")])
 def test_a_run_gives_up_a_candidate_that_never_answers(
     name: str, verdict: str, tmp_path: Path
@@ -245,6 +248,7 @@ def test_a_run_gives_up_a_candidate_that_never_answers(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_frequencies_of_what_does_not_answer_are_given_up_at_once() -> None:
     """The first case that is lost decides: no test waits for another one."""
     result = frequencies(candidate("Sleeps"), "quick", 0, limits(0.02), lambda *_: None)

@@ -195,6 +195,7 @@ def test_a_misjudged_correct_sampler_is_not_a_pass(gate_run: Run) -> None:
     assert "the gate misjudged a correct sampler: numpy f64 got" in reasons[0]
 
 
+@pytest.mark.proof
 @pytest.mark.usefixtures("extension")
 def test_one_flipped_bit_on_the_command_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

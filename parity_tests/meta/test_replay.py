@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
-from sampler_parity.build.installation import REPOSITORY
+from parity_tests.programs import compiled
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
@@ -29,14 +29,7 @@ STAGES = {
 
 @pytest.fixture(scope="session")
 def example() -> Path:
-    """Compile it as the Rust tests are, whose dependencies are mostly there."""
-    subprocess.run(
-        ["cargo", "build", "--profile", "test", "--locked", "--quiet", "--package",
-         "torch-exact-sampler", "--example", "replay", "--target-dir", "target"],
-        cwd=REPOSITORY,
-        check=True,
-    )  # fmt: skip
-    return REPOSITORY / "target" / "debug" / "examples" / "replay"
+    return compiled("example", "replay")
 
 
 def replay(example: Path, *files: Path) -> subprocess.CompletedProcess[str]:

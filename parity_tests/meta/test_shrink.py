@@ -29,6 +29,7 @@ def kind(mistake: Mistake, case: Case, expected: Outcome) -> tuple[str, str] | N
     return None if found is None else (found.stage, found.verdict.value)
 
 
+@pytest.mark.proof
 def test_every_mistake_is_shown_by_few_tokens() -> None:
     cases, reference, sizes = kill_cases("quick", HERE), PythonRef(), {}
     for mistake in MISTAKES:

@@ -58,6 +58,7 @@ def divergences(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("candidate", CORRECT, ids=lambda candidate: candidate.name)
 def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: ExpectedCases) -> None:
     verdicts = Counter[Verdict]()
@@ -74,6 +75,7 @@ def seen(view: View, stream: Stream = "torch") -> About:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("view", ["probs", "tokens"])
 @pytest.mark.parametrize("candidate", CORRECT[:2], ids=lambda candidate: candidate.name)
 def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: ExpectedCases) -> None:
@@ -93,6 +95,7 @@ class OtherSeed(Plain):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_another_generator_draws_possible_tokens(cases: ExpectedCases) -> None:
     few, other = cases[::2], OtherSeed()
     assert list(divergences(other, few, seen("tokens", "own"))) == []
@@ -117,6 +120,7 @@ OTHER_STREAM = (
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("name", "view", "verdict"),
     [
@@ -134,6 +138,7 @@ def test_a_mistake_shows_where_less_is_shown(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_fates_hold_of_the_reference(cases: ExpectedCases) -> None:
     """What is sealed is what torch does; and nearly everything is sealed on Gaussian logits."""
     doubt = tokens = 0
@@ -200,6 +205,7 @@ GARBAGE = (
 TOKENS = ([0, 1], [7, 0], [-1, 2], [0], [[0], [1]], [0.5, 1.0])
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("view", ["trace", "probs", "tokens"])
 @pytest.mark.parametrize("stream", ["torch", "own"])
 @pytest.mark.parametrize("parameters", [SampleLogits(0.7, 0.9, 2), SimpleBatch(0.5, 2.0, 1)])

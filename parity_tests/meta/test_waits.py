@@ -60,6 +60,7 @@ def test_a_mute_program_is_not_waited_for(
     assert words in str(caught.value)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("command", ["run", "explain", "frequencies"])
 def test_no_command_waits_for_a_mute_program(
     command: str,

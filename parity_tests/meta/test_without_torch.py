@@ -64,6 +64,7 @@ def test_there_are_commands() -> None:
     assert set(ARGUMENTS) | {"doctor", "frequencies", "power"} <= set(COMMANDS)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_says_that_torch_is_missing(command: str, tmp_path: Path) -> None:
     (tmp_path / "stored").mkdir()

@@ -111,6 +111,7 @@ def no_controls(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.usefixtures("no_controls")
 def test_a_run_tries_the_edges_of_a_candidate_that_takes_its_uniform() -> None:
     result = frequencies(
@@ -127,6 +128,7 @@ def test_a_run_tries_the_edges_of_a_candidate_that_takes_its_uniform() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.usefixtures("no_controls")
 def test_inclusive_diverges_with_the_hook_and_says_what_was_not_tried_without() -> None:
     """Fifteen tests of frequencies pass the mistake: the edges alone show it."""

@@ -16,6 +16,7 @@ TINY = DrawCounts(8000, 20_000, 4000, 4000, 5000, 5000, 5000, 3, 2000, 4000)
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_every_listing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     """With few draws, which is all that differs from a reader's run."""
     for profile in ("quick", "full"):

@@ -197,6 +197,7 @@ def test_tied_tokens_are_in_one_cell_of_every_partition() -> None:
         Law(np.array([1.0, 0.0]), np.array([True, False]), tied=(Tie(np.array([0, 1]), 1),))
 
 
+@pytest.mark.proof
 def test_nothing_else_is_in_doubt_where_frequencies_are_counted(sound: PortSource) -> None:
     """What only rounding decides is in no planned case: it would reject correct samplers."""
     for fast in (True, False):
@@ -288,6 +289,7 @@ def test_a_token_below_the_tie_is_still_outside_the_mask(sound: PortSource) -> N
     assert "is outside the mask" in found.tests[0].reason
 
 
+@pytest.mark.proof
 def test_the_manual_s_own_callable_is_not_rejected() -> None:
     manual = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
     listing = re.search(r"<!-- callable -->\n```python\n(.*?)```", manual, re.DOTALL)

@@ -3,7 +3,7 @@
 //!
 //! One thread; the workspace is kept from call to call. Logits and generator have a fixed seed.
 
-#[path = "../benches/gaussian/mod.rs"]
+#[path = "gaussian/mod.rs"]
 mod gaussian;
 
 use std::error::Error;

@@ -2,6 +2,7 @@
 
 #![allow(missing_docs, clippy::unwrap_used)] // Criterion's macros; a benchmark fails by panicking.
 
+#[path = "../../sampler/examples/gaussian/mod.rs"]
 mod gaussian;
 
 use std::hint::black_box;

@@ -1,0 +1,1 @@
+//! Nothing: Cargo wants a library beside a benchmark.
