@@ -33,8 +33,10 @@ def equivalent() -> dict[str, str]:
     return {change: group["reason"] for group in groups for change in group["changes"]}
 
 
-def chosen(changes: list[Mutant], arguments: argparse.Namespace) -> list[Mutant]:
-    """Give the changes that are asked for: constants first, the folders in their order."""
+def chosen(
+    changes: list[Mutant], arguments: argparse.Namespace, listed: dict[str, str]
+) -> list[Mutant]:
+    """Give the changes that are asked for: constants first, and last what is listed."""
     found = [
         change
         for change in changes
@@ -42,7 +44,12 @@ def chosen(changes: list[Mutant], arguments: argparse.Namespace) -> list[Mutant]
         and (not arguments.only or any(text in change.name for text in arguments.only))
         and (change.constant or not arguments.constants)
     ]
-    return sorted(found, key=lambda c: (not c.constant, FOLDERS.index(c.file.split("/")[0])))
+
+    def order(change: Mutant) -> tuple[bool, bool, int]:
+        folder = FOLDERS.index(change.file.split("/")[0])
+        return change.name in listed, not change.constant, folder
+
+    return sorted(found, key=order)
 
 
 def tried(changes: list[Mutant], sources: str, programs: Programs) -> list[Trial]:
@@ -88,7 +95,7 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="print the changes, try none")
     arguments = parser.parse_args()
     if arguments.list:
-        for change in chosen(all_changes()[0], arguments):
+        for change in chosen(all_changes()[0], arguments, equivalent()):
             print(f"{change.name}, line {change.line}")
         return 0
     changes, sources = write_copy(COPY)
@@ -97,8 +104,9 @@ def main() -> int:
     except (subprocess.CalledProcessError, ValueError) as error:
         print(f"The tests cannot be run: {error}", file=sys.stderr)
         return 2
-    results = tried(chosen(changes, arguments), sources, programs)
-    return conclusion(changes, results, equivalent())
+    listed = equivalent()
+    results = tried(chosen(changes, arguments, listed), sources, programs)
+    return conclusion(changes, results, listed)
 
 
 if __name__ == "__main__":

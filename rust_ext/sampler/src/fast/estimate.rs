@@ -408,6 +408,30 @@ mod tests {
         }
     }
 
+    /// Of few levels, so that weights are at it, in blocks and behind them.
+    #[test]
+    fn what_is_at_a_level_is_not_below_it() {
+        let mut generator = Generator::new(3);
+        for length in [1, 63, 64, 65, 100, CHUNK + 90] {
+            let weights: Vec<f32> =
+                (0..length).map(|_| (generator.next_f32() * 9.0).floor()).collect();
+            for level in [0.0_f32, 1.0, 4.0, 9.0] {
+                let below = weights.iter().filter(|x| **x < level);
+                let expected: f64 = below.map(|x| f64::from(*x)).sum();
+                let sum = sum_below(&weights, f64::from(level), f64::INFINITY);
+                assert_eq!(sum, expected, "{length} {level}");
+            }
+        }
+    }
+
+    /// Of the estimate, torch's quotient, its difference, and the three roundings of ours.
+    #[test]
+    fn the_error_is_twice_what_it_consists_of() {
+        let roundings = f64::from(FARTHEST) + 80.0 + 80.0 + 3.0 * 80.0;
+        let largest = (-13.0_f64).exp2() + roundings * (-24.0_f64).exp2();
+        assert!(ERROR >= 2.0 * largest && ERROR < 2.5 * largest, "{largest}");
+    }
+
     /// A generator whose first uniform of some token is so small that the token wins, if it is kept.
     fn favouring(token: usize) -> Generator {
         let mut state = Generator::new(1).state();

@@ -395,6 +395,22 @@ mod tests {
         assert!(parted > 20 && at_floor > 20, "{parted} {at_floor}");
     }
 
+    #[test]
+    fn only_ties_that_part_are_listed() {
+        let mut workspace = Workspace::default();
+        let row = [0.2, 0.5, 0.2, 0.1];
+        for (top_p, expected) in [
+            (0.4, Nucleus::AtLeast(0.5)),
+            (0.6, Nucleus::Split { tied: 0.2 }),
+            (0.8, Nucleus::AtLeast(0.2)),
+            (0.95, Nucleus::AtLeast(0.1)),
+            (1.1, Nucleus::All),
+        ] {
+            assert_eq!(nucleus(&row, 0.0, top_p, &mut workspace), expected, "{top_p}");
+        }
+        assert_eq!(workspace.kept_ties.len(), 1);
+    }
+
     /// The cumulative sum ends just where it would cross if it were any larger; in another order it is
     /// rounded to another one.
     #[test]
