@@ -457,7 +457,7 @@ mod tests {
         let capability = Capability::Avx2;
         let mut probs = vec![0.0; row.len()];
         assert!(crate::stages::softmax::softmax(&row, &mut probs, capability));
-        for token in 8..HEAVY {
+        for token in [9, 14] {
             let before: f64 = probs[..token].iter().map(|p| f64::from(*p)).sum();
             for (share, kept) in [(1.0 - 1e-6, false), (1.02, true)] {
                 let top_p = before * share;
