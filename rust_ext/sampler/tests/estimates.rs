@@ -89,16 +89,20 @@ fn what_is_not_listed_may_win() {
     let mut random = Generator::new(9);
     for number in 0..2000 {
         let mut row = vec![-30.0; 2048];
-        let (heavy, light) = (7, 200);
-        // A uniform of 64 times 2^-21, which is what estimates look at, and its exponential.
-        let q = -(-(64.0_f64 / 2_097_152.0)).ln_1p();
+        // Estimates are relative to the largest logit of a sample, which token 23 is not among. The
+        // second time, the light token's is too small, and the heavy one's too large.
+        let (heavy, units) = [(7, 64_u32), (23, 58)][number as usize % 2];
+        let light = 200;
+        // A uniform of so many times 2^-21, which is what estimates look at, and its exponential.
+        let q = -(-(f64::from(units) / 2_097_152.0)).ln_1p();
         row[heavy] = random.next_f32();
         let ratio = (1.0 + 2e-5 * f64::from(random.next_f32())) / 8.0;
         let share = ratio * (1.0 + 4e-5 * f64::from(random.next_f32()));
         row[light] = (f64::from(row[heavy]) + (share * q).ln()) as f32;
         let uniform = -(-1.0 / ratio).exp_m1();
         let bits = (uniform * 53_f64.exp2()) as u64;
-        let mut generator = with_uniforms(number, &[(heavy, bits), (light, 64 * OUTPUT)]);
+        let mut generator =
+            with_uniforms(number, &[(heavy, bits), (light, u64::from(units) * OUTPUT)]);
         let parameters = SampleParameters { top_p: 0.0, ..SampleParameters::default() };
         once_is_the_first_of_two(&row, &parameters, &mut generator);
     }

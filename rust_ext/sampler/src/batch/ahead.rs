@@ -137,3 +137,36 @@ impl Batch<'_> {
         &self.slots[row % self.slots.len()]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::logits::Logits;
+    use crate::parameters::{Replay, SampleParameters};
+
+    /// However long the calling thread lets the helpers wait.
+    #[test]
+    fn no_row_is_prepared_before_its_slot_is_free() {
+        const ROWS: usize = 6;
+        const SLOTS: usize = 4;
+        let slots: Vec<Slot> = std::iter::repeat_with(Slot::new).take(SLOTS).collect();
+        let (values, parameters) = (vec![0.0; ROWS * 50], SampleParameters::default());
+        let Ok(logits) = Logits::new(&values, ROWS, 50) else {
+            unreachable!("there are as many");
+        };
+        let batch = Batch {
+            rows: Rows { logits, parameters: &parameters, replay: Replay::default() },
+            slots: &slots,
+            next: AtomicUsize::new(0),
+            drawn: AtomicUsize::new(0),
+            over: Over::default(),
+        };
+        for (drawn, prepared) in [(0, 4), (1, 5), (1, 5), (2, 6), (6, 6)] {
+            batch.drawn.store(drawn, Ordering::Release);
+            while batch.prepare_next() {}
+            let ready = slots.iter().map(|slot| slot.ready.load(Ordering::Acquire));
+            assert_eq!(ready.max(), Some(prepared), "{drawn} were drawn");
+            assert_eq!(batch.next.load(Ordering::Relaxed), prepared, "{drawn} were drawn");
+        }
+    }
+}

@@ -173,3 +173,40 @@ impl Batch<'_> {
         true
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::Offence;
+    use crate::logits::Logits;
+    use crate::parameters::{Replay, SampleParameters};
+
+    /// In whichever order their draws end.
+    #[test]
+    fn the_first_row_that_is_refused_is_kept() {
+        for order in [[1, 3, 4], [3, 1, 4], [4, 3, 1]] {
+            let slots: Vec<Slot> = std::iter::repeat_with(Slot::new).take(5).collect();
+            for (slot, row) in slots[1..].iter().zip(order) {
+                let mut worker = lock(&slot.worker);
+                let refused = SampleError::InvalidProbabilities(Offence::NoToken { row });
+                (worker.row, worker.drawn) = (row, Err(refused));
+                slot.state.store(DRAWN, Ordering::Release);
+            }
+            let mut worker = lock(&slots[0].worker);
+            (worker.row, worker.drawn) = (2, Ok(7));
+            drop(worker);
+            slots[0].state.store(DRAWN, Ordering::Release);
+            let (values, parameters) = (vec![0.0; 5], SampleParameters::default());
+            let Ok(logits) = Logits::new(&values, 5, 1) else {
+                unreachable!("there are as many");
+            };
+            let rows = Rows { logits, parameters: &parameters, replay: Replay::default() };
+            let batch = Batch { rows, slots: &slots, over: Over::default() };
+            let (mut tokens, mut refused) = ([0; 5], None);
+            batch.collect(&mut tokens, &mut refused);
+            assert!(refused.is_some_and(|(row, _)| row == 1), "{order:?}");
+            assert_eq!(tokens, [0, 0, 7, 0, 0]);
+            assert!(slots.iter().all(|slot| slot.is(FREE)));
+        }
+    }
+}

@@ -55,20 +55,28 @@ struct Pools {
 }
 
 impl Pools {
-    /// The pool of `count` threads of this process, which is made where there is none.
+    const fn none() -> RwLock<Self> {
+        RwLock::new(Self { process: 0, pools: Vec::new() })
+    }
+
+    /// The pool of `count` threads of this process.
+    fn of(count: usize) -> Option<Arc<ThreadPool>> {
+        static POOLS: RwLock<Pools> = Pools::none();
+        Self::of_process(&POOLS, std::process::id(), count)
+    }
+
+    /// The pool of `count` threads of a process, which is made where there is none.
     ///
     /// Nobody waits for another thread here: a child would wait for ever for one that held the lock
     /// when the process was forked. Without the lock, there is no pool.
-    fn of(count: usize) -> Option<Arc<ThreadPool>> {
-        static POOLS: RwLock<Pools> = RwLock::new(Pools { process: 0, pools: Vec::new() });
-        let process = std::process::id();
-        if let Ok(pools) = POOLS.try_read()
+    fn of_process(all: &RwLock<Self>, process: u32, count: usize) -> Option<Arc<ThreadPool>> {
+        if let Ok(pools) = all.try_read()
             && pools.process == process
             && let Some(pool) = pools.find(count)
         {
             return Some(pool);
         }
-        let mut pools = POOLS.try_write().ok()?;
+        let mut pools = all.try_write().ok()?;
         if pools.process != process {
             // Dropped, they would signal to threads that are no more.
             std::mem::forget(std::mem::take(&mut pools.pools));
@@ -115,5 +123,55 @@ pub(crate) fn sample(
         handed::sample(&mut slots.handed, helpers, rows, generator, tokens, watch)
     } else {
         ahead::sample(&mut slots.ahead, helpers, rows, generator, tokens, watch)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_large_batch_has_helpers_where_there_are_threads() {
+        let values = vec![0.0; 5 * TOKENS];
+        for (rows, vocab, threads, expected) in [
+            (4, TOKENS / 4, None, Some(2)),
+            (5, TOKENS, None, Some(2)),
+            (5, TOKENS, Some(1), None),
+            (5, TOKENS, Some(2), Some(1)),
+            (5, TOKENS, Some(3), Some(2)),
+            (5, TOKENS, Some(4), Some(2)),
+            (3, TOKENS, None, None),
+            (4, TOKENS / 4 - 1, None, None),
+        ] {
+            let logits = Logits::new(&values[..rows * vocab], rows, vocab);
+            let threads = threads.and_then(NonZeroUsize::new);
+            let pool = ThreadPoolBuilder::new().num_threads(3).build();
+            let found = pool.map(|pool| {
+                pool.install(|| logits.map(|logits| helpers(logits, threads)))
+                    .map(|helpers| helpers.map(|helpers| helpers.current_num_threads()))
+            });
+            assert!(
+                matches!(found, Ok(Ok(found)) if found == expected),
+                "{rows} {vocab} {threads:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_pool_is_made_once_in_a_process() {
+        let all = Pools::none();
+        let of = |process, count| Pools::of_process(&all, process, count);
+        let same = |a: &Option<Arc<ThreadPool>>, b: &Option<Arc<ThreadPool>>| matches!((a, b), (Some(a), Some(b)) if Arc::ptr_eq(a, b));
+        let (one, two) = (of(1, 1), of(1, 2));
+        assert!(one.is_some() && two.is_some() && !same(&one, &two));
+        assert!(same(&of(1, 2), &two) && same(&of(1, 1), &one));
+        // One that is there is found while others look as well; none is made then.
+        let reader = all.read();
+        assert!(reader.is_ok() && same(&of(1, 2), &two) && of(1, 3).is_none());
+        drop(reader);
+        // A fork's child has none of the threads.
+        let child = of(2, 2);
+        assert!(child.is_some() && !same(&child, &two) && same(&of(2, 2), &child));
+        assert!(!same(&of(2, 1), &one));
     }
 }

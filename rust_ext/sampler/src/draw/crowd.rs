@@ -69,4 +69,22 @@ mod tests {
             }
         }
     }
+
+    /// Another token may be as good as the largest to within rounding, and lie below the bound.
+    #[test]
+    fn a_ratio_that_is_hardly_above_the_bound_is_looked_at_again() {
+        let (generator, mut notes) = (Generator::new(3), Notes::default());
+        let mut draw = |mass: f64| {
+            let crowd = Crowd { least: 0.0, mass };
+            let sum = || Some(1.0);
+            let token = crowd.multinomial(&[1e-3; 1000], sum, &mut generator.clone(), &mut notes);
+            (token, notes.race.largest, notes.contenders.len())
+        };
+        let (winner, largest, all) = draw(0.0);
+        assert_eq!(all, 1000);
+        for (share, again) in [(1.0 - 1e-5, false), (1.0 - 1e-7, true), (1.0 + 1e-7, true)] {
+            let (token, _, listed) = draw(largest * share * EXPECTED);
+            assert_eq!((token, listed > 100), (winner, again), "{share}: {listed} are listed");
+        }
+    }
 }

@@ -287,6 +287,23 @@ mod tests {
         assert_eq!(zeros, 5, "a token without probability wins by a uniform of zero");
     }
 
+    /// Where the exponential is zero, the quotient is infinite: torch's largest, where none is NaN.
+    #[test]
+    fn a_token_with_probability_wins_by_a_uniform_of_zero() {
+        const TOKEN: usize = 100;
+        let row = Row::new(vec![1e-3; 1000], 1.0);
+        let mut state = unread(1);
+        state[24 + 8 * (1 + 2 * TOKEN)..][..16].fill(0);
+        let mut generator = Generator::new(0);
+        assert_eq!(generator.set_state(&state), Ok(()));
+        assert_eq!(row.plainly(&mut generator.clone()), TOKEN);
+        let mut notes = Notes::default();
+        assert_eq!(row.drawn(&mut generator.clone(), &mut notes), Some(TOKEN));
+        let crowd = Crowd { least: 0.0, mass: 1.0 };
+        let token = crowd.multinomial(&row.probs, || Some(1.0), &mut generator, &mut notes);
+        assert_eq!(token, Some(TOKEN));
+    }
+
     /// A state of which the next word is the second: those of a new generator are twisted first.
     fn unread(seed: u64) -> [u8; STATE_BYTES] {
         let mut state = Generator::new(seed).state();

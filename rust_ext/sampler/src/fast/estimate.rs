@@ -385,6 +385,92 @@ mod tests {
         assert_eq!(fate(&weights, sum, 1.1, 1.0), Fate::Kept);
     }
 
+    #[test]
+    fn long_rows_suit_with_a_nucleus_of_some_mass() {
+        for (vocab, temperature, top_p, expected) in [
+            (2048, 1.0, 0.0, true),
+            (2047, 1.0, 0.0, false),
+            (100_000, 1.0, 0.0, true),
+            (2048, 1.0, -1.0, true),
+            (2048, 1.0, f64::NAN, true),
+            (2048, 1.0, 0.25, true),
+            (2048, 1.0, 0.2499, false),
+            (2048, 1.0, 1e-9, false),
+            (2048, 1.0, 0.9, true),
+            (2048, 1e-3, 0.9, true),
+            (2048, 0.9e-3, 0.9, false),
+            (2048, 999.0, 0.9, true),
+            (2048, 1e3, 0.9, false),
+            (2048, -1.0, 0.9, false),
+        ] {
+            let suits = Estimates::suit(vocab, temperature, top_p);
+            assert_eq!(suits, expected, "{vocab} {temperature} {top_p}");
+        }
+    }
+
+    /// Of few levels, so that weights are at it, in blocks and behind them.
+    #[test]
+    fn what_is_at_a_level_is_not_below_it() {
+        let mut generator = Generator::new(3);
+        for length in [1, 63, 64, 65, 100, CHUNK + 90] {
+            let weights: Vec<f32> =
+                (0..length).map(|_| (generator.next_f32() * 9.0).floor()).collect();
+            for level in [0.0_f32, 1.0, 4.0, 9.0] {
+                let below = weights.iter().filter(|x| **x < level);
+                let expected: f64 = below.map(|x| f64::from(*x)).sum();
+                let sum = sum_below(&weights, f64::from(level), f64::INFINITY);
+                assert_eq!(sum, expected, "{length} {level}");
+            }
+        }
+    }
+
+    /// Of the estimate, torch's quotient, its difference, and the three roundings of ours.
+    #[test]
+    fn the_error_is_twice_what_it_consists_of() {
+        let roundings = f64::from(FARTHEST) + 80.0 + 80.0 + 3.0 * 80.0;
+        let largest = (-13.0_f64).exp2() + roundings * (-24.0_f64).exp2();
+        assert!(ERROR >= 2.0 * largest && ERROR < 2.5 * largest, "{largest}");
+    }
+
+    /// A generator whose first uniform of some token is so small that the token wins, if it is kept.
+    fn favouring(token: usize) -> Generator {
+        let mut state = Generator::new(1).state();
+        // As in `a_uniform_of_zero_is_not_decided`, but for the second word.
+        state[8..12].copy_from_slice(&624_i32.to_le_bytes());
+        state[16] = 1;
+        let word = 24 + 8 * (1 + 2 * token);
+        state[word..word + 8].fill(0);
+        let mut generator = Generator::new(0);
+        assert_eq!(generator.set_state(&state), Ok(()));
+        generator
+    }
+
+    /// Two of the first tokens are in each lane of torch's sum, so that all else is rounded away: each
+    /// has a larger share of that sum than of all that there is.
+    #[test]
+    fn what_torch_rounds_away_is_in_doubt() {
+        const HEAVY: usize = 16;
+        let mut row = vec![(0.99 * (-24.0_f32).exp2()).ln(); 1 << 20];
+        for (token, logit) in (0_u8..).zip(&mut row[..HEAVY]) {
+            *logit = -0.01 * f32::from(token);
+        }
+        let capability = Capability::Avx2;
+        let mut probs = vec![0.0; row.len()];
+        assert!(crate::stages::softmax::softmax(&row, &mut probs, capability));
+        for token in [9, 14] {
+            let before: f64 = probs[..token].iter().map(|p| f64::from(*p)).sum();
+            for (share, kept) in [(1.0 - 1e-6, false), (1.02, true)] {
+                let top_p = before * share;
+                let parameters = SampleParameters { top_p, ..SampleParameters::default() };
+                let mut generator = favouring(token);
+                let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
+                assert_eq!(exact == token, kept, "the nucleus keeps it or not");
+                let drawn = Estimates::default().draw(&row, 1.0, top_p, &mut generator);
+                assert_eq!(drawn, kept.then_some(token));
+            }
+        }
+    }
+
     /// Both are further above the sampled largest than an estimate reaches.
     #[test]
     fn tokens_far_above_the_sample_are_not_taken_for_equal() {

@@ -57,3 +57,30 @@ impl<W: Wide> Exponential<W> for Estimate {
         wide.exp2_estimate(wide.mul(d, wide.splat(self.scale)))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much a number may grow, or shrink, on the longest way through a sum in some lanes, which
+    /// are then added up in some steps.
+    fn grown(vocab: usize, lanes: usize, steps: usize, rounding: f64) -> f64 {
+        (1..vocab.div_ceil(lanes) + steps).fold(1.0, |grown, _| grown * (1.0 + rounding))
+    }
+
+    /// Of estimates that are all too large, and roundings that are all up, against torch's, which are
+    /// all down.
+    #[test]
+    fn the_bounds_allow_for_the_worst_of_all_roundings() {
+        let rounding = (-24.0_f64).exp2();
+        // Shorter rows are not estimated.
+        for vocab in [64, 65, 2048, 20_011, 300_000, 1 << 20, 1 << 24] {
+            // Eight lanes in order, and sixteen by halves.
+            let torch = grown(vocab, 8, 7, -rounding).min(grown(vocab, 16, 4, -rounding));
+            assert!(torch >= 1.0 - torch_error(vocab), "{vocab}: torch's sum");
+            // Lanes are added up in f64.
+            let ours = (1.0 + (-12.0_f64).exp2()) * grown(vocab, LANES, 0, rounding);
+            assert!(ours * (1.0 - estimate_error(vocab)) <= torch, "{vocab}: the estimate");
+        }
+    }
+}

@@ -129,3 +129,60 @@ fn add_and_compare<const LANES: usize, W: Wide>(
     }
     lanes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::simd::kernel;
+    use crate::torch::exp::exp_and_sum;
+    use crate::torch::generator::Generator;
+
+    kernel! {
+        fn sum_and_list<'a>(
+            wide;
+            logits: &'a [f32],
+            least: f32,
+            peaks: &'a [Maxima],
+            words: &'a mut Vec<Word>,
+            capability: Capability,
+        ) -> f32 {
+            exp_sum_in(wide, logits, 0.0, Listing { least, peaks, words }, capability)
+        }
+    }
+
+    /// Of few levels, so that logits are at the least one, in blocks and behind them.
+    #[test]
+    fn what_is_listed_is_a_filter() {
+        let mut generator = Generator::new(4);
+        for length in [1, 15, 17, 64, 65, 100, GROUP, GROUP + 1, GROUP + 63, 4 * GROUP + 90] {
+            let logits: Vec<f32> =
+                (0..length).map(|_| (generator.next_f32() * 30.0).floor() / -4.0).collect();
+            let peaks: Vec<Maxima> = logits
+                .chunks(GROUP)
+                .map(|group| {
+                    let highest = group.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+                    Maxima([highest; BLOCK])
+                })
+                .collect();
+            for least in [0.0, -0.25, -1.0, -1.1, -7.25] {
+                let expected: Vec<u32> =
+                    (0..).zip(&logits).filter(|(_, x)| **x >= least).map(|(at, _)| at).collect();
+                for capability in Capability::ALL {
+                    let mut words = vec![Word::default(); length.div_ceil(WORD) + 1];
+                    let sum = sum_and_list(&logits, least, &peaks, &mut words, capability);
+                    let listed: Vec<u32> = words
+                        .iter()
+                        .flat_map(|word| {
+                            let has = |at: &u32| word.lanes >> at & 1 == 1;
+                            (0..u64::BITS).filter(has).map(|at| word.first + at)
+                        })
+                        .collect();
+                    assert_eq!(listed, expected, "{length} {least}");
+                    let mut exponentials = vec![0.0; length];
+                    let plain = exp_and_sum(&logits, 0.0, &mut exponentials, capability);
+                    assert_eq!(sum.to_bits(), plain.to_bits(), "{length} {least}");
+                }
+            }
+        }
+    }
+}

@@ -269,3 +269,36 @@ kernel! {
         count
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::torch::generator::Generator;
+
+    /// Rows of few values, among which are both bounds, in blocks and behind them.
+    #[test]
+    fn a_split_is_a_filter_and_a_sum() {
+        let mut generator = Generator::new(5);
+        let mut inside = Gathered::default();
+        for length in [1, 15, 16, 17, 63, 64, 65, 100, 1000] {
+            // Eighths, whose sums are exact.
+            let row: Vec<f32> = (0..length).map(|_| (generator.next_f32() * 9.0).floor()).collect();
+            for (low, high) in [(0.25, 0.75), (0.125, 1.0), (0.5, 0.625), (0.0, 2.0)] {
+                let product: Vec<f32> = row.iter().map(|x| x / 8.0).collect();
+                let mut expected: Vec<f32> =
+                    product.iter().copied().filter(|x| (low..high).contains(x)).collect();
+                let above: f64 =
+                    product.iter().filter(|x| **x >= high).map(|x| f64::from(*x)).sum();
+                let bounds = Bounds { low, high };
+                let mut multiplied = row.clone();
+                let sum = multiply_and_split(&mut multiplied, 0.125, bounds, &mut inside);
+                assert_eq!((sum, &multiplied), (above, &product), "{length} {low} {high}");
+                assert_eq!(inside.values(), expected, "{length} {low} {high}");
+                assert_eq!(split(&product, bounds, &mut inside), above, "{length} {low} {high}");
+                inside.values_mut().sort_by(f32::total_cmp);
+                expected.sort_by(f32::total_cmp);
+                assert_eq!(inside.values(), expected, "{length} {low} {high}");
+            }
+        }
+    }
+}

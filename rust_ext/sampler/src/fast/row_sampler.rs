@@ -233,6 +233,40 @@ mod tests {
     use crate::stages::distribution::tests::exact_token;
     use crate::torch::generator::tests::monotonous;
 
+    /// Whatever is not more than zero switches the nucleus off, in a row of any length.
+    #[test]
+    fn a_nucleus_that_is_off_keeps_all() {
+        let mut random = Generator::new(3);
+        let mut sampler = RowSampler::default();
+        for vocab in [100, 2047, 2048, 5000] {
+            let logits: Vec<f32> = (0..vocab).map(|_| random.next_f32() * 3.0).collect();
+            for (top_p, top_k) in [-1.0, -0.0, 0.0, f64::NAN, f64::NEG_INFINITY, 1e-300]
+                .into_iter()
+                .flat_map(|top_p| [0, 1, 7, 70, 1000].map(|top_k| (top_p, top_k)))
+                .filter(|(_, top_k)| *top_k <= vocab)
+            {
+                let parameters = SampleParameters { top_p, top_k, ..Default::default() };
+                let replay = Replay::default();
+                let row = Row {
+                    logits: &logits,
+                    number: 0,
+                    alone: true,
+                    parameters: &parameters,
+                    replay,
+                };
+                for sums in [Sums::Exact, Sums::EstimatedWherePossible] {
+                    let mut exact = random.clone();
+                    let expected = exact_token(row, &mut exact);
+                    let prepared = sampler.prepare(row, sums);
+                    let drawn = prepared
+                        .and_then(|prepared| sampler.draw_prepared(row, prepared, &mut random));
+                    assert_eq!(drawn, Ok(expected), "{vocab} {parameters:?}");
+                    assert!(random == exact);
+                }
+            }
+        }
+    }
+
     /// Where every q is the same, the sum decides between tokens that are as good as each other: an
     /// estimate of it does not.
     #[test]

@@ -242,6 +242,24 @@ mod tests {
         assert!(estimated > 100, "{estimated}");
     }
 
+    /// Each lane of torch's sum holds two ones, so that all else is rounded away; of the estimate, it is
+    /// not.
+    #[test]
+    fn what_torch_rounds_away_is_allowed_for() {
+        const K: usize = 16;
+        let mut row = vec![(0.99 * (-23.0_f32).exp2()).ln(); 1 << 20];
+        row[..K].fill(0.0);
+        let mut probs = vec![0.0; row.len()];
+        for capability in [Capability::Default, Capability::Avx2] {
+            assert!(softmax(&row, &mut probs, capability));
+            assert_eq!(probs[..K], [1.0 / 16.0; K], "torch's sum is that of the first");
+            let mut list = Shortlist::default();
+            let outcome = list.take(&row, K, capability, Some(1.0 - 1e-6));
+            assert_eq!(outcome, Outcome::Listed, "what is kept is more than that");
+            assert_eq!(list.take(&row, K, capability, Some(1.1)), Outcome::Estimated);
+        }
+    }
+
     /// Top-k keeps what the plain stage keeps, and top-p keeps all of that.
     #[test]
     fn estimates_leave_no_doubt() {

@@ -396,6 +396,73 @@ mod tests {
     }
 
     #[test]
+    fn only_ties_that_part_are_listed() {
+        let mut workspace = Workspace::default();
+        let row = [0.2, 0.5, 0.2, 0.1];
+        for (top_p, expected) in [
+            (0.4, Nucleus::AtLeast(0.5)),
+            (0.6, Nucleus::Split { tied: 0.2 }),
+            (0.8, Nucleus::AtLeast(0.2)),
+            (0.95, Nucleus::AtLeast(0.1)),
+            (1.1, Nucleus::All),
+        ] {
+            assert_eq!(nucleus(&row, 0.0, top_p, &mut workspace), expected, "{top_p}");
+        }
+        assert_eq!(workspace.kept_ties.len(), 1);
+    }
+
+    /// The cumulative sum ends just where it would cross if it were any larger; in another order it is
+    /// rounded to another one.
+    #[test]
+    fn sums_that_the_order_decides_are_taken_in_torchs() {
+        let mut generator = Generator::new(17);
+        let mut workspace = Workspace::default();
+        let (mut tried, mut larger) = (0, 0);
+        while tried < 100 {
+            let ulp = (-53.0_f64).exp2();
+            let mut row: Vec<f32> = (0..200).map(|_| generator.next_f32() * 6e-3 + 1e-3).collect();
+            row.sort_by(|a, b| b.total_cmp(a));
+            // Each is rounded when it is added to the rest.
+            let tail: Vec<f32> = (0..500).map(|_| generator.next_f32() * 1e-13).collect();
+            let mut tail_in_order = tail.clone();
+            tail_in_order.sort_by(|a, b| b.total_cmp(a));
+            let added = tail_in_order.iter().fold(0.5, |sum, p| sum + f64::from(*p)) - 0.5;
+            let sum = row.iter().fold(0.0, |sum, p| sum + f64::from(*p));
+            // Half way between two floats, of which the even one is the lesser.
+            let steps = ((sum + 3e-4) * 24.0_f64.exp2() / 2.0).ceil() * 2.0;
+            let end = (steps + 0.5) * (-24.0_f64).exp2();
+            let rest = end - sum - added;
+            #[allow(clippy::cast_possible_truncation)] // What is cut off is the other one.
+            let first = f32::from_bits((rest as f32).to_bits() - 1);
+            let second = rest - f64::from(first);
+            #[allow(clippy::cast_possible_truncation)] // Exact: a few multiples of 2^-53.
+            let fits = f64::from(second as f32) == second && second > 1e-13 && end < 1.0;
+            if !(fits && sum > 0.5) {
+                continue;
+            }
+            #[allow(clippy::cast_possible_truncation)]
+            row.extend([first, second as f32]);
+            row.extend(&tail_in_order);
+            let torchs = row.iter().fold(0.0, |sum, p| sum + f64::from(*p));
+            if torchs != end {
+                // One of the tail lies half way between two roundings.
+                continue;
+            }
+            let other = tail.iter().map(|p| f64::from(*p)).sum::<f64>() + (end - added);
+            larger += u32::from(other >= end + ulp);
+            tried += 1;
+            row.extend([0.0; 10]);
+            #[allow(clippy::cast_possible_truncation)] // Half a step less than that.
+            let top_p = (end - ulp) as f32;
+            let expected = kept_by_definition(&row, 0.0, top_p);
+            assert!(expected.iter().all(|kept| *kept), "torch's sum does not cross");
+            let nucleus = nucleus(&row, 0.0, f64::from(top_p), &mut workspace);
+            assert_eq!(nucleus, Nucleus::All);
+        }
+        assert!(larger > 20, "{larger} sums cross in another order");
+    }
+
+    #[test]
     fn a_sum_at_top_p_is_taken_again_in_f64() {
         let mut generator = Generator::new(6);
         let mut workspace = Workspace::default();

@@ -79,3 +79,23 @@ impl FromStr for Capability {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_that_of_its_level() {
+        for (name, level) in [
+            ("default", Capability::Default),
+            ("avx2", Capability::Avx2),
+            ("avx512", Capability::Avx512),
+        ] {
+            assert_eq!(name.parse(), Ok(level));
+            assert_eq!(level.to_string(), name);
+        }
+        for other in ["", "AVX2", "avx", "avx512f"] {
+            assert!(other.parse::<Capability>().is_err_and(|error| error.contains(other)));
+        }
+    }
+}

@@ -407,6 +407,34 @@ mod tests {
         out[0].to_bits()
     }
 
+    /// As many lanes as the capability has, which are folded in its order; but a row that has fewer
+    /// exponentials is added up one by one.
+    #[test]
+    fn sums_are_taken_in_lanes() {
+        let mut generator = crate::torch::generator::Generator::new(3);
+        for round in 0..10 * 40 {
+            let length = 1 + round % 40;
+            let logits: Vec<f32> = (0..length).map(|_| -generator.next_f32()).collect();
+            for capability in Capability::ALL {
+                let mut e = vec![0.0; length];
+                let sum = exp_and_sum(&logits, 0.0, &mut e, capability);
+                let mut lanes = vec![0.0; if capability == Capability::Avx512 { 16 } else { 8 }];
+                let count = lanes.len();
+                for (at, e) in e.iter().enumerate() {
+                    lanes[at % count] += e;
+                }
+                if length < count || capability == Capability::Default {
+                    lanes = vec![lanes.iter().fold(0.0, |sum, lane| sum + lane)];
+                }
+                while lanes.len() > 1 {
+                    let (low, high) = lanes.split_at(lanes.len() / 2);
+                    lanes = low.iter().zip(high).map(|(a, b)| a + b).collect();
+                }
+                assert_eq!(sum.to_bits(), f32::to_bits(lanes[0]), "{length} {capability}");
+            }
+        }
+    }
+
     #[test]
     fn edges() {
         for capability in Capability::ALL {
@@ -419,6 +447,13 @@ mod tests {
                 assert!(f32::from_bits(exponential(nan, capability)).is_nan());
                 assert!(f32::from_bits(exponential(-nan, capability)).is_nan());
             }
+        }
+        // Where the C library's result is the smallest denormal for the last time.
+        let last = 0xc2cf_f1b4;
+        for d in (last - 2..=last + 2).map(f32::from_bits) {
+            #[allow(clippy::cast_possible_truncation)] // Rounded once more, and far from half way.
+            let expected = f64::from(d).exp() as f32;
+            assert_eq!(exponential(d, Capability::Default), expected.to_bits(), "{d}");
         }
         // The smallest denormal, at the edge where Sleef gives up.
         assert_eq!(exponential(-103.5, Capability::Avx2), 1);

@@ -442,6 +442,16 @@ pub(crate) mod tests {
         assert_eq!(copy.set_state(&generator.state()), Ok(()));
         assert!(copy == generator);
 
+        for outputs in [0, 1, 2, 623, 624, 625] {
+            let mut generator = Generator::new(4);
+            for _ in 0..outputs {
+                generator.next_u32();
+            }
+            assert_eq!(copy.set_state(&generator.state()), Ok(()), "{outputs}");
+            assert!(copy == generator && copy.next_u32() == generator.next_u32(), "{outputs}");
+        }
+        assert_eq!(copy.set_state(&generator.state()), Ok(()));
+
         let good = generator.state();
         assert_eq!(copy.set_state(&good[1..]), Err(StateError::Length { given: STATE_BYTES - 1 }));
         for (left, next, seeded) in [(0, 0, 1), (625, 0, 1), (1, 625, 1), (1, 0, 0), (600, 100, 1)]

@@ -302,6 +302,24 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_heap_sorts() {
+        let mut generator = Generator::new(14);
+        for length in [0_u16, 1, 2, 3, 4, 16, 17, 100, 1000] {
+            for levels in [3.0, 1e6] {
+                let ranks = (0..length).map(|_| (generator.next_f32() * levels).floor());
+                let mut sorted = entries(ranks);
+                let mut expected: Vec<f32> = sorted.iter().map(|entry| entry.key).collect();
+                expected.sort_by(|a, b| b.total_cmp(a));
+                heap_sort(&mut sorted);
+                let keys: Vec<f32> = sorted.iter().map(|entry| entry.key).collect();
+                assert_eq!(keys, expected);
+                sorted.sort_by_key(|entry| entry.index);
+                assert!(sorted.iter().zip(0..length).all(|(entry, at)| entry.index == at.into()));
+            }
+        }
+    }
+
     /// Musser's sequence, against which the median of three is no help: the depth runs out, and a
     /// heap sorts what is left.
     #[test]
