@@ -4,7 +4,7 @@ use super::mask::remove_where_below;
 use crate::stages::softmax::{row_max, softmax};
 use crate::torch::capability::Capability;
 use crate::torch::sums::{Sharing, row_sum};
-use crate::torch::vml::{Between, rounded};
+use crate::torch::vml::{self, Between, rounded};
 
 /// Memory used again from row to row.
 #[derive(Debug, Clone, Default)]
@@ -69,14 +69,14 @@ pub(crate) fn eta_cutoff(
         return true;
     }
     let root = f64::from(eta).sqrt();
-    let sum = workspace.sum_of_exponentials(scores, max, sharing, rounded);
+    let sum = workspace.sum_of_exponentials(scores, max, sharing, vml::exp);
     let entropy =
         workspace.entropy(scores, rounded(f64::from(sum).ln()) + max, capability, sharing);
     let least = eta.min(rounded(root) * rounded(f64::from(-entropy).exp()));
     let mut certain = true;
     if ask {
-        let low = workspace.sum_of_exponentials(scores, max, sharing, |e| Between::around(e).low);
-        let high = workspace.sum_of_exponentials(scores, max, sharing, |e| Between::around(e).high);
+        let low = workspace.sum_of_exponentials(scores, max, sharing, vml::exp_low);
+        let high = workspace.sum_of_exponentials(scores, max, sharing, vml::exp_high);
         let mut log = Between::around(f64::from(low).ln()).low;
         let highest = Between::around(f64::from(high).ln()).high;
         let root = Between::around(root);
@@ -97,17 +97,20 @@ pub(crate) fn eta_cutoff(
 }
 
 impl Workspace {
-    /// As `logsumexp` adds up exponentials, with what `round` makes of each.
+    /// As `logsumexp` adds up exponentials, which are written by `exp`.
     fn sum_of_exponentials(
         &mut self,
         scores: &[f32],
         max: f32,
         sharing: Sharing,
-        round: impl Fn(f64) -> f32,
+        exp: impl Fn(&[f32], &mut [f32]),
     ) -> f32 {
-        self.terms.clear();
-        self.terms.extend(scores.iter().map(|score| round(f64::from(score - max).exp())));
-        row_sum(&self.terms, sharing)
+        let Self { logits, terms, .. } = self;
+        logits.clear();
+        logits.extend(scores.iter().map(|score| score - max));
+        terms.resize(scores.len(), 0.0);
+        exp(logits, terms);
+        row_sum(terms, sharing)
     }
 
     /// The entropy of `torch.distributions.Categorical(logits=scores)`, whose `logsumexp` is given.
