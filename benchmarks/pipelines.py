@@ -3,7 +3,8 @@
 ``python -m benchmarks.pipelines [--json FILE] [--real]`` times both in turn, round by round, after
 checking that they draw the same tokens and leave their generators in the same state. ``--real``
 then has SmolLM2 generate 20 times in transformers, and replays every token from its logits. Exit
-status: 0 every bar is reached and every token is replayed, 1 one is not, 2 there was nothing to time.
+status: 0 every bar is reached and every token is replayed, 1 one is not, 2 there was nothing to
+time.
 """
 
 import argparse
@@ -271,7 +272,10 @@ def main() -> int:
         load_extension()
         budget = Budget(rounds=9, seconds=3.0)
         timings = []
-        for logits, batches in (("Gaussian", gaussian(VOCAB, 1, distinct(1))), ("real", real(VOCAB))):
+        for logits, batches in (
+            ("Gaussian", gaussian(VOCAB, 1, distinct(1))),
+            ("real", real(VOCAB)),
+        ):
             for steps in WORKS:
                 log.print(f"{logits}: {steps}")
                 timings.append(compare(steps, logits, batches, budget))

@@ -1,4 +1,4 @@
-"""Transformers' processors beside ``rust_ext.Pipeline``: rows, steps, and rules that are nearly right.
+"""Transformers' processors beside ``rust_ext.Pipeline``: the rows and steps they are compared on.
 
 ``python -m parity_tests.pipeline_rules`` compares both at the capability that torch has there, and
 prints what it found as JSON.
