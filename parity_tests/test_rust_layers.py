@@ -24,7 +24,7 @@ LAYERS = (
     {"draw"},
     {"fast"},
     {"batch"},
-    {"internals", "presets", "sample_logits", "simple_batch_sampler", "specimens"},
+    {"internals", "pipeline", "presets", "sample_logits", "simple_batch_sampler", "specimens"},
     {"planted_calls"},
     {"lib"},
 )

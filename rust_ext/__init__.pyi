@@ -32,6 +32,7 @@ A process may be forked whenever it likes. A generator that another thread was u
 ``RuntimeError`` in the child.
 """
 
+from collections.abc import Sequence
 from typing import Any, Literal, TypeAlias, final
 
 import numpy as np
@@ -309,6 +310,128 @@ def trace_simple_batch_sampler(
     forbid_token: int | None = None,
 ) -> SimpleBatchTrace:
     """``simple_batch_sampler``, keeping every stage. Same arguments, effects and errors."""
+
+@final
+class PipelineTrace:
+    """Every step of one ``Pipeline`` call, in order."""
+
+    @property
+    def scores(self) -> tuple[npt.NDArray[np.float32], ...]:
+        """f32 [B, V] or [V], the scores after each step; -inf where a token is removed."""
+
+    @property
+    def probs(self) -> npt.NDArray[np.float32]:
+        """f32 [B, V], the softmax of the last scores: what the token is drawn from."""
+
+    @property
+    def token(self) -> npt.NDArray[np.int64]:
+        """i64 [B, 1]."""
+
+    @property
+    def certain(self) -> npt.NDArray[np.bool_]:
+        """bool [B, 1], false where torch may have removed other tokens of the row.
+
+        ``torch.exp``, ``torch.log`` and ``torch.sqrt``, with which ``typical_p`` and ``eta_cutoff``
+        take an entropy, are Intel's closed VML, and may be either float next to the exact result. A
+        row is certain where that cannot be seen in what is removed. Other steps are certain.
+        """
+
+@final
+class Pipeline:
+    """The sampling of transformers' ``generate(do_sample=True)``, without torch.
+
+    Steps take scores to scores; a removed token has a score of -inf. Then comes a softmax, and
+    ``torch.multinomial(probs, 1)``. The tokens are transformers' for the generator's seed, bit for
+    bit, each step included; of ``typical_p`` and ``eta_cutoff`` see ``PipelineTrace.certain``.
+
+    A pipeline is a value: it holds its steps only, is equal to one of the same steps, can be copied
+    and pickled, and may be used by several threads at once.
+    """
+
+    def __new__(cls, steps: Sequence[tuple[str, float]]) -> Pipeline:
+        """Take steps in the order in which they are applied.
+
+        Args:
+            steps: names and parameters. The names are ``"repetition_penalty"``, ``"temperature"``
+                (floats > 0), ``"top_k"`` (an int > 0), ``"top_p"``, ``"min_p"`` (within [0, 1]),
+                ``"typical_p"``, ``"epsilon_cutoff"`` and ``"eta_cutoff"`` (between 0 and 1).
+
+        Raises:
+            ValueError: a name is unknown, or transformers' constructor refuses the parameter: an
+                int for the two that must be floats, or a float for ``top_k``, included.
+            TypeError: a parameter is no number.
+        """
+
+    @staticmethod
+    def transformers(
+        *,
+        temperature: float | None = None,
+        top_k: int | None = None,
+        top_p: float | None = None,
+        min_p: float | None = None,
+        typical_p: float | None = None,
+        repetition_penalty: float | None = None,
+        epsilon_cutoff: float | None = None,
+        eta_cutoff: float | None = None,
+    ) -> Pipeline:
+        """Take the steps that ``model.generate(do_sample=True, ...)`` takes, in its order.
+
+        What is ``None`` is ``generate``'s default, of which one step is on: a ``top_k`` of 50. 0
+        switches it off. A model may have other defaults in its ``generation_config``; they are not
+        known here. Beams, and ``generate``'s other processors, are not replayed.
+
+        Raises:
+            ValueError, TypeError: as the constructor.
+        """
+
+    @property
+    def steps(self) -> tuple[tuple[str, float], ...]:
+        """The steps, in order."""
+
+    def sample(
+        self,
+        logits: npt.NDArray[np.float32],
+        *,
+        generator: Generator,
+        history: npt.NDArray[np.int64] | None = None,
+        capability: Capability | None = None,
+        threads: int | None = None,
+    ) -> npt.NDArray[np.int64]:
+        """Draw one token a row; the GIL is released.
+
+        Args:
+            logits: f32 [B, V] or [V], any strides; read, not modified.
+            generator: where the draws come from; left alone when an error is raised.
+            history: i64 [B, n] or [n], the tokens that came before, the prompt's included; needed
+                where there is a ``repetition_penalty``, else not read. What is >= V is ignored:
+                ``generate`` ignores the padding on the left of a prompt, so write V there.
+            capability: see the module.
+            threads: torch's, see the module: it may show in the entropies of a row alone that is
+                longer than 32,768. The call itself uses one.
+
+        Returns:
+            i64 [B, 1]; [1] for logits [V].
+
+        Raises:
+            RuntimeError: the probabilities would be NaN: a score is NaN or +inf, or all are -inf; V
+                is 0 or > 2**24; a token of the history is negative.
+            TypeError: logits that are not a numpy array of float32, a history that is not one of
+                int64, or another generator.
+            ValueError: logits or a history of another shape, or of different B; no history where it
+                is needed; unknown ``capability``; ``threads`` < 1.
+            MemoryError: there is no memory for the result, or for a row-major copy of the arrays.
+        """
+
+    def trace(
+        self,
+        logits: npt.NDArray[np.float32],
+        *,
+        generator: Generator,
+        history: npt.NDArray[np.int64] | None = None,
+        capability: Capability | None = None,
+        threads: int | None = None,
+    ) -> PipelineTrace:
+        """``sample``, keeping every step. Same arguments, same errors."""
 
 def processor_capability() -> Literal["default", "avx2", "avx512"]:
     """The highest capability that this processor has, whatever ``ATEN_CPU_CAPABILITY`` says.

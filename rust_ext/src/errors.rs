@@ -18,9 +18,11 @@ pub(crate) fn sample_error(error: SampleError) -> PyErr {
             PyIndexError::new_err(message)
         }
         SampleError::TemperatureNotPositive { .. } => PyAssertionError::new_err(message),
-        SampleError::Shape { .. } | SampleError::OutputLength { .. } => {
-            PyValueError::new_err(message)
-        }
+        SampleError::Shape { .. }
+        | SampleError::OutputLength { .. }
+        | SampleError::NoHistory
+        | SampleError::HistoryShape { .. }
+        | SampleError::HistoryRows { .. } => PyValueError::new_err(message),
         SampleError::OutOfMemory { .. } => PyMemoryError::new_err(message),
         SampleError::Interrupted => {
             raised().unwrap_or_else(|| PyKeyboardInterrupt::new_err(message))
@@ -39,6 +41,7 @@ pub(crate) fn type_error(name: &str, must_be: &str, given: &Bound<'_, PyAny>) ->
     match given.get_type().fully_qualified_name() {
         Ok(class) => {
             let hint = match &*class.to_string() {
+                "torch.Tensor" if name == "history" => ": pass tensor.numpy()",
                 "torch.Tensor" => ": pass tensor.numpy(), or call sample_logits_torch",
                 "torch._C.Generator" => ": call sample_logits_torch",
                 "rust_ext.Generator" => ": call sample_logits",

@@ -9,6 +9,7 @@ mod errors;
 mod generator;
 mod input;
 mod parameters;
+mod pipeline;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
@@ -28,6 +29,8 @@ mod rust_ext {
     use crate::build::{plant_fault, planted_faults, share_batches, shipped_call, shipped_faults};
     #[pymodule_export]
     use crate::generator::Generator;
+    #[pymodule_export]
+    use crate::pipeline::{Pipeline, PipelineTrace};
     #[pymodule_export]
     use crate::presets::Preset;
     #[pymodule_export]

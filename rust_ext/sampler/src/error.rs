@@ -53,6 +53,33 @@ pub enum SampleError {
         /// Tokens a row.
         vocab: usize,
     },
+    /// A step reads the history, and there is none.
+    NoHistory,
+    /// The number of earlier tokens is not rows times length.
+    HistoryShape {
+        /// Number of tokens given.
+        tokens: usize,
+        /// Rows asked for.
+        rows: usize,
+        /// Tokens a row asked for.
+        length: usize,
+    },
+    /// The history has another number of rows than the logits.
+    HistoryRows {
+        /// Rows of the history.
+        history: usize,
+        /// Rows of logits.
+        rows: usize,
+    },
+    /// A token of the history is negative.
+    NegativeToken {
+        /// Its row.
+        row: usize,
+        /// Its place in the row.
+        place: usize,
+        /// Its value.
+        token: i64,
+    },
     /// The output's length is not the number of rows.
     OutputLength {
         /// Length of the output given.
@@ -88,6 +115,17 @@ pub enum Offence {
         /// The temperature it was divided by.
         temperature: f64,
     },
+    /// What the steps of a pipeline made of one logit is NaN or infinite on the large side.
+    Score {
+        /// Its row.
+        row: usize,
+        /// Its token.
+        token: usize,
+        /// The logit.
+        value: f32,
+        /// What became of it.
+        score: f32,
+    },
     /// Every logit of the row is infinite on the small side, so that no token is possible.
     NoToken {
         /// The row.
@@ -115,6 +153,9 @@ impl fmt::Display for SampleError {
                     Offence::Logit { row, token, value, temperature } => {
                         write!(f, "logits[{row}, {token}] = {value} at temperature = {temperature}")
                     }
+                    Offence::Score { row, token, value, score } => {
+                        write!(f, "logits[{row}, {token}] = {value} has a score of {score}")
+                    }
                     Offence::NoToken { row } => {
                         write!(f, "every token of row {row} of logits is masked with -inf")
                     }
@@ -139,6 +180,18 @@ impl fmt::Display for SampleError {
             Self::Interrupted => write!(f, "the call was interrupted"),
             Self::OutOfMemory { rows, vocab } => {
                 write!(f, "there is no memory for the stages of {rows} rows of {vocab} tokens")
+            }
+            Self::NoHistory => {
+                write!(f, "history = None: a repetition_penalty is of the tokens that came before")
+            }
+            Self::HistoryShape { tokens, rows, length } => {
+                write!(f, "history holds {tokens} tokens: {rows} rows of {length} were asked for")
+            }
+            Self::HistoryRows { history, rows } => {
+                write!(f, "history has {history} rows: logits have {rows}")
+            }
+            Self::NegativeToken { row, place, token } => {
+                write!(f, "history[{row}, {place}] = {token} is negative")
             }
             Self::OutputLength { given, rows } => {
                 write!(f, "tokens has length {given}: logits have {rows} rows")

@@ -70,6 +70,7 @@ mod batch;
 #[cfg(feature = "internals")]
 #[doc(hidden)]
 pub mod internals;
+mod pipeline;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
@@ -84,6 +85,9 @@ pub use error::{Offence, SampleError};
 pub use fault::{Fault, Shipped};
 pub use logits::Logits;
 pub use parameters::{Replay, SampleParameters, ZeroTemperature};
+pub use pipeline::{
+    GenerateOptions, History, Pipeline, PipelineTrace, PipelineWorkspace, Step, StepError,
+};
 #[cfg(feature = "planted-faults")]
 #[doc(hidden)]
 pub use planted_calls::{MISSED, PlantedCall};

@@ -5,6 +5,9 @@ use crate::logits::Logits;
 use crate::parameters::{Replay, SampleParameters};
 use crate::torch::sums::Sharing;
 
+/// The most categories that `torch.multinomial` takes: those that f32 can count.
+pub(crate) const MOST_TOKENS: usize = 1 << 24;
+
 /// The rows of a batch, and what is to be done with them.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rows<'a> {

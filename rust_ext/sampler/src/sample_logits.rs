@@ -9,16 +9,13 @@ use crate::fast::row_sampler::{RowSampler, Sums};
 use crate::logits::Logits;
 use crate::parameters::{Replay, SampleParameters, ZeroTemperature};
 use crate::planted::planted;
-use crate::rows::{Row, Rows, to_token};
+use crate::rows::{MOST_TOKENS, Row, Rows, to_token};
 use crate::stages::argmax::argmax;
 use crate::stages::distribution::distribution;
 use crate::stages::multinomial::multinomial;
 use crate::torch::generator::Generator;
 use crate::trace::SampleLogitsTrace;
 use crate::watch::Watch;
-
-/// The most categories that `torch.multinomial` takes: those that f32 can count.
-const MOST_TOKENS: usize = 1 << 24;
 
 /// Draws one token a row.
 ///

@@ -5,6 +5,7 @@
 
 pub(crate) mod argmax;
 pub(crate) mod distribution;
+pub(crate) mod log_softmax;
 pub(crate) mod multinomial;
 pub(crate) mod renormalize;
 pub(crate) mod scale;

@@ -21,6 +21,12 @@ pub(crate) fn divide(logits: &[f32], temperature: f64, out: &mut [f32]) {
     divide_by(logits, temperature as f32, out);
 }
 
+/// [`divide`] in place.
+pub(crate) fn divide_in_place(scores: &mut [f32], temperature: f64) {
+    #[allow(clippy::cast_possible_truncation)] // torch rounds the scalar to the tensor's type.
+    divide_all(scores, temperature as f32);
+}
+
 /// `logits.mul_(factor)`: the factor is rounded to f32.
 pub(crate) fn multiply(logits: &mut [f32], factor: f64) {
     #[allow(clippy::cast_possible_truncation)] // torch rounds the scalar to the tensor's type.
@@ -31,6 +37,14 @@ kernel! {
     fn divide_by<'a>(logits: &'a [f32], divisor: f32, out: &'a mut [f32]) -> () {
         for (x, scaled) in logits.iter().zip(out) {
             *scaled = x / divisor;
+        }
+    }
+}
+
+kernel! {
+    fn divide_all<'a>(scores: &'a mut [f32], divisor: f32) -> () {
+        for score in scores {
+            *score /= divisor;
         }
     }
 }

@@ -21,10 +21,16 @@ pub(crate) struct Entry {
 /// sort, leaves equal keys in the order in which it finds them.
 pub(crate) fn order_of_equal(entries: &mut [Entry], key: f32, order: &mut Vec<u32>) {
     order.clear();
-    if let Some(depth) = entries.len().checked_ilog2() {
-        introsort_around(entries, key, 2 * depth);
-    }
+    place_equal(entries, &[key]);
     order.extend(entries.iter().filter(|entry| entry.key == key).map(|entry| entry.index));
+}
+
+/// Brings the entries that have one of these keys, which descend, into the order in which torch leaves
+/// those of the same key; no key may be NaN. Where the others are is not specified.
+pub(crate) fn place_equal(entries: &mut [Entry], keys: &[f32]) {
+    if let Some(depth) = entries.len().checked_ilog2() {
+        introsort_around(entries, keys, 2 * depth);
+    }
 }
 
 /// Sorts as torch does; no key may be NaN.
@@ -39,9 +45,9 @@ fn before(a: Entry, b: Entry) -> bool {
     a.key > b.key
 }
 
-/// [`introsort`] of those parts that may hold `key`.
-fn introsort_around(mut entries: &mut [Entry], key: f32, mut depth: u32) {
-    while entries.len() > THRESHOLD {
+/// [`introsort`] of those parts that may hold one of the `keys`, which descend.
+fn introsort_around(mut entries: &mut [Entry], mut keys: &[f32], mut depth: u32) {
+    while entries.len() > THRESHOLD && !keys.is_empty() {
         if depth == 0 {
             heap_sort(entries);
             return;
@@ -52,12 +58,8 @@ fn introsort_around(mut entries: &mut [Entry], key: f32, mut depth: u32) {
         // more.
         let pivot = entries[0].key;
         let (left, right) = entries.split_at_mut(cut);
-        if key <= pivot {
-            introsort_around(right, key, depth);
-        }
-        if key < pivot {
-            return;
-        }
+        introsort_around(right, &keys[keys.partition_point(|key| *key > pivot)..], depth);
+        keys = &keys[..keys.partition_point(|key| *key >= pivot)];
         entries = left;
     }
 }
@@ -266,6 +268,23 @@ mod tests {
         }
     }
 
+    /// As [`orders_are_the_sorts`], of every third key at once.
+    fn places_are_the_sorts(entries: &[Entry]) {
+        let mut sorted = entries.to_vec();
+        sort_descending(&mut sorted);
+        let mut keys: Vec<f32> = sorted.iter().map(|entry| entry.key).collect();
+        keys.dedup();
+        let keys: Vec<f32> = keys.into_iter().step_by(3).collect();
+        let mut placed = entries.to_vec();
+        place_equal(&mut placed, &keys);
+        for key in keys {
+            let of_key = |entries: &[Entry]| -> Vec<u32> {
+                entries.iter().filter(|entry| entry.key == key).map(|entry| entry.index).collect()
+            };
+            assert_eq!(of_key(&placed), of_key(&sorted), "key {key} of {} entries", entries.len());
+        }
+    }
+
     #[test]
     fn blocks_swap_what_one_by_one_would_be_swapped() {
         let mut generator = Generator::new(13);
@@ -294,7 +313,9 @@ mod tests {
         for length in [0_u16, 1, 2, 15, 16, 17, 18, 33, 100, 200, 1000, 3000] {
             for levels in [1.0, 2.0, 5.0, 100.0] {
                 let ranks = (0..length).map(|_| (generator.next_f32() * levels).floor());
-                orders_are_the_sorts(&entries(ranks));
+                let random = entries(ranks);
+                orders_are_the_sorts(&random);
+                places_are_the_sorts(&random);
                 let level = |rank| (f32::from(rank) * levels / f32::from(length)).floor();
                 orders_are_the_sorts(&entries((0..length).map(level)));
                 orders_are_the_sorts(&entries((0..length).rev().map(level)));
@@ -344,7 +365,10 @@ mod tests {
             depth += 1;
         }
         assert!(depth > 2 * fine.len().ilog2(), "the depth runs out");
-        orders_are_the_sorts(&fine);
-        orders_are_the_sorts(&entries(ranks.iter().map(|rank| (rank / 3.0).floor())));
+        let coarse = entries(ranks.iter().map(|rank| (rank / 3.0).floor()));
+        for entries in [&fine, &coarse] {
+            orders_are_the_sorts(entries);
+            places_are_the_sorts(entries);
+        }
     }
 }

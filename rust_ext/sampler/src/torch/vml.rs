@@ -1,0 +1,56 @@
+//! What torch has the Math Kernel Library compute: `torch.exp`, `torch.log` and `torch.sqrt`.
+//!
+//! Those functions are closed, and a build of torch for another processor has others. But each result
+//! is one of the two floats next to the exact one ("high accuracy", of less than an ulp): that much
+//! is known of it.
+
+use super::capability::Capability;
+use super::exp::exp_and_sum;
+
+/// Two floats that lie on both sides of an exact result; the same where it is a float.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Between {
+    pub(crate) low: f32,
+    pub(crate) high: f32,
+}
+
+impl Between {
+    pub(crate) fn around(exact: f64) -> Self {
+        let nearest = rounded(exact);
+        let (low, high) = if f64::from(nearest) > exact {
+            (nearest.next_down(), nearest)
+        } else if f64::from(nearest) < exact {
+            (nearest, nearest.next_up())
+        } else {
+            (nearest, nearest)
+        };
+        Self { low, high }
+    }
+}
+
+/// The float that is next to an exact result: what the library mostly gives.
+pub(crate) fn rounded(exact: f64) -> f32 {
+    #[allow(clippy::cast_possible_truncation)] // The rounding.
+    let nearest = exact as f32;
+    nearest
+}
+
+/// Writes exponentials of what is not positive: the C library's, from which those of torch differ for
+/// one argument in a hundred.
+pub(crate) fn exp(arguments: &[f32], out: &mut [f32]) {
+    exp_and_sum(arguments, 0.0, out, Capability::Default);
+}
+
+/// [`exp`], each as low as it may be.
+pub(crate) fn exp_low(arguments: &[f32], out: &mut [f32]) {
+    for (x, out) in arguments.iter().zip(out) {
+        *out = Between::around(f64::from(*x).exp()).low;
+    }
+}
+
+/// [`exp`], each as high as it may be.
+pub(crate) fn exp_high(arguments: &[f32], out: &mut [f32]) {
+    for (x, out) in arguments.iter().zip(out) {
+        *out = Between::around(f64::from(*x).exp()).high;
+    }
+}
