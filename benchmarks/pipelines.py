@@ -24,7 +24,8 @@ from rich.table import Table
 import rust_ext
 from benchmarks.gaussian import SEED, gaussian
 from benchmarks.timing import Budget, Contestant, measure, ratio
-from benchmarks.workloads import Rows, distinct, real
+from benchmarks.workloads import Rows, distinct
+from benchmarks.workloads import real as real_rows
 from sampler_parity.build.extension import load_extension
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.errors import CannotJudgeError
@@ -253,11 +254,10 @@ def show(result: Pipelines, out: Console) -> None:
             f"{one.ratio.median:.1f}" + ("" if one.reached else " MISSED"),
         )
     out.print(table)
-    if result.replayed is not None:
-        one = result.replayed
+    if (real := result.replayed) is not None:
         out.print(
-            f"{one.model}: {one.same} of {one.tokens} tokens of {one.generations} generations "
-            f"replayed; {one.same_states} generators in torch's state"
+            f"{real.model}: {real.same} of {real.tokens} tokens of {real.generations} generations "
+            f"replayed; {real.same_states} generators in torch's state"
         )
 
 
@@ -274,7 +274,7 @@ def main() -> int:
         timings = []
         for logits, batches in (
             ("Gaussian", gaussian(VOCAB, 1, distinct(1))),
-            ("real", real(VOCAB)),
+            ("real", real_rows(VOCAB)),
         ):
             for steps in WORKS:
                 log.print(f"{logits}: {steps}")

@@ -89,7 +89,7 @@ def families(vocab: int, batch: int, random: np.random.Generator) -> Iterator[tu
     yield "gaussian", gaussian
     yield "bf16", round_bf16(gaussian)
     yield "flat", np.full_like(gaussian, 1.5)
-    yield "near", round_bf16(gaussian / 200)
+    yield "near", round_bf16((gaussian / 200).astype(np.float32))
     masked = gaussian.copy()
     masked[random.random(masked.shape) < 0.7] = -np.inf
     masked[:, random.integers(vocab)] = 1

@@ -6,7 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -43,7 +43,16 @@ LIVE = [capability for capability in CAPABILITIES if reached(capability) == capa
 
 VOCAB = 97
 GENERATIONS = 20
-NEW_TOKENS = 12
+NEW_TOKENS = 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Several would wait for each other over small tensors."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 def generator(seed: int = 0) -> rust_ext.Generator:
@@ -88,7 +97,7 @@ def test_the_softmax_is_that_of_the_recorded_traces(capability: str) -> None:
         trace = pipeline.trace(logits, generator=generator(), capability=level)
         if probs is not None:
             assert probs.tobytes() == trace.probs.tobytes()
-        else:
+        elif digest is not None:
             assert hashlib.sha256(trace.probs.tobytes()).digest() == digest.tobytes()
         seen += 1
     assert seen > 30
@@ -163,7 +172,8 @@ def eta(cutoff: float, *, root: bool = True, smaller: bool = True, base: float =
 
     def rule(_: Tensor, scores: Tensor) -> Tensor:
         epsilon = torch.tensor(cutoff)
-        entropy = torch.distributions.Categorical(logits=scores).entropy() * base
+        law: Any = torch.distributions.Categorical(logits=scores)
+        entropy = law.entropy() * base
         limit = (torch.sqrt(epsilon) if root else epsilon) * torch.exp(-entropy)
         limit = torch.min(epsilon, limit) if smaller else limit
         places = scores.softmax(-1) < limit[:, None]
@@ -394,7 +404,7 @@ def test_a_long_row_alone_is_that_of_torchs_threads() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> LlamaForCausalLM:
+def model() -> Any:
     """A small model made from a seed: its logits are as spread as a trained one's."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
@@ -426,9 +436,7 @@ SETTINGS: list[dict[str, Any]] = [
 
 
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(settings) or "default")
-def test_generations_are_replayed_token_for_token(
-    model: LlamaForCausalLM, settings: dict[str, Any]
-) -> None:
+def test_generations_are_replayed_token_for_token(model: Any, settings: dict[str, Any]) -> None:
     """20 generations of three rows each, the first of which is padded on the left."""
     pipeline = rust_ext.Pipeline.transformers(**settings)
     random = np.random.default_rng(12)
@@ -483,18 +491,15 @@ def test_generations_are_replayed_token_for_token(
     ],
     ids=str,
 )
-def test_the_steps_are_those_that_generate_makes(
-    model: LlamaForCausalLM, settings: dict[str, Any]
-) -> None:
+def test_the_steps_are_those_that_generate_makes(model: Any, settings: dict[str, Any]) -> None:
     """In its order, with what it leaves out, and with what it refuses."""
-    given: Any = model
-    config = GenerationConfig.from_model_config(model.config)
+    config: Any = GenerationConfig.from_model_config(model.config)
     config.do_sample = True
     for name, value in settings.items():
         setattr(config, name, value)
-    config, _ = given._prepare_generation_config(config)
+    config, _ = model._prepare_generation_config(config)
     try:
-        processors = given._get_logits_processor(config, input_ids_seq_length=3, device="cpu")
+        processors = model._get_logits_processor(config, input_ids_seq_length=3, device="cpu")
     except ValueError:
         with pytest.raises(ValueError, match=rf"{next(iter(settings))} = "):
             rust_ext.Pipeline.transformers(**settings)
@@ -584,7 +589,8 @@ def test_an_error_in_a_later_row_leaves_the_generator_alone() -> None:
     rows = np.zeros((3, 50), np.float32)
     rows[2, 7] = np.nan
     mine = generator(4)
-    for steps in ([], FULL_ORDER[1:]):
+    orders: list[Sequence[Step]] = [[], FULL_ORDER[1:]]
+    for steps in orders:
         with pytest.raises(RuntimeError, match=r"logits\[2, 7\]"):
             rust_ext.Pipeline(steps).sample(rows, generator=mine)
     assert mine.get_state() == generator(4).get_state()
@@ -618,7 +624,8 @@ def test_a_pipeline_is_a_value() -> None:
 
 
 def test_a_batch_of_no_rows_is_drawn() -> None:
-    for steps in ([], FULL_ORDER):
+    orders: list[Sequence[Step]] = [[], FULL_ORDER]
+    for steps in orders:
         tokens = rust_ext.Pipeline(steps).sample(
             np.zeros((0, 5), np.float32), generator=generator(), history=np.zeros((0, 2), np.int64)
         )

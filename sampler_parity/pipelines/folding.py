@@ -32,6 +32,9 @@ SURE = 2.0**-40
 """Relative error of these computations themselves, in f64, with room to spare."""
 
 Ranks = npt.NDArray[np.int64]
+MOST = 300.0
+"""The largest error of a logarithm that is kept as a number: e^300 is beyond f32 twice over."""
+
 Right = Callable[[Mask], Mask]
 """Says of masks [B, V] which rows, bool [B], keep as many of equal tokens as a cut can."""
 
@@ -197,10 +200,13 @@ def power(rows: Folded, exponent: float) -> Folded:
         depth = np.abs(np.log(shares.value))
         moved = own * exponent + (4 * U * exponent) * (depth + 1) + gamma(OWN)
         log = np.log(shares.value) * exponent
-        lost = shares.value < 2.0**-120
-    # A denormal probability has lost bits, and its power has as many fewer.
-    moved = np.where(lost, np.inf, moved)
-    return rows.changed(log, np.where(np.isfinite(log), moved, 0))
+        # Denormal numbers have lost bits, before the power and after it; what is lost altogether in
+        # f32 is kept in f64.
+        moved = moved + exponent * np.log1p(2 * shares.tiny / shares.value)
+        moved = np.minimum(moved + np.log1p(2 * TINY / np.exp(log)), MOST)
+        gone = (log < np.log(8 * TINY)) | (shares.value < 2 * shares.tiny)
+    found = rows.changed(log, np.where(np.isfinite(log), moved, 0))
+    return replace(found, kept=found.kept & ~gone)
 
 
 def penalise(rows: Folded, history: Any, penalty: float) -> Folded:
