@@ -188,6 +188,18 @@ def scale(rows: Folded, temperature: float) -> Folded:
     return rows.changed(log, np.where(np.isfinite(log), moved, 0))
 
 
+def softmax(rows: Folded) -> Folded:
+    """Take probabilities, whose own rounding may order two of them otherwise, or make them equal.
+
+    Equal weights stay equal.
+    """
+    shares = rows.shares(whole=True)
+    with np.errstate(all="ignore"):
+        own = np.log(shares.high / shares.low) + np.log1p(2 * shares.tiny / shares.value)
+        moved = np.where(shares.value > 0, np.minimum(own, MOST), 0)
+    return rows.changed(rows.log, np.where(np.isfinite(rows.log), rows.moved + moved, 0))
+
+
 def power(rows: Folded, exponent: float) -> Folded:
     """Raise probabilities to a power, of which 1 / T is rounded to f32 or not.
 

@@ -202,6 +202,8 @@ def softmax(numbers: str, masks: Masks = (), name: str = "probs") -> Stage:
         (numbers, *masks),
         lambda tensors, _, __: x(tensors).softmax(-1),
         truth=lambda values, _, __: exact.softmax(_left(values, numbers, masks)),
+        # Masks are cut from these; where those came before, nothing is left to cut.
+        fold=None if masks else lambda rows, _, __: folding.softmax(rows),
         variations=tuple(variations),
     )
 
