@@ -41,13 +41,15 @@ _STEPS = (
 )
 _STAGES = (
     *_STEPS,
-    stages.softmax(_SCORES, tuple(step.name for step in _STEPS if step.kind == "mask")),
-    stages.race("probs"),
+    stages.softmax(
+        _SCORES, tuple(step.name for step in _STEPS if step.kind == "mask"), name="renormalized"
+    ),
+    stages.race("renormalized"),
 )
 Transformers.pipeline = folding_pipeline(
     Transformers,
     _STAGES,
-    Race(of="probs"),
+    Race(of="renormalized"),
     parameters={
         "repetition_penalty": Parameter(
             "divisor of positive logits of tokens seen before, factor of negative ones",

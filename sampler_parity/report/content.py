@@ -31,6 +31,7 @@ from sampler_parity.report.words import (
     duration,
     marked,
     moment,
+    stages_of,
 )
 from sampler_parity.run.run_file import Run, Shard
 from sampler_parity.run.words import AGAINST, at
@@ -132,7 +133,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         folder: where its evidence is; without it there are no pictures of single cases.
     """
     shown, anchors = divergences(run, folder)
-    stages = used_stages(run, STAGES)
+    stages = used_stages(run, stages_of(run.reference))
     started = moment(run.started)
     itself = reproducibility(run)
     this_run = {

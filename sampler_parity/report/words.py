@@ -6,24 +6,50 @@ from datetime import UTC, datetime
 from pathlib import PurePosixPath
 from urllib.parse import quote
 
+from sampler_parity.model.case import EFFECTS
 from sampler_parity.model.pipeline import TOKEN
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import PIPELINES
+from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.run.run_file import Shard
+
+
+def _known() -> dict[str, str]:
+    """Give every known stage's words: the port's two pipelines first, other stages between theirs.
+
+    A stage that only another reference has stands before the one that follows it there.
+    """
+    words = {stage.name: stage.words for p in PIPELINES.values() for stage in p.stages}
+    del words[TOKEN]
+    order = [*words, TOKEN]
+    for kind in REFERENCES.values():
+        after = TOKEN
+        for stage in reversed(kind.pipeline.stages):
+            if stage.name not in order:
+                order.insert(order.index(after), stage.name)
+                words[stage.name] = stage.words
+            after = stage.name
+    return {name: words[name] for name in order if name != TOKEN}
+
 
 STAGES = {
     "error": "whether the call raises, at which call, and which class of exception",
-    **{
-        stage.name: stage.words
-        for pipeline in PIPELINES.values()
-        for stage in pipeline.stages
-        if stage.name != TOKEN
-    },
+    **_known(),
     TOKEN: "the tokens drawn, over all calls of the case",
     "input": "what the call leaves behind in the logits it was given",
     "generator": "the random generator's state after the last call",
 }
 """Every stage, error and effect in the order in which they are compared, each in one line."""
+
+
+def stages_of(reference: str) -> tuple[str, ...]:
+    """Name what a run against a reference compares, as far as it is known here."""
+    pipelines = [p for p in PIPELINES.values() if not reference]
+    if reference in REFERENCES:
+        pipelines = [REFERENCES[reference].pipeline]
+    names = {stage for pipeline in pipelines for stage in pipeline.names}
+    return tuple(s for s in STAGES if s in names or s in {"error", TOKEN, *EFFECTS})
+
 
 VERDICTS = {
     Verdict.EXACT: "everything is equal, bit for bit",
