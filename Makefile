@@ -1,6 +1,8 @@
 # Everything runs in an environment of its own: .venv.
 PYTHON ?= python3
 BIN := .venv/bin
+# Containers often forbid bytecode; then each of the many interpreters that tests start compiles it all.
+unexport PYTHONDONTWRITEBYTECODE
 # The crates that others use, without features. Clippy, tests and documentation select the same, so
 # that their dependencies are compiled once.
 PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder

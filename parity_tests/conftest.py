@@ -39,7 +39,7 @@ QUICK = ("not slow", "not slow and not proof")
 MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
 """Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
 
-PROOFS_OF = ("wheel", "browser", "example", "program")
+PROOFS_OF = ("wheel", "browser", "reports", "example", "program")
 """Fixtures of what is not the port as Python has it: a test that asks for one is a proof."""
 
 _deselected = pytest.StashKey[set[str]]()
