@@ -147,7 +147,7 @@ def test_repetition_aware(family: str) -> None:
 
 def off_by_one(package: Call) -> Call:
     def wrong(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
-        return package(logits * 1.01, case, generator)
+        return package(logits * 1.5, case, generator)
 
     return wrong
 
