@@ -435,6 +435,7 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(settings) or "default")
 def test_generations_are_replayed_token_for_token(model: Any, settings: dict[str, Any]) -> None:
     """20 generations of three rows each, the first of which is padded on the left."""
@@ -598,7 +599,7 @@ def test_an_error_in_a_later_row_leaves_the_generator_alone() -> None:
 
 def test_other_arguments_are_named() -> None:
     given: Any = rust_ext.Pipeline
-    with pytest.raises(ValueError, match="steps name 'top_q'"):
+    with pytest.raises(ValueError, match='steps name "top_q"'):
         given([("top_q", 0.5)])
     with pytest.raises(ValueError, match="capability"):
         given([]).sample(ROW, generator=generator(), capability="sse")
