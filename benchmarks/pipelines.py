@@ -67,8 +67,8 @@ WORKS: tuple[Steps, ...] = (
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P),
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, TYPICAL, EPSILON, ETA),
 )
-BELOW_THE_BAR: tuple[Steps, ...] = ((TYPICAL,),)
-"""Measured, and held to no bar: of a whole row, torch's sort has to be replayed among many ties."""
+BELOW_THE_BAR: tuple[Steps, ...] = ((TOP_P,), (TYPICAL,))
+"""Measured, and held to no bar: they sort a whole row, to which ``generate`` gives a top-k first."""
 
 CLASSES = {
     "repetition_penalty": "RepetitionPenaltyLogitsProcessor",

@@ -29,6 +29,7 @@ from typer.testing import CliRunner
 
 import python_ref
 from parity_tests import test_plug_in
+from parity_tests.pipeline_rules import transformers_scores
 from parity_tests.programs import RUST_TESTS
 from parity_tests.runs import make_run, make_shard
 from parity_tests.statistics import test_manual
@@ -317,6 +318,9 @@ REFERENCES = frozenset({"warpers", "own_pipeline"})
 ENGINES = frozenset({"engine", "recorder"})
 """Listings that ``engines/test_calls_command.py`` runs, by their comment."""
 
+PIPELINE = "pipeline"
+"""The listing of the README that goes on where the sampler's ends."""
+
 RUN = {
     "README.md": run_sampler,
     "docs/report.md": run_test,
@@ -324,7 +328,7 @@ RUN = {
 
 
 def test_every_python_listing_has_a_runner() -> None:
-    elsewhere = ENGINES | REFERENCES | set(ELSEWHERE)
+    elsewhere = ENGINES | REFERENCES | {PIPELINE} | set(ELSEWHERE)
     here = [listing.page for listing in of("python") if listing.name not in elsewhere]
     assert set(here) == {*RUN, test_manual.PAGE}
     assert here.count(test_manual.PAGE) == len(test_manual.LISTINGS)
@@ -340,6 +344,22 @@ def test_a_python_listing_runs(page: str) -> None:
         listing.text for listing in of("python") if (listing.page, listing.name) == (page, "")
     ]
     RUN[page](text)
+
+
+def test_the_pipelines_listing_draws_what_transformers_draws() -> None:
+    [sampler], [pipeline] = (
+        [one.text for one in of("python") if (one.page, one.name) == ("README.md", name)]
+        for name in ("", PIPELINE)
+    )
+    names = executed(ast.parse(pipeline).body, executed(ast.parse(sampler).body, {}))
+    scores, drawn = torch.from_numpy(names["logits"]), torch.from_numpy(names["history"])
+    generator = torch.Generator().manual_seed(42)
+    history = drawn[:, :2]
+    for _ in range(3):
+        processed = transformers_scores(names["pipeline"].steps, history, scores)
+        token = torch.multinomial(processed.softmax(-1), 1, generator=generator)
+        history = torch.cat([history, token], 1)
+    assert torch.equal(history, drawn)
 
 
 def test_a_rust_listing_is_compiled() -> None:

@@ -5,8 +5,8 @@
 use std::num::NonZeroUsize;
 
 use torch_exact_sampler::{
-    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
-    simple_batch_sampler,
+    Capability, Generator, History, Logits, Pipeline, PipelineWorkspace, Replay, SampleParameters,
+    Sampler, SimpleBatchParameters, Step, simple_batch_sampler,
 };
 
 const VOCAB: usize = 40_000;
@@ -49,6 +49,43 @@ fn steady_state_allocates_nothing() {
             for rows in 1..=ROWS {
                 assert_eq!(allocations(&logits, parameters, rows), 0, "{levels} {parameters:?}");
             }
+        }
+    }
+}
+
+#[test]
+fn steady_state_of_a_pipeline_allocates_nothing() {
+    let steps = [
+        Step::RepetitionPenalty(1.1),
+        Step::Temperature(0.9),
+        Step::TypicalP(0.9),
+        Step::TopP(0.9),
+        Step::TopK(50),
+        Step::MinP(0.01),
+        Step::EpsilonCutoff(1e-4),
+        Step::EtaCutoff(1e-4),
+    ];
+    let history: Vec<i64> = (0..100).collect();
+    // Many levels, and few: the latter tie at every edge, where the sort is replayed.
+    for levels in [1e6, 20.0] {
+        let logits = logits(levels);
+        let logits = Logits::new(&logits, ROWS, VOCAB).unwrap();
+        let history = History::new(&history, ROWS, 50).unwrap();
+        let alone = steps.iter().map(|step| vec![*step]);
+        for steps in alone.chain([vec![], steps.to_vec()]) {
+            let pipeline = Pipeline::new(steps.clone()).unwrap();
+            let mut workspace = PipelineWorkspace::new();
+            let mut generator = Generator::new(1);
+            let mut tokens = [0; ROWS];
+            let mut call = || {
+                let (workspace, tokens) = (&mut workspace, &mut tokens);
+                let generator = &mut generator;
+                pipeline
+                    .sample(logits, Some(history), Replay::default(), generator, workspace, tokens)
+                    .unwrap();
+            };
+            call();
+            assert_eq!(allocation_counter::measure(call).count_total, 0, "{levels} {steps:?}");
         }
     }
 }
