@@ -68,7 +68,7 @@ WORKS: tuple[Steps, ...] = (
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, TYPICAL, EPSILON, ETA),
 )
 BELOW_THE_BAR: tuple[Steps, ...] = ((TOP_P,), (TYPICAL,))
-"""Measured, and held to no bar: they sort a whole row, to which ``generate`` gives a top-k first."""
+"""Measured, and held to no bar: they sort a whole row, where ``generate`` puts a top-k first."""
 
 CLASSES = {
     "repetition_penalty": "RepetitionPenaltyLogitsProcessor",
