@@ -67,8 +67,9 @@ WORKS: tuple[Steps, ...] = (
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P),
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, TYPICAL, EPSILON, ETA),
 )
-BELOW_THE_BAR: tuple[Steps, ...] = ((TOP_P,), (TYPICAL,))
-"""Measured, and held to no bar: they sort a whole row, where ``generate`` puts a top-k first."""
+BELOW_THE_BAR: tuple[Steps, ...] = ((TOP_P,), (TYPICAL,), (ETA,))
+"""Measured, and held to no bar: of a whole row, two sort it and two take its entropy as torch does;
+``generate`` gives them what a top-k left."""
 
 CLASSES = {
     "repetition_penalty": "RepetitionPenaltyLogitsProcessor",

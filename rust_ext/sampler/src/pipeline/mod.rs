@@ -172,8 +172,7 @@ impl Pipeline {
                     for &step in &self.steps {
                         workspace.step(step, row, false);
                     }
-                    workspace.finish(row)?;
-                    workspace.draw(generator)
+                    workspace.finish_and_draw(row, generator)?
                 };
                 if let Some(token) = tokens.next() {
                     *token = to_token(drawn);

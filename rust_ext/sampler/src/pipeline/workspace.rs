@@ -3,7 +3,7 @@
 use super::step::Step;
 use super::{cutoffs, mask, penalty, top_p, typical};
 use crate::draw::crowd::Crowd;
-use crate::draw::multinomial::multinomial;
+use crate::draw::multinomial::{Possible, multinomial};
 use crate::draw::notes::Notes;
 use crate::draw::race::SMALLEST;
 use crate::error::{Offence, SampleError};
@@ -13,8 +13,9 @@ use crate::fast::narrow::are_at_least;
 use crate::fast::survivors::{Survivors, list_at_least};
 use crate::fast::top_k;
 use crate::stages::scale::divide_in_place;
-use crate::stages::softmax::softmax;
+use crate::stages::softmax::{multiply_by, row_max, softmax};
 use crate::torch::capability::Capability;
+use crate::torch::exp::{exp_and_sum, halves, in_order};
 use crate::torch::generator::Generator;
 use crate::torch::sums::Sharing;
 
@@ -44,6 +45,9 @@ pub(super) struct Row<'a> {
     pub(super) capability: Capability,
     pub(super) sharing: Sharing,
 }
+
+/// Fewer tokens than one in this many are listed.
+const MANY: usize = 32;
 
 impl PipelineWorkspace {
     /// A workspace without memory yet.
@@ -134,10 +138,54 @@ impl PipelineWorkspace {
         Err(SampleError::InvalidProbabilities(offence))
     }
 
+    /// Draws from what the steps leave: [`finish`](Self::finish) and [`draw`](Self::draw), without a
+    /// softmax of the whole row where few tokens are left.
+    pub(super) fn finish_and_draw(
+        &mut self,
+        row: Row<'_>,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        if let Some(drawn) = self.draw_from_few(row.capability, generator) {
+            return Ok(drawn);
+        }
+        self.finish(row)?;
+        Ok(self.draw(generator))
+    }
+
+    /// `None`, and the generator is as it was, where many tokens are left, or one without probability,
+    /// or where a score is no number.
+    fn draw_from_few(
+        &mut self,
+        capability: Capability,
+        generator: &mut Generator,
+    ) -> Option<usize> {
+        let Self { scores, probs, survivors, notes, .. } = self;
+        let vocab = scores.len();
+        if are_at_least(scores, f32::MIN, vocab.div_ceil(MANY)) || mask::has_nan(scores) {
+            return None;
+        }
+        list_at_least(scores, f32::MIN, survivors);
+        // A last block that is not whole is filled up with zeros.
+        survivors.retain(|token, _| (token as usize) < vocab);
+        let possible = survivors.possible();
+        if possible.tokens.is_empty() {
+            return None;
+        }
+        probs.resize(possible.tokens.len(), 0.0);
+        let max = row_max(possible.probabilities);
+        exp_and_sum(possible.probabilities, max, probs, capability);
+        let sum = sum_in_lanes(possible.tokens, probs, capability);
+        multiply_by(probs, 1.0 / sum);
+        #[allow(clippy::neg_cmp_op_on_partial_ord)] // A NaN is none either.
+        if probs.iter().any(|p| !(*p > 0.0)) {
+            return None;
+        }
+        let possible = Possible { probabilities: probs, ..possible };
+        multinomial(possible, vocab, || Some(1.0), generator, notes)
+    }
+
     /// Draws from these probabilities: `torch.multinomial` divides them by no sum.
     pub(super) fn draw(&mut self, generator: &mut Generator) -> usize {
-        /// Fewer survivors than one in this many are listed.
-        const MANY: usize = 32;
         let Self { probs, survivors, notes, .. } = self;
         let sum = || Some(1.0);
         let drawn = if are_at_least(probs, SMALLEST, probs.len().div_ceil(MANY)) {
@@ -148,5 +196,72 @@ impl PipelineWorkspace {
         };
         // `None` would mean that there is no sum.
         drawn.unwrap_or(0)
+    }
+}
+
+/// The sum of a softmax's exponentials, of which all but those of `tokens`, which ascend, are zero; of a
+/// row that is no shorter than its lanes.
+fn sum_in_lanes(tokens: &[u32], exponentials: &[f32], capability: Capability) -> f32 {
+    fn lanes<const LANES: usize>(tokens: &[u32], exponentials: &[f32]) -> [f32; LANES] {
+        let mut lanes = [0.0; LANES];
+        for (token, e) in tokens.iter().zip(exponentials) {
+            lanes[*token as usize % LANES] += e;
+        }
+        lanes
+    }
+    match capability {
+        Capability::Default => in_order(lanes::<8>(tokens, exponentials)),
+        Capability::Avx2 => halves(lanes::<8>(tokens, exponentials)),
+        Capability::Avx512 => halves(lanes::<16>(tokens, exponentials)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A few tokens of a row have the probabilities, and so the draws, that the whole row gives.
+    #[test]
+    fn few_are_drawn_from_as_all() {
+        let mut random = Generator::new(6);
+        let mut drawn = 0;
+        for vocab in [1, 7, 16, 32, 33, 40, 47, 48, 65, 1000, 1003, 4097] {
+            for share in [0.0, 0.001, 0.004, 0.02, 0.02, 0.5] {
+                for capability in Capability::ALL {
+                    let kept = |random: &mut Generator| random.next_f32() < share;
+                    let score = |random: &mut Generator| random.next_f32() * 20.0;
+                    let mut scores: Vec<f32> =
+                        (0..vocab)
+                            .map(|_| {
+                                if kept(&mut random) {
+                                    score(&mut random)
+                                } else {
+                                    f32::NEG_INFINITY
+                                }
+                            })
+                            .collect();
+                    if random.next_f32() < 0.9 {
+                        scores[random.next_u32() as usize % vocab] = 10.0;
+                    }
+                    let mut workspace = PipelineWorkspace { scores, ..Default::default() };
+                    let logits = workspace.scores.clone();
+                    let sharing = Sharing::default();
+                    let row = Row { logits: &logits, history: &[], number: 0, capability, sharing };
+                    let mut few = random.clone();
+                    let mut all = random.clone();
+                    if let Some(token) = workspace.draw_from_few(capability, &mut few) {
+                        let listed = workspace.probs.clone();
+                        assert!(workspace.finish(row).is_ok());
+                        let whole = workspace.probs.iter().copied().filter(|p| *p > 0.0);
+                        assert_eq!(listed, whole.collect::<Vec<_>>());
+                        assert_eq!(token, workspace.draw(&mut all));
+                        assert!(few == all);
+                        drawn += 1;
+                    }
+                    assert!(few == all, "untouched where nothing is drawn");
+                }
+            }
+        }
+        assert!(drawn > 50);
     }
 }
