@@ -23,6 +23,7 @@ ARGUMENTS = {
     "calls": ["one.calls", "one.calls"],
     "diff": ["stored", "stored"],
     "explain": ["flat-0@0"],
+    "identify": ["rust_ext"],
     "list": ["specimens"],
     "record": ["cases", "--out", "fixtures"],
     "report": ["stored"],
