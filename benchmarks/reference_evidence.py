@@ -16,13 +16,14 @@ from itertools import count
 
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import OF, case_of
+from sampler_parity.faults.staged import computed_by
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, View
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, Pipeline, values_of
+from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines.references import REFERENCES
 
@@ -43,14 +44,10 @@ def ports(kind: type[Parameters]) -> Iterator[tuple[str, type[Parameters]]]:
         harmless = [v for v in stage.variations if v.verdict in HARMLESS]
         for variation in harmless:
             one = kind.pipeline.replace(stage.name, reference=variation.reference)
-            yield f"{stage.name} {variation.words}", _with(kind, one)
+            yield f"{stage.name} {variation.words}", computed_by(kind, one)
         if harmless:
             together = together.replace(stage.name, reference=harmless[-1].reference)
-    yield "all stages", _with(kind, together)
-
-
-def _with(kind: type[Parameters], pipeline: Pipeline) -> type[Parameters]:
-    return type(kind.__name__, (kind,), {"pipeline": pipeline}, frozen=True, tag=kind.sampler)
+    yield "all stages", computed_by(kind, together)
 
 
 class Evidence:

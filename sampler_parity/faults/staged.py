@@ -7,6 +7,7 @@ and the gate must say so, with the verdict that the variation declares.
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 from sampler_parity.cases.plan import OF, case_of
 from sampler_parity.faults.found import Correct, Planted
@@ -22,7 +23,7 @@ from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, Stage, Variation, values_of
+from sampler_parity.model.pipeline import Parameters, Pipeline, Stage, Variation, values_of
 from sampler_parity.model.verdict import HARMLESS, Verdict
 
 CASES = {"quick": 400, "full": 3000}
@@ -45,18 +46,20 @@ class Varied:
         """What it is: as the reference, it shows every stage."""
         return About(name=self.variation.words, samplers=(self.kind.sampler,))
 
+    @cached_property
+    def _computed(self) -> type[Parameters]:
+        changed = self.kind.pipeline.replace(self.stage.name, reference=self.variation.reference)
+        return computed_by(self.kind, replace(changed, whole=None))
+
     def run(self, case: Case, capability: str) -> Outcome:
         """Run a case of the reference, with the stage varied."""
-        changed = self.kind.pipeline.replace(self.stage.name, reference=self.variation.reference)
-        varied = type(
-            self.kind.__name__,
-            (self.kind,),
-            {"pipeline": replace(changed, whole=None)},
-            frozen=True,
-            tag=self.kind.sampler,
-        )
-        parameters = varied(**values_of(case.parameters))
+        parameters = self._computed(**values_of(case.parameters))
         return PythonRef().run(replace(case, parameters=parameters), capability)
+
+
+def computed_by(kind: type[Parameters], pipeline: Pipeline) -> type[Parameters]:
+    """Give the parameters of ``kind`` with another pipeline."""
+    return type(kind.__name__, (kind,), {"pipeline": pipeline}, frozen=True, tag=kind.sampler)
 
 
 def varied(kind: type[Parameters]) -> Iterator[Varied]:

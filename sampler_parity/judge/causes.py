@@ -239,11 +239,9 @@ def _cut(case: Case, step: Stage, candidate: Outcome, expected: Array, values: A
 
 def _sealed(case: Case, step: Stage, given: Array, expected: Array, values: Array) -> Judgement:
     """Judge a mask by the fates that its own input, without what is dropped, seals."""
-    if step.fold is None:
-        raise RuntimeError("only a stage that folds seals fates")
     with np.errstate(divide="ignore"):
         rows = start(given if step.absent < 0 else np.log(given.astype(np.float64)))
-    folded = step.fold(rows, case.parameters, case.history)
+    folded = step.folded(rows, case.parameters, case.history)
     # What an earlier mask has dropped may be kept once more: nothing comes of it.
     ours, theirs = np.atleast_2d(expected), np.atleast_2d(values)
     there = ~rows.dropped

@@ -10,8 +10,8 @@ from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import InverseCdf
+from sampler_parity.pipelines.draws import DRAW
 from sampler_parity.pipelines.exact import gamma
-from sampler_parity.pipelines.sample_logits import DRAW
 
 
 def draws_as_near(

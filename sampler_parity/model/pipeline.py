@@ -201,6 +201,12 @@ class Stage:
     absent: float = 0.0
     off: Callable[[Any], bool] | None = None
 
+    def folded(self, rows: Any, parameters: Any, history: Array | None) -> Any:
+        """Go on with ``rows`` as ``fold`` says; as they are without one, or where it is off."""
+        if self.fold is None or (self.off is not None and self.off(parameters)):
+            return rows
+        return self.fold(rows, parameters, history)
+
 
 def compares(_: Array, __: Any, ___: int, ____: int) -> bool:
     """Say that a mask is cut by comparisons, in which nothing is rounded."""

@@ -134,6 +134,16 @@ class Fates:
             )
 
 
+def common_error(shares: Shares) -> Wide:
+    """Bound what a row's probabilities share: the relative error of their sum, [..., 1]."""
+    with np.errstate(all="ignore"):
+        spread = (shares.high - shares.value).sum(axis=-1, keepdims=True)
+        added = (shares.high > TINY / 4).sum(axis=-1, keepdims=True)
+        summed = gamma(added + 2 - 4 * np.log(shares.value.max(axis=-1, keepdims=True)))
+        found: Wide = np.where(spread < 1, (1 + summed) / (1 - spread) - 1, np.inf)
+    return found
+
+
 def fates(logits: F32, parameters: Truncation) -> Fates:
     """Work out every token's fate, for temperatures other than zero.
 
@@ -157,10 +167,6 @@ def fates(logits: F32, parameters: Truncation) -> Fates:
         ones = (scaled == top) | (top - scaled + moved < UNSEEN)
         scaled = np.where(ones, top, scaled)
         shares = exponentials(top - scaled, np.where(ones, 0, moved))
-        spread = (shares.high - shares.value).sum(axis=-1, keepdims=True)
-        added = (shares.high > TINY / 4).sum(axis=-1, keepdims=True)
-        summed = gamma(added + 2 - 4 * np.log(shares.value.max(axis=-1, keepdims=True)))
-        common = np.where(spread < 1, (1 + summed) / (1 - spread) - 1, np.inf)
         count = ones.sum(axis=-1, keepdims=True)
         beside = np.where(ones, 0, shares.high).sum(axis=-1, keepdims=True)
         unrounded = (count & (count - 1) == 0) & (beside < UNSEEN)
@@ -170,7 +176,7 @@ def fates(logits: F32, parameters: Truncation) -> Fates:
             ranked=ones,
             scaled=scaled,
             shares=shares,
-            common=common,
+            common=common_error(shares),
             unrounded=unrounded,
             top_p=parameters.top_p,
         )

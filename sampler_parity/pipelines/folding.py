@@ -26,7 +26,7 @@ from sampler_parity.pipelines.exact import (
     gamma,
     scale_error,
 )
-from sampler_parity.pipelines.fates import Fates, limits
+from sampler_parity.pipelines.fates import Fates, common_error, limits
 
 SURE = 2.0**-40
 """Relative error of these computations themselves, in f64, with room to spare."""
@@ -61,6 +61,13 @@ class Folded:
     def open(self) -> Mask:
         """Mark the tokens whose fate is not sealed."""
         found: Mask = ~(self.kept | self.dropped)
+        return found
+
+    @property
+    def largest(self) -> Mask:
+        """Mark the largest of what is not dropped."""
+        left = np.where(self.dropped, -np.inf, self.log)
+        found: Mask = self.log == left.max(axis=-1, keepdims=True)
         return found
 
     def cut(self, kept: Mask, dropped: Mask, *right: Right) -> "Folded":
@@ -99,7 +106,7 @@ class Folded:
             ranked=self.kept,
             scaled=np.where(self.dropped, -np.inf, self.log),
             shares=shares,
-            common=_common(shares),
+            common=common_error(shares),
             unrounded=np.zeros((*self.log.shape[:-1], 1), bool),
             top_p=0.0,
             right=self.right,
@@ -111,16 +118,6 @@ def _top(rows: Folded) -> Wide:
     with np.errstate(all="ignore"):
         at = np.where(rows.dropped, -np.inf, rows.log).argmax(axis=-1)
     found: Wide = np.take_along_axis(rows.moved, at[..., None], axis=-1)
-    return found
-
-
-def _common(shares: Shares) -> Wide:
-    """Bound what a row's probabilities share: the error of their sum, [B, 1]."""
-    with np.errstate(all="ignore"):
-        spread = (shares.high - shares.value).sum(axis=-1, keepdims=True)
-        added = (shares.high > TINY / 4).sum(axis=-1, keepdims=True)
-        summed = gamma(added + 2 - 4 * np.log(shares.value.max(axis=-1, keepdims=True)))
-        found: Wide = np.where(spread < 1, (1 + summed) / (1 - spread) - 1, np.inf)
     return found
 
 
@@ -140,7 +137,7 @@ class _Bounds:
 
 def _bounds(rows: Folded, *, whole: bool = False) -> _Bounds:
     shares = rows.shares(whole=whole)
-    common = _common(shares)
+    common = common_error(shares)
     with np.errstate(all="ignore"):
         loose = np.where(rows.open & (not whole), shares.high, 0).sum(axis=-1, keepdims=True)
         low = np.maximum(shares.low * (1 - common) - shares.tiny, 0)
@@ -172,9 +169,7 @@ def start(logits: Any) -> Folded:
     """Begin with logits, f32 [B, V] or [V], or with scores that are given: they are exact."""
     log = np.atleast_2d(logits).astype(np.float64)
     masked = log == -np.inf
-    return Folded(
-        log=log, moved=np.zeros_like(log), kept=np.ones(log.shape, bool) & ~masked, dropped=masked
-    )
+    return Folded(log=log, moved=np.zeros_like(log), kept=~masked, dropped=masked)
 
 
 def scale(rows: Folded, temperature: float) -> Folded:
@@ -314,15 +309,12 @@ def top_p(
         p_high = bounds.high[at][order]
         sums_low = np.concatenate([[0.0], np.cumsum(p_low)])
         sums_high = np.concatenate([[0.0], np.cumsum(p_high)])
+        before = sums_low[surely] - slack
+        others = sums_high[possibly] - p_high + slack
         if ties:
             # All of equal tokens share the fate of the first of them.
-            before = sums_low[surely] - slack
-            others = sums_high[np.minimum(possibly, equal_first)] + slack
-            exact = possibly == equal_last
-            others = np.where(exact, others, sums_high[possibly] - p_high + slack)
-        else:
-            before = sums_low[surely] - slack
-            others = sums_high[possibly] - p_high + slack
+            alone = possibly == equal_last
+            others = np.where(alone, sums_high[equal_first] + slack, others)
         gone = before >= highest if reaching else before > highest
         stay = others < lowest if reaching else others <= lowest
         first = (possibly <= 1) | (ties & (equal_first == 0) & (possibly == equal_last))
@@ -366,7 +358,7 @@ def min_p(rows: Folded, share: float) -> Folded:
         error = gamma(4)
         low = (shares.low * (1 - error) - shares.tiny) / top_high
         high = (shares.high * (1 + error) + shares.tiny) / top_low
-    largest = rows.log == np.where(rows.dropped, -np.inf, rows.log).max(axis=-1, keepdims=True)
+    largest = rows.largest
     lowest, highest = (float(limit) for limit in limits(share))
     return rows.cut((low >= highest) | (largest & rows.kept), (high < lowest) & ~largest)
 
@@ -374,7 +366,7 @@ def min_p(rows: Folded, share: float) -> Folded:
 def below(rows: Folded, threshold_low: Wide, threshold_high: Wide) -> Folded:
     """Keep what has at least a probability that lies within bounds [B, 1], and the largest."""
     bounds = _bounds(rows)
-    largest = rows.log == np.where(rows.dropped, -np.inf, rows.log).max(axis=-1, keepdims=True)
+    largest = rows.largest
     kept = (bounds.low >= threshold_high) | (largest & rows.kept)
     return rows.cut(kept, (bounds.high < threshold_low) & ~largest)
 
@@ -391,7 +383,7 @@ def _entropy(rows: Folded) -> tuple[Wide, Wide, Wide, Wide]:
     shares = rows.shares()
     with np.errstate(all="ignore"):
         surprise = -np.log(shares.value)
-        error = np.where(shares.value > 0, shares.high / shares.value - 1, 0) + _common(shares)
+        error = np.where(shares.value > 0, shares.high / shares.value - 1, 0) + common_error(shares)
         error = error + gamma(4) * (1 + np.abs(surprise))
         terms = np.where(shares.value > 0, shares.value * surprise, 0)
         entropy = terms.sum(axis=-1, keepdims=True)

@@ -24,7 +24,8 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import folding, stages
-from sampler_parity.pipelines.oracle import Folding, ends, folding_pipeline
+from sampler_parity.pipelines.draws import ends, winners
+from sampler_parity.pipelines.oracle import Folding, folding_pipeline
 
 
 class RepetitionAware(Parameters, frozen=True, tag="repetition_aware"):
@@ -44,21 +45,17 @@ class RepetitionAware(Parameters, frozen=True, tag="repetition_aware"):
         return bool((recent == token).sum() >= self.window * self.tau)
 
 
-def _ordered(probs: Any) -> tuple[Any, Any]:
-    values, order = probs.sort(descending=True, stable=True)
-    return values, order
-
-
 def _nucleus(tensors: stages.Given, p: RepetitionAware, *, shift: int = 1) -> Any:
     import torch
 
     probs = tensors["probs"]
-    values, order = _ordered(probs)
+    values, order = probs.sort(descending=True, stable=True)
     # Successive sums in f32, as a loop that adds one probability after the other has them.
     before = torch.zeros_like(values)
     before[..., shift:] = values.cumsum(-1)[..., : values.shape[-1] - shift]
     kept = before < p.top_p
     kept[..., p.top_k :] = False
+    kept[..., :1] = True
     return torch.zeros_like(kept).scatter_(-1, order, kept)
 
 
@@ -77,7 +74,7 @@ def _drawn(
     history = stages.rows_of(tensors[HISTORY])
     tokens = []
     for row, kept, past in zip(probs, mask, history, strict=True):
-        values, order = _ordered(row)
+        values, order = row.sort(descending=True, stable=True)
         left = kept[order]
         first = order[left][torch.multinomial(values[left], 1, generator=generator)]
         refused = p.refuses(int(first), past.numpy())
@@ -100,7 +97,7 @@ _STAGES = (
             folding.top_p(rows, p.top_p, reaching=True, whole=True), p.top_k, exactly=True
         ),
         variations=(
-            stages.wrong("nucleus without the shift", lambda t, p, _: _without(t, p)),
+            stages.wrong("nucleus without the shift", lambda t, p, _: _nucleus(t, p, shift=0)),
             stages.wrong("nucleus shifted twice", lambda t, p, _: _nucleus(t, p, shift=2)),
         ),
     ),
@@ -125,17 +122,6 @@ _STAGES = (
         ),
     ),
 )
-
-
-def _without(tensors: stages.Given, p: RepetitionAware) -> Any:
-    import torch
-
-    probs = tensors["probs"]
-    values, order = _ordered(probs)
-    kept = values.cumsum(-1) < p.top_p
-    kept[..., p.top_k :] = False
-    kept[..., :1] = True
-    return torch.zeros_like(kept).scatter_(-1, order, kept)
 
 
 def _refused(history: Array, p: RepetitionAware, count: int) -> Array:
@@ -168,27 +154,16 @@ class _TwoDraws(Folding):
             for row, token in enumerate(drawn):
                 order = np.argsort(-rows.log[row], kind="stable")
                 order = order[rows.kept[row][order]]
-                first = order[_winners(low[row][order], high[row][order], generator)]
+                first = order[winners(low[row][order], high[row][order], generator)]
                 refused = [parameters.refuses(int(one), past[row]) for one in first]
                 if len(first) > 1 and any(refused):
                     return True
                 if refused[0]:
-                    second = _winners(whole_low[row], whole_high[row], generator)
-                    if token not in second:
+                    if not winners(whole_low[row], whole_high[row], generator)[token]:
                         return False
                 elif token not in first:
                     return False
         return True
-
-
-def _winners(low: Array, high: Array, generator: Any) -> Array:
-    """Give the places that may have the largest p / q."""
-    import torch
-
-    q = torch.empty(len(low)).exponential_(generator=generator).numpy()
-    with np.errstate(all="ignore"):
-        found: Array = np.flatnonzero(high / q >= (low / q).max())
-    return found
 
 
 _DRAW = SecondDraw(of="probs", mask="nucleus_mask", refused=_refused)

@@ -52,24 +52,8 @@ class Rwkv(Parameters, frozen=True, tag="rwkv"):
         return 1.0 if self.temperature == 0 else 1.0 / self.temperature
 
 
-def _by_rows(change: OfRow, *masks: str) -> Callable[[stages.Given, Any, Any], Any]:
-    """Compute a mask of probabilities in numpy, row by row, as the package does.
-
-    The mask is false where the probability is zero: nothing comes of it, whatever a rule says.
-    """
-
-    def reference(tensors: stages.Given, p: Rwkv, _: Any) -> Any:
-        import torch
-
-        probs = stages.left(tensors, "probs", masks, 0.0).numpy()
-        rows = [change(row, p) & (row > 0) for row in probs.reshape(-1, probs.shape[-1])]
-        return torch.from_numpy(np.stack(rows).reshape(probs.shape))
-
-    return reference
-
-
 def _by_numpy(change: OfRow, numbers: str, *masks: str) -> Callable[[stages.Given, Any, Any], Any]:
-    """Compute numbers in numpy, row by row: its powers and sums have other bits than torch's."""
+    """Compute in numpy, row by row: its powers and sums have other bits than torch's."""
 
     def reference(tensors: stages.Given, p: Rwkv, _: Any) -> Any:
         import torch
@@ -80,6 +64,14 @@ def _by_numpy(change: OfRow, numbers: str, *masks: str) -> Callable[[stages.Give
         return torch.from_numpy(np.stack(rows).reshape(kept.shape))
 
     return reference
+
+
+def _mask(change: OfRow) -> Callable[[stages.Given, Any, Any], Any]:
+    """Cut probabilities as the package does.
+
+    The mask is false where the probability is zero: nothing comes of it, whatever a rule says.
+    """
+    return _by_numpy(lambda row, p: change(row, p) & (row > 0), "probs")
 
 
 def _nucleus(probs: Array, p: Rwkv) -> Array:
@@ -152,12 +144,12 @@ _STAGES = (
         "which tokens top-p, the nucleus, keeps: all ties with the one that reaches it",
         "mask",
         ("probs",),
-        _by_rows(_nucleus),
+        _mask(_nucleus),
         fold=lambda rows, p, _: _fold_nucleus(rows, p),
         variations=(
-            stages.wrong("top-p without the shift", _by_rows(_crossing(operator.ge, -1))),
-            stages.wrong("top-p shifted twice", _by_rows(_crossing(operator.ge, 1))),
-            stages.wrong("top-p forgotten", _by_rows(lambda row, _: np.ones(len(row), bool))),
+            stages.wrong("top-p without the shift", _mask(_crossing(operator.ge, -1))),
+            stages.wrong("top-p shifted twice", _mask(_crossing(operator.ge, 1))),
+            stages.wrong("top-p forgotten", _mask(lambda row, _: np.ones(len(row), bool))),
         ),
     ),
     Stage(
@@ -165,12 +157,12 @@ _STAGES = (
         "which tokens top-k keeps: exactly k of the whole row",
         "mask",
         ("probs",),
-        _by_rows(_not_more),
+        _mask(_not_more),
         fold=lambda rows, p, _: _fold_top_k(rows, p),
         variations=(
-            stages.wrong("top-k keeps every tie", _by_rows(_ties)),
-            stages.wrong("top-k one more", _by_rows(_one_more)),
-            stages.wrong("top-k forgotten", _by_rows(lambda row, _: np.ones(len(row), bool))),
+            stages.wrong("top-k keeps every tie", _mask(_ties)),
+            stages.wrong("top-k one more", _mask(_one_more)),
+            stages.wrong("top-k forgotten", _mask(lambda row, _: np.ones(len(row), bool))),
         ),
     ),
     replace(

@@ -22,6 +22,7 @@ from sampler_parity.model.pipeline import (
     values_of,
 )
 from sampler_parity.pipelines import exact
+from sampler_parity.pipelines.draws import may_race
 from sampler_parity.pipelines.fates import Fates, fates
 
 TorchTensors = Mapping[str, Any]
@@ -124,10 +125,6 @@ def _cutoff_in_doubt(descending: Array, p: SampleLogits, first: int, last: int) 
     return exact.cutoff_in_doubt(descending, p.top_p, first, last)
 
 
-DRAW = exact.gamma(6)
-"""Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
-
-
 class _Oracle:
     """Judges ``sample_logits`` by every token's fate."""
 
@@ -149,26 +146,9 @@ class _Oracle:
         generator: Any,
         _: Array | None = None,
     ) -> bool:
-        """Whether a correct sampler on torch's ``generator`` may draw all of these tokens.
-
-        The reference's draw is the largest p / q, with q exponential from the generator. A token
-        wins in some correct sampler if, at the upper end of its probability's bound, it is not
-        below a token that all of them keep, at the lower end of its own.
-        """
-        import torch
-
+        """Whether a correct sampler on torch's ``generator`` may draw all of these tokens."""
         fate = fates(np.atleast_2d(logits), parameters)
-        # A race is decided by ratios. A denormal probability is off by ``tiny``; its quotient by a
-        # rounding of 2^-149 at q <= 37, the largest exponential of 53 bits.
-        shares, tiny = fate.shares, 50 * fate.shares.tiny
-        low = np.where(fate.kept, shares.low * (1 - DRAW) - tiny, 0)
-        high = np.where(fate.dropped, 0, shares.high * (1 + DRAW) + tiny)
-        rows = np.arange(len(low))
-        for drawn in tokens:
-            q = torch.empty(low.shape).exponential_(generator=generator).numpy()
-            if (high[rows, drawn] / q[rows, drawn] < (low / q).max(axis=-1)).any():
-                return False
-        return True
+        return all(may_race(fate, drawn, generator) for drawn in tokens)
 
 
 def _whole(logits: Any, parameters: SampleLogits, generator: Any, *, traced: bool) -> Any:

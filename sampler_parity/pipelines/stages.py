@@ -316,7 +316,7 @@ def _mask(
         "mask",
         (numbers, *masks),
         of(operation),
-        fold=lambda rows, p, history: rows if off(p) else fold(rows, p, history),
+        fold=fold,
         absent=-INFINITY,
         off=off,
         variations=tuple(wrong(words, of(change)) for words, change in mistakes),

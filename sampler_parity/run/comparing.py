@@ -165,7 +165,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             expected, outcome = reference.run(case, here), candidate.answer()
             retrial = Retrial(laboratory, _always(expected), earlier, refer)
             builder.add(case, expected, outcome, again, retrial)
-            if order.reproducibility and not order.reference:
+            if order.reproducibility:
                 itself.add(case, expected)
         if builder.seen % PROGRESS_EVERY == 0:
             bench.say(Message(done=builder.seen, total=total))

@@ -37,12 +37,11 @@ def explained(
     best = [match for match in search.best()[:BEST] if match.agreeing]
     if not best:
         return None
-    rest = Search((), about, capability)
-    rest.matches = best
+    search.matches = best
     for case, outcome in found[AT_FIRST:]:
-        rest.add(case, outcome)
+        search.add(case, outcome)
         alive()
-    matches = rest.best()
+    matches = search.best()
     first = _simplest(alike(matches)) if matches[0].cases else matches[0]
     if first.agreeing * 2 < len(found):
         return None

@@ -76,7 +76,8 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             home=str(request.folder),
             limits=request.limits,
             waivers=request.waivers_of(implementation),
-            reproducibility=implementation == request.implementations[0],
+            # The port stands for the reference at other capabilities: for its own two alone.
+            reproducibility=implementation == request.implementations[0] and not request.reference,
             reference=request.reference,
         )
         for implementation in request.implementations

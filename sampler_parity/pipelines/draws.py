@@ -1,0 +1,61 @@
+"""Which tokens a correct sampler may draw, from every token's fate and the generator itself."""
+
+from typing import Any
+
+import numpy as np
+
+from sampler_parity.pipelines.exact import TINY, Mask, Wide, gamma
+from sampler_parity.pipelines.fates import Fates
+
+DRAW = gamma(6)
+"""Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
+
+
+def ends(fate: Fates) -> tuple[Wide, Wide]:
+    """Give the least and the most of each token's weight in any correct sampler, [B, V].
+
+    A draw is decided by ratios. A denormal probability is off by ``tiny``; its quotient by a
+    rounding of 2^-149 at q <= 37, the largest exponential of 53 bits.
+    """
+    shares, tiny = fate.shares, 50 * fate.shares.tiny
+    low = np.where(fate.kept, shares.low * (1 - DRAW) - tiny, 0)
+    high = np.where(fate.dropped, 0, shares.high * (1 + DRAW) + tiny)
+    return low, high
+
+
+def winners(low: Wide, high: Wide, generator: Any) -> Mask:
+    """Mark what may have the largest p / q, with q exponential from torch's ``generator``.
+
+    A token wins in some correct sampler if, at the upper end of its weight, it is not below a
+    token at the lower end of its own. Weights are [V] or [B, V].
+    """
+    import torch
+
+    q = torch.empty(low.shape).exponential_(generator=generator).numpy()
+    with np.errstate(all="ignore"):
+        found: Mask = ~(high / q < (low / q).max(axis=-1, keepdims=True))
+    return found
+
+
+def may_race(fate: Fates, drawn: Any, generator: Any) -> bool:
+    """Whether each row's token may win the race of p / q."""
+    low, high = ends(fate)
+    return bool(winners(low, high, generator)[np.arange(len(low)), drawn].all())
+
+
+def may_walk(fate: Fates, drawn: Any, generator: Any) -> bool:
+    """Whether each row's token may be where the cumulative sum first exceeds numpy's uniform."""
+    low, high = ends(fate)
+    low = np.maximum(low, 0)
+    found: Mask = np.ones(len(low), bool)
+    for row, token in enumerate(drawn):
+        uniform = generator.random_sample()
+        error = float(gamma(float((high[row] > 0).sum() + 4))) + 4 * TINY
+        before, after = high[row][:token].sum(), low[row][token + 1 :].sum()
+        least, rest = low[row][:token].sum(), high[row][token + 1 :].sum()
+        own = high[row][token]
+        with np.errstate(all="ignore"):
+            first = least / (least + own + rest)
+            last = (before + own) / (before + own + after)
+        found[row] = first * (1 - error) - error <= uniform <= last * (1 + error) + error
+    return bool(found.all())
