@@ -92,6 +92,20 @@ def test_a_pipeline_of_one_s_own(
     case = case_of(f"{name}/gaussian-0@0")
     law = law_of(case.logits.reshape(-1, case.logits.shape[-1])[0], case.parameters)
     assert law.probabilities.sum() == pytest.approx(1)
+    # One that diverges is asked again in a second process, and made small.
+    (tmp_path / "hot.py").write_text(
+        "from dataclasses import replace\n\nimport msgspec\n\nfrom mine import Mine\n\n\n"
+        "class Hot(Mine):\n"
+        "    def run(self, case, capability):\n"
+        "        p = msgspec.structs.replace(case.parameters, temperature=1.5)\n"
+        "        return super().run(replace(case, parameters=p), capability)\n"
+    )
+    [shard] = against(name, "hot:Hot", tmp_path / "hot", "gaussian").shards
+    assert shard.verdicts.keys() <= {"semantic", "error"}
+    first = next(f for f in shard.divergences if f.divergence.verdict == "semantic")
+    assert first.divergence.stage == "scaled_logits"
+    assert first.shrunken is not None
+    assert f"--reference {name}" in first.shrunken.replay
     # The case is explained by its id.
     monkeypatch.setattr(
         "sys.argv", ["sampler-parity", "explain", case.id, "--implementation", "mine:Mine"]

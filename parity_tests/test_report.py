@@ -359,6 +359,16 @@ def test_several_implementations_each_have_their_sentence() -> None:
     assert page.classes_of_verdict == "diverges"
 
 
+def test_what_candidates_are_held_against_is_named() -> None:
+    """Names of candidates stay as they are, whatever is in them."""
+    run = diverging(found("normal-3@7"))
+    shards = tuple(msgspec.structs.replace(s, implementation="my_torch") for s in run.shards)
+    changed = msgspec.structs.replace(run, shards=shards, reference="transformers")
+    page = parse(render(changed))
+    assert "my_torch differs from transformers in 1 of" in page.text
+    assert "It cannot be trusted to give transformers's tokens." in page.text
+
+
 def scripts(html: str) -> list[str]:
     return re.findall(r"<script[^>]*>(.*?)</script>", html, re.DOTALL)
 

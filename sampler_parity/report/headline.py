@@ -6,7 +6,7 @@ not add up, is shown as one that could not be judged.
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Verdict
@@ -81,16 +81,13 @@ def headline(run: Run) -> Headline:
     divergent = sum(shard.divergent for shard in shards)
     wrong = contradictions(run)
     names = implementations(shards)
-    summaries = {name: _summary(name, shards) for name in names}
+    summaries = {name: _summary(name, shards, _whom(run)) for name in names}
     details = tuple(
         (*sentence, Piece(f". {_kinds([s for s in shards if s.implementation == name])}".rstrip()))
         for name, sentence in summaries.items()
     )
     tone, word, sentence, meaning = _conclusion(run, wrong, summaries)
     meaning = " ".join(filter(None, (_explained(shards), meaning)))
-    if run.reference:
-        sentence = tuple(replace(p, text=p.text.replace("torch", run.reference)) for p in sentence)
-        meaning = meaning.replace("torch", run.reference)
     return Headline(
         tone=tone,
         mark="~" if tone == "holds" and divergent else MARKS[tone],
@@ -147,7 +144,7 @@ def _holds(run: Run, summaries: dict[str, Sentence]) -> tuple[str, Sentence, str
     one = [(*sentence, Piece(".")) for sentence in summaries.values()]
     if divergent:
         several = (
-            f"{len(one):,} implementations differ from torch in {divergent:,} of "
+            f"{len(one):,} implementations differ from {_whom(run)} in {divergent:,} of "
             f"{cases(compared)}, and every one of those is covered by a waiver."
         )
         return (
@@ -155,13 +152,14 @@ def _holds(run: Run, summaries: dict[str, Sentence]) -> tuple[str, Sentence, str
             one[0] if len(one) == 1 else (Piece(several),),
             "It differs only where somebody has accepted it; the waivers say why.",
         )
+    whom = _whom(run)
     torch = all(shard.about.stream == "torch" for shard in shards)
     if len(one) == 1:
-        meaning = "it can take torch's place" if torch else "it is a correct sampler"
+        meaning = f"it can take {whom}'s place" if torch else "it is a correct sampler"
         return "The gate holds", one[0], f"In everything compared here, {meaning}."
-    meaning = "each of them can take torch's place" if torch else "each is a correct sampler"
+    meaning = f"each of them can take {whom}'s place" if torch else "each is a correct sampler"
     several = (
-        f"All {len(one):,} implementations agree with torch: {cases(compared)} at "
+        f"All {len(one):,} implementations agree with {whom}: {cases(compared)} at "
         f"{capabilities(shards)}, 0 differ."
     )
     return "The gate holds", (Piece(several),), f"In everything compared here, {meaning}."
@@ -260,7 +258,7 @@ def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
         for name in summaries
         if any(shard.divergent for shard in run.shards if shard.implementation == name)
     ]
-    meaning = "It cannot be trusted to give torch's tokens."
+    meaning = f"It cannot be trusted to give {_whom(run)}'s tokens."
     if len(differing) == 1:
         if all(shard.divergent <= shard.accepted for shard in run.shards):
             meaning = "Every divergence is covered by a waiver, but a waiver fails: see why."
@@ -269,8 +267,8 @@ def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
         return (*summaries[differing[0]], Piece(".")), f"{meaning} {kinds}".strip()
     if differing:
         sentence = (
-            f"{len(differing):,} of {len(summaries):,} implementations differ from torch, in "
-            f"{divergent:,} of {cases(compared)}."
+            f"{len(differing):,} of {len(summaries):,} implementations differ from {_whom(run)}, "
+            f"in {divergent:,} of {cases(compared)}."
         )
         return (Piece(sentence),), meaning.replace("It", "They", 1)
     sentence = (
@@ -283,7 +281,12 @@ def _diverges(run: Run, summaries: dict[str, Sentence]) -> tuple[Sentence, str]:
     )
 
 
-def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
+def _whom(run: Run) -> str:
+    """Name what candidates were held against."""
+    return run.reference or "torch"
+
+
+def _summary(name: str, shards: Sequence[Shard], whom: str) -> Sentence:
     mine = [shard for shard in shards if shard.implementation == name]
     compared = sum(shard.compared for shard in mine)
     divergent = sum(shard.divergent for shard in mine)
@@ -292,7 +295,10 @@ def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
     if not divergent:
         return (
             Piece(name, code=True),
-            Piece(f" {_equal(mine[0].about)}: {cases(compared)} at {capabilities(mine)}, 0 differ"),
+            Piece(
+                f" {_equal(mine[0].about, whom)}: {cases(compared)} at {capabilities(mine)}, "
+                "0 differ"
+            ),
         )
     firsts: Counter[str] = Counter()
     for shard in mine:
@@ -306,7 +312,7 @@ def _summary(name: str, shards: Sequence[Shard]) -> Sentence:
     opening = (
         Piece(name, code=True),
         Piece(
-            f" differs from torch in {divergent:,} of {cases(compared)} at {capabilities(mine)}"
+            f" differs from {whom} in {divergent:,} of {cases(compared)} at {capabilities(mine)}"
             f"{covered}"
         ),
     )
@@ -331,16 +337,16 @@ def _kinds(shards: Sequence[Shard]) -> str:
     return f"Cases by verdict: {kinds}."
 
 
-def _equal(about: About) -> str:
+def _equal(about: About, whom: str) -> str:
     """What equality in everything that it shows amounts to."""
     if about.stream == "own":
         if about.view == "tokens":
-            return "drew only tokens that torch could draw"
-        return "gives torch's distribution, bit for bit, with a generator of its own"
+            return f"drew only tokens that {whom} could draw"
+        return f"gives {whom}'s distribution, bit for bit, with a generator of its own"
     return {
-        "trace": "is torch, bit for bit",
-        "probs": "gives torch's distribution and tokens, bit for bit",
-        "tokens": "draws torch's tokens",
+        "trace": f"is {whom}, bit for bit",
+        "probs": f"gives {whom}'s distribution and tokens, bit for bit",
+        "tokens": f"draws {whom}'s tokens",
     }[about.view]
 
 

@@ -48,7 +48,7 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
     with (
         Isolated(order.implementation, order.limits, also=also) as candidate,
         Laboratory(
-            order.implementation, order.limits, order.capability, recall, tell.again
+            order.implementation, order.limits, order.capability, recall, tell.again, also
         ) as laboratory,
     ):
         if also and also not in candidate.about.samplers:

@@ -38,16 +38,19 @@ class Laboratory:
         capability: str,
         recall: Callable[[str], Case],
         alive: Callable[[], None] = lambda: None,
+        also: str = "",
     ) -> None:
         """Start nothing yet.
 
-        ``recall`` gives the run's case that has an id; ``alive`` is called before every case.
+        The candidate may have the sampler ``also``, see :class:`Isolated`. ``recall`` gives the
+        run's case that has an id; ``alive`` is called before every case.
         """
         self._name = name
         self._limits = limits
         self._capability = capability
         self._recall = recall
         self._alive = alive
+        self._also = also
         self._candidate: Isolated | None = None
         self.processes = PROCESSES
         self.asked = ASKED
@@ -133,7 +136,7 @@ class Laboratory:
     def _started(self) -> Isolated | None:
         if self._candidate is None:
             try:
-                self._candidate = Isolated(self._name, self._limits)
+                self._candidate = Isolated(self._name, self._limits, also=self._also)
             except CannotJudgeError:
                 return None
         return self._candidate
