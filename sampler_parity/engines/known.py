@@ -16,6 +16,7 @@ SETTINGS = frozenset({"capability", "threads"})
 """Arguments of the port's functions that say how it computes, and are no parameters."""
 
 _KINDS = {kind.sampler: kind for kind in (KINDS.__args__)}
+_TYPES = {kind.sampler: get_type_hints(kind) for kind in KINDS.__args__}
 _NAMES = {
     name: pipeline.name
     for pipeline in PIPELINES.values()
@@ -40,7 +41,7 @@ def parameters_of(call: Call) -> Parameters | None:
     kind = _KINDS.get(sampler_of(call))
     if kind is None:
         return None
-    hints = get_type_hints(kind)
+    hints = _TYPES[kind.sampler]
     given = {
         name: value
         for name, value in call.parameters.items()

@@ -166,9 +166,13 @@ def _recorded(side: Side) -> Recorded:
 def uses(side: Side) -> Iterator[Use]:
     """Give what a side calls in each phase, every combination once, with its number of calls."""
     found: dict[tuple[str, str, str, str], tuple[Call, int]] = {}
+    last: Call | None = None
     for call in side.recording.calls:
         source = call.random.source if call.random is not None else "not recorded"
-        key = (call.phase, shown(call), vocabulary(call), source)
+        if last is None or not _as_shown(call, last):
+            words = shown(call)
+        last = call
+        key = (call.phase, words, vocabulary(call), source)
         first, count = found.get(key, (call, 0))
         found[key] = (first, count + 1)
     for (phase, _, passed, source), (call, count) in found.items():
@@ -182,6 +186,11 @@ def uses(side: Side) -> Iterator[Use]:
             source=source,
             site=call.site,
         )
+
+
+def _as_shown(one: Call, other: Call) -> bool:
+    """Whether two calls are written alike; the reader keeps equal parameters as one object."""
+    return one.sampler == other.sampler and one.parameters is other.parameters
 
 
 def vocabulary(call: Call) -> str:
