@@ -78,6 +78,7 @@ class Match:
         agreeing: cases in which the two agree, within what rounding can do to both.
         cases: cases that were compared.
         likelihood: logarithm of the probability of the candidate's tokens, where only those show.
+        replaying: cases in which the two draw the same tokens from the same seeds.
         own: whether it is the sampler that the candidate says that it has, or a change of it.
     """
 
@@ -85,13 +86,19 @@ class Match:
     agreeing: int = 0
     cases: int = 0
     likelihood: float = 0.0
+    replaying: int = 0
     own: bool = False
 
     @property
-    def rank(self) -> tuple[float, float, bool, bool]:
+    def replays(self) -> bool:
+        """Whether the tokens of every case are the candidate's own, which no chance makes them."""
+        return 0 < self.cases == self.replaying
+
+    @property
+    def rank(self) -> tuple[float, float, bool, bool, bool]:
         """Order matches: the best is the largest."""
         share = self.agreeing / self.cases if self.cases else -1.0
-        return (share, self.likelihood, not self.known.change, self.own)
+        return (share, self.likelihood, self.replays, not self.known.change, self.own)
 
 
 @cache
@@ -212,6 +219,7 @@ class Search:
             return
         ours, theirs = _final(asked, expected), _final(case, outcome)
         same = np.array_equal(np.stack(expected.tokens), np.stack(outcome.tokens))
+        match.replaying += same
         if theirs is not None and ours is not None:
             match.agreeing += agree(ours, theirs)
         elif ours is not None and self._about.stream == "own":
@@ -263,6 +271,7 @@ def alike(matches: Sequence[Match]) -> list[Match]:
         if match.cases
         and match.agreeing * best.cases == best.agreeing * match.cases
         and match.likelihood >= best.likelihood - LIKELIER
+        and match.replays == best.replays
     ]
 
 

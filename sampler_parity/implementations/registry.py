@@ -24,7 +24,16 @@ BUILT_IN = {
     PORT: "sampler_parity.implementations.rust_ext:RustExt",
     **{
         f"{SPECIMEN}{name.replace('_', '-')}": f"sampler_parity.implementations.specimens:{name}"
-        for name in ("simple", "fast_sampler", "wild", "rwkv_pip", "batch_inference")
+        for name in (
+            "simple",
+            "fast_sampler",
+            "wild",
+            "rwkv_pip",
+            "batch_inference",
+            "not_renormalised",
+            "constant_seed",
+            "numpy_choice",
+        )
     },
 }
 

@@ -1,13 +1,16 @@
 """Samplers with known faults, kept to show that the gate catches them.
 
-Three are ports as they were found, in Rust; two are Python functions that share the reference's
-name and none of its steps but the first.
+Three are ports as they were found, in Rust. The others are made from their definitions: one port as
+it was published, twice, and three Python functions that share the reference's name and none of its
+steps but the first.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from sampler_parity.build.instrumented import instrumented
@@ -146,6 +149,99 @@ def _mass_adjusted(probs: torch.Tensor, parameters: SampleLogits) -> torch.Tenso
 rwkv_pip = _namesake("specimen-rwkv-pip", _top_p_then_top_k)
 batch_inference = _namesake("specimen-batch-inference", _mass_adjusted)
 
+Masses = npt.NDArray[np.float32]
+CONSTANT_SEED = 42
+"""The seed of the generator that the published port makes where it is given none."""
+
+
+def _softmax(logits: Logits) -> Masses:
+    masses = np.exp(logits - logits.max())
+    found: Masses = masses / masses.sum()
+    return found
+
+
+def _cut(logits: Logits, parameters: SampleLogits) -> Masses:
+    """Keep the k largest, then what reaches top_p, then p^(1/T); the rest of the mass is lost."""
+    masses = _softmax(logits)
+    order = np.argsort(-masses, kind="stable")
+    if 0 < parameters.top_k < len(masses):
+        masses[order[parameters.top_k :]] = 0
+    if parameters.top_p < 1:
+        sums = np.cumsum(masses[order])
+        crossing = int((sums >= parameters.top_p).argmax()) if sums[-1] >= parameters.top_p else -1
+        masses[masses < masses[order[crossing]]] = 0
+    if parameters.temperature not in {0.0, 1.0}:
+        with np.errstate(all="ignore"):  # of a tiny temperature nothing may be left
+            masses = masses ** np.float32(1 / parameters.temperature)
+            masses /= masses.sum()
+    return masses
+
+
+def _walked(masses: Masses, uniform: float) -> int:
+    """Take the first token whose sum exceeds the uniform; the last one kept where none does."""
+    beyond = np.flatnonzero(np.cumsum(masses) > uniform)
+    return int(beyond[0]) if len(beyond) else int(np.flatnonzero(masses)[-1])
+
+
+def _single_rng(seed: int) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def _published(name: str, *, reseeded: bool) -> PlugIn:
+    """Make the port as it was published: whatever mass its cuts take away goes to the last token.
+
+    Where it is ``reseeded``, as where its caller passes no generator, every call makes one anew
+    from the constant seed, and so draws with one uniform for ever.
+    """
+
+    @plug_in(name, view="probs", generator=_single_rng, version="from its definition")
+    def sample(
+        logits: Logits, parameters: SampleLogits, generator: np.random.Generator
+    ) -> dict[str, Any]:
+        masses = _cut(logits, parameters)
+        own = _single_rng(CONSTANT_SEED) if reseeded else generator
+        token = _walked(masses, own.random(dtype=np.float32))
+        return {"renormalized": masses, "token": np.array([token])}
+
+    return sample
+
+
+not_renormalised = _published("specimen-not-renormalised", reseeded=False)
+constant_seed = _published("specimen-constant-seed", reseeded=True)
+
+
+def _random_state(seed: int) -> np.random.RandomState:
+    return np.random.RandomState(seed % 2**32)
+
+
+@plug_in(
+    "specimen-numpy-choice",
+    view="probs",
+    generator=_random_state,
+    version="from its definition",
+)
+def numpy_choice(
+    logits: Logits, parameters: SampleLogits, generator: np.random.RandomState
+) -> dict[str, Any]:
+    """Run the function that TTS scripts have: it is the ``rwkv`` package's, on other parameters."""
+    temperature, top_p = parameters.temperature, parameters.top_p
+    if temperature == 0:
+        temperature, top_p = 1.0, 0.0
+    probs = torch.softmax(torch.from_numpy(logits.copy()), dim=-1).numpy()
+    order = np.argsort(probs)
+    descending = probs[order][::-1]
+    cutoff = descending[np.argmax(np.cumsum(descending) >= top_p)]
+    probs[probs < cutoff] = 0
+    if 0 < parameters.top_k < len(probs):
+        probs[order[: -parameters.top_k]] = 0
+    with np.errstate(all="ignore"):  # of a tiny temperature nothing may be left
+        if temperature != 1:
+            probs = probs ** (1 / temperature)
+        probs = probs / np.sum(probs)
+    token = generator.choice(a=len(probs), p=probs)
+    return {"renormalized": probs, "token": np.array([token])}
+
+
 SPECIMENS = {
     specimen.plug_in.about.name: specimen
     for specimen in (
@@ -176,6 +272,24 @@ SPECIMENS = {
         Specimen(
             batch_inference,
             "Python, top-k, then top-p with mass adjustment, then p^(1/T)",
+            "renormalized",
+            Verdict.SEMANTIC,
+        ),
+        Specimen(
+            not_renormalised,
+            "Rust, not renormalised at T = 1: the walk falls off its end, to the last token kept",
+            "renormalized",
+            Verdict.SEMANTIC,
+        ),
+        Specimen(
+            constant_seed,
+            "the same with a generator of a constant seed for every call: one uniform for ever",
+            "renormalized",
+            Verdict.SEMANTIC,
+        ),
+        Specimen(
+            numpy_choice,
+            "Python, top-p, then top-k, then p^(1/T), and numpy's choice: the sampler of rwkv",
             "renormalized",
             Verdict.SEMANTIC,
         ),
