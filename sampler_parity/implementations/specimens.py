@@ -149,18 +149,18 @@ def _mass_adjusted(probs: torch.Tensor, parameters: SampleLogits) -> torch.Tenso
 rwkv_pip = _namesake("specimen-rwkv-pip", _top_p_then_top_k)
 batch_inference = _namesake("specimen-batch-inference", _mass_adjusted)
 
-Masses = npt.NDArray[np.float32]
+Weighed = npt.NDArray[np.float32]
 CONSTANT_SEED = 42
 """The seed of the generator that the published port makes where it is given none."""
 
 
-def _softmax(logits: Logits) -> Masses:
+def _softmax(logits: Logits) -> Weighed:
     masses = np.exp(logits - logits.max())
-    found: Masses = masses / masses.sum()
+    found: Weighed = masses / masses.sum()
     return found
 
 
-def _cut(logits: Logits, parameters: SampleLogits) -> Masses:
+def _cut(logits: Logits, parameters: SampleLogits) -> Weighed:
     """Keep the k largest, then what reaches top_p, then p^(1/T); the rest of the mass is lost."""
     masses = _softmax(logits)
     order = np.argsort(-masses, kind="stable")
@@ -177,7 +177,7 @@ def _cut(logits: Logits, parameters: SampleLogits) -> Masses:
     return masses
 
 
-def _walked(masses: Masses, uniform: float) -> int:
+def _walked(masses: Weighed, uniform: float) -> int:
     """Take the first token whose sum exceeds the uniform; the last one kept where none does."""
     beyond = np.flatnonzero(np.cumsum(masses) > uniform)
     return int(beyond[0]) if len(beyond) else int(np.flatnonzero(masses)[-1])
