@@ -2,7 +2,8 @@
 
     python -m benchmarks.reference_evidence [--cases 100000] [--seed 1] [--reference NAME ...]
 
-Each reference is computed in other arithmetic: one stage of it, or all stages at once, in f64 or by
+Of all references, or of those that are named, ``module:OBJECT`` of one's own among them: each is
+computed in other arithmetic: one stage of it, or all stages at once, in f64 or by
 a reciprocal. Each case of a family is judged as a trace, as a distribution and as tokens; none may
 be called worse than ``tie_order``. A case counts once for each such port.
 """
@@ -25,9 +26,12 @@ from sampler_parity.model.implementation import About, View
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.model.verdict import HARMLESS
-from sampler_parity.pipelines.references import REFERENCES
+from sampler_parity.pipelines import PIPELINES
+from sampler_parity.pipelines.references import REFERENCES, reference_of
 
-OTHERS = ("transformers", "rwkv", "repetition_aware")
+OTHERS = tuple(name for name in REFERENCES if name not in PIPELINES)
+"""Every reference but the port's two."""
+
 VIEWS: tuple[View, ...] = ("trace", "probs", "tokens")
 LONGEST = 10_000
 """Tokens of the longest row."""
@@ -102,11 +106,12 @@ def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("--cases", type=int, default=100_000)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--reference", action="append", choices=OTHERS)
+    parser.add_argument("--reference", action="append", help="one of these, or module:OBJECT")
     arguments = parser.parse_args()
     names = arguments.reference or list(OTHERS)
     here, runner, evidence = capability_here(), PythonRef(), Evidence()
-    candidates = {name: list(ports(REFERENCES[name])) for name in names}
+    kinds = [reference_of(name) for name in names]
+    candidates = {kind.sampler: list(ports(kind)) for kind in kinds}
     for number, case in enumerate(cases(names, arguments.seed)):
         if evidence.done >= arguments.cases:
             break

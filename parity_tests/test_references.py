@@ -4,7 +4,10 @@ transformers and rwkv are imported and asked the same cases; repetition-aware sa
 package is at hand, is held against a loop that is written out as its description has it.
 """
 
+import importlib.util
 from collections.abc import Callable, Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,12 +17,15 @@ import torch
 
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import case_of
+from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.pipelines.repetition_aware import RepetitionAware
 from sampler_parity.pipelines.rwkv import Rwkv
+from sampler_parity.pipelines.rwkv_generate import UNCOUNTED, RwkvGenerate
 from sampler_parity.pipelines.transformers import Transformers
 
 HERE = capability_here()
@@ -115,6 +121,93 @@ def test_rwkv(family: str) -> None:
     assert held_against(by_rwkv, "rwkv", family, 12) > 10
 
 
+@cache
+def rwkv_words() -> Any:
+    """Give the package's own tokenizer of its world vocabulary."""
+    import rwkv
+
+    folder = Path(str(rwkv.__file__)).parent
+    spec = importlib.util.spec_from_file_location("rwkv_words", folder / "rwkv_tokenizer.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.TRIE_TOKENIZER(str(folder / "rwkv_vocab_v20230424.txt"))
+
+
+class Replayed:
+    """A model that makes the package's ``generate`` draw a history, and then shows logits.
+
+    One token alone has a finite logit at every step of the history; the ban begins after it. The
+    generator is set to the case's only before the last step.
+    """
+
+    def __init__(self, row: torch.Tensor, history: list[int], generator: Any, args: Any) -> None:
+        self.row, self.history, self.generator, self.args = row, history, generator, args
+        self.banned, args.token_ban = args.token_ban, []
+        self.step = 0
+
+    def forward(self, _: list[int], __: Any) -> tuple[torch.Tensor, None]:
+        step, self.step = self.step, self.step + 1
+        if step == len(self.history):
+            self.args.token_ban = self.banned
+            np.random.set_state(self.generator.get_state())  # noqa: NPY002  (the package's)
+            return self.row.clone(), None
+        only = torch.full_like(self.row, -float("inf"))
+        only[self.history[step]] = 0
+        return only, None
+
+
+def by_rwkv_generate(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
+    """Let the package generate: its last token is that of the case's logits."""
+    from rwkv.utils import PIPELINE, PIPELINE_ARGS
+
+    p = case.parameters
+    assert isinstance(p, RwkvGenerate)
+    pipeline, drawn = object.__new__(PIPELINE), []
+
+    def decoded(tokens: list[int]) -> str:
+        drawn.append(tokens[-1])
+        # Tokens that the vocabulary does not have are none of those that are not counted.
+        known = all(token in rwkv_words().idx2token for token in tokens)
+        return str(rwkv_words().decode(tokens)) if known else "x"
+
+    pipeline.encode, pipeline.decode = lambda _: [0], decoded
+    kept = np.random.get_state()  # noqa: NPY002
+    tokens = []
+    try:
+        for row, history in zip(logits, history_of(case), strict=True):
+            args = PIPELINE_ARGS(
+                temperature=p.temperature,
+                top_p=p.top_p,
+                top_k=p.top_k,
+                alpha_presence=p.alpha_presence,
+                alpha_frequency=p.alpha_frequency,
+                alpha_decay=p.alpha_decay,
+                token_ban=[] if p.token_ban is None else [p.token_ban],
+            )
+            pipeline.model = Replayed(row, history.tolist(), generator, args)
+            pipeline.generate("", token_count=len(history) + 1, args=args)
+            generator.set_state(np.random.get_state())  # noqa: NPY002
+            tokens.append(drawn[-1])
+    finally:
+        np.random.set_state(kept)  # noqa: NPY002
+    return torch.tensor(tokens)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
+@pytest.mark.parametrize("family", QUICK)
+def test_rwkv_generate(family: str) -> None:
+    assert held_against(by_rwkv_generate, "rwkv_generate", family, 12) > 10
+
+
+def test_what_rwkv_does_not_count() -> None:
+    """Its ``generate`` counts no token whose text is among blanks and digits."""
+    words = {token: rwkv_words().decode([token]) for token in rwkv_words().idx2token}
+    assert {token for token, text in words.items() if text in " \t0123456789"} == UNCOUNTED
+
+
 def by_a_loop(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
     """Draw as the description has it: a nucleus that a loop fills, then perhaps from all."""
     p = case.parameters
@@ -154,26 +247,44 @@ def off_by_one(package: Call) -> Call:
 
 @pytest.mark.parametrize(
     ("package", "reference"),
-    [(by_transformers, "transformers"), (by_rwkv, "rwkv"), (by_a_loop, "repetition_aware")],
+    [
+        (by_transformers, "transformers"),
+        (by_rwkv, "rwkv"),
+        (by_rwkv_generate, "rwkv_generate"),
+        (by_a_loop, "repetition_aware"),
+    ],
 )
 def test_another_function_is_seen(package: Call, reference: str) -> None:
     with pytest.raises(AssertionError, match=reference):
         held_against(off_by_one(package), reference, "gaussian", 30)
 
 
+PLANTED = {(mistake.sampler.about.samplers[0], mistake.stage) for mistake in MISTAKES}
+"""The stages of the port's two samplers in which plain samplers make mistakes."""
+
+
 @pytest.mark.parametrize("name", REFERENCES)
-def test_every_stage_says_what_it_is(name: str) -> None:
-    """A stage has words and a reference; what decides has a mistake, and an oracle that judges."""
+def test_no_stage_lacks_anything(name: str) -> None:
+    """A stage has words, a reference, a mistake that a run plants; what rounds has its oracle."""
     pipeline = REFERENCES[name].pipeline
+    assert pipeline.oracle is not None
+    assert set(pipeline.parameters) == set(REFERENCES[name].__struct_fields__)
+    assert all(about.words for about in pipeline.parameters.values())
     for stage in pipeline.stages:
         assert stage.words
         assert callable(stage.reference)
-    if name in {"sample_logits", "simple_batch_sampler"}:
-        return  # Their mistakes are planted in plain samplers.
-    for stage in pipeline.stages:
-        assert any(v.verdict.value in {"semantic", "generator"} for v in stage.variations), stage
-        assert stage.kind != "numbers" or stage.truth is not None, stage
-        assert stage.kind != "mask" or stage.fold is not None, stage
+        planted = any(variation.verdict not in HARMLESS for variation in stage.variations)
+        assert planted or (name, stage.name) in PLANTED, stage.name
+        assert stage.kind != "numbers" or stage.truth is not None, stage.name
+        assert stage.kind != "mask" or stage.fold or stage.doubt, stage.name
+
+
+def test_no_two_variations_share_words() -> None:
+    """Else what a run says of one is said of the other."""
+    for name, kind in REFERENCES.items():
+        for stage in kind.pipeline.stages:
+            words = [variation.words for variation in stage.variations]
+            assert len(set(words)) == len(words), (name, stage.name)
 
 
 def histories(name: str) -> npt.NDArray[np.int64]:

@@ -1,16 +1,38 @@
 """``identify`` names every function that the harness has, and says so where it is none of them."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from transformers.generation.logits_process import (
+    EpsilonLogitsWarper,
+    EtaLogitsWarper,
+    MinPLogitsWarper,
+    RepetitionPenaltyLogitsProcessor,
+    TemperatureLogitsWarper,
+    TopKLogitsWarper,
+    TopPLogitsWarper,
+    TypicalLogitsWarper,
+)
 
 from sampler_parity.faults import plain
-from sampler_parity.faults.identify import converted, identified, sentence
+from sampler_parity.faults.identify import (
+    CASES,
+    alike,
+    converted,
+    identified,
+    questions,
+    sentence,
+)
 from sampler_parity.faults.plain import Plain, nucleus
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.faults.reordered import reordered
+from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
 from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.pipelines.repetition_aware import RepetitionAware
@@ -57,6 +79,75 @@ def test_one_change_is_named_with_its_stage() -> None:
     found = identified(candidate, candidate.about, "sample_logits", HERE)
     expected = "it is sample_logits with one change, at top_p_mask: top-p renormalised before"
     assert sentence(found).startswith(expected)
+
+
+class Ordered(PythonRef):
+    """Warpers of ``transformers``, called in an order of one's own."""
+
+    about = About(name="ordered", samplers=("transformers",), view="probs", capabilities="one")
+
+    def __init__(self, order: str) -> None:
+        self.order = order
+
+    def run(self, case: Case, capability: str) -> Outcome:
+        outcome, p = super().run(case, capability), case.parameters
+        assert isinstance(p, Transformers)
+        history = torch.from_numpy(np.atleast_2d(case.history))  # type: ignore[arg-type]
+        steps = {
+            "r": RepetitionPenaltyLogitsProcessor(p.repetition_penalty),
+            "t": TemperatureLogitsWarper(p.temperature),
+            "k": TopKLogitsWarper(p.top_k) if p.top_k else None,
+            "p": TopPLogitsWarper(p.top_p) if p.top_p < 1 else None,
+            "m": MinPLogitsWarper(p.min_p) if p.min_p else None,
+            "y": TypicalLogitsWarper(p.typical_p) if p.typical_p < 1 else None,
+            "e": EpsilonLogitsWarper(p.epsilon_cutoff) if p.epsilon_cutoff else None,
+            "n": EtaLogitsWarper(p.eta_cutoff) if p.eta_cutoff else None,
+        }
+        scores = torch.from_numpy(case.logits.copy())
+        for step in self.order:
+            warper = steps[step]
+            scores = scores if warper is None else warper(history, scores)
+        probs = scores.softmax(-1)
+        tokens = torch.multinomial(probs, 1, generator=start_generator(case)).reshape(-1)
+        shown = {"renormalized": probs.numpy()}
+        return replace(outcome, stages=shown, tokens=[tokens.numpy()], failure=None)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("order", "words"),
+    [
+        ("rtkpmyen", ""),
+        ("rtpkmyen", "top-p before top-k"),
+        ("rtkmpyen", "min-p before top-p"),
+        ("rkptmyen", "top-p before temperature"),
+        ("rkpmyent", "every cut before temperature"),
+    ],
+)
+def test_an_order_is_named(order: str, words: str) -> None:
+    """The package's own classes in another order are one change, and told apart."""
+    candidate = Ordered(order)
+    found = identified(candidate, candidate.about, "transformers", HERE)
+    assert found[0].known.change == words
+    assert found[0].agreeing == found[0].cases > CASES // 2
+    # Of nothing changed, cases are too few for a rare change to show.
+    among = {one.known.change for one in alike(found) if one.known.pipeline == "transformers"}
+    assert not words or among == {words}
+
+
+@pytest.mark.parametrize("name", ["transformers", "sample_logits"])
+def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
+    """Where it says that it is idle, the reordered pipeline has the reference's bits."""
+    idle = 0
+    for case in questions(name, 25):
+        plain = PythonRef().run(case, HERE)
+        for one in reordered(REFERENCES[name]):
+            if one.idle(case.parameters):
+                idle += 1
+                final = case.pipeline.final
+                found = one.run(case, HERE).stages[final]
+                np.testing.assert_array_equal(found, plain.stages[final])
+    assert idle > 10 or name == "sample_logits"
 
 
 @pytest.mark.slow

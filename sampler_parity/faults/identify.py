@@ -1,8 +1,9 @@
 """Which function is this? What a candidate gives, beside what every known sampler gives.
 
-Known are the pipelines that come with the harness, each with one stage varied, and the specimens:
-functions that share a name, and mistakes that ports make. A candidate is asked cases of its own
-sampler; each known one is asked the same, with the parameters of the same names.
+Known are the pipelines that come with the harness, each with one stage varied or with its steps in
+another order, and the specimens: functions that share a name, and mistakes that ports make. A
+candidate is asked cases of its own sampler; each known one is asked the same, with the parameters
+of the same names.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -15,13 +16,14 @@ import numpy.typing as npt
 
 from sampler_parity.cases.plan import OF, case_of
 from sampler_parity.faults.mistakes import MISTAKES
+from sampler_parity.faults.reordered import Reordered, reordered
 from sampler_parity.faults.staged import varied
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters
+from sampler_parity.model.pipeline import HISTORY, Parameters
 from sampler_parity.model.verdict import HARMLESS, Verdict
 from sampler_parity.pipelines.exact import TINY, exponentials, gamma
 from sampler_parity.pipelines.references import REFERENCES
@@ -113,6 +115,8 @@ def _library() -> Iterator[Known]:
         for one in varied(kind):
             if one.variation.verdict not in HARMLESS:
                 yield Known(name, one.variation.words, one.stage.name, kind, one)
+        for other in reordered(kind):
+            yield Known(name, other.words, other.stage, kind, other)
     for mistake in MISTAKES:
         if mistake.verdict is Verdict.EFFECT or mistake.cases:
             continue
@@ -126,7 +130,8 @@ def _library() -> Iterator[Known]:
 def converted(parameters: Parameters, kind: type[Parameters]) -> Parameters | None:
     """Give parameters of another sampler with the same meaning; ``None`` where it has none.
 
-    What the other one lacks must have its default here, which for a temperature is 1.
+    What the other one lacks must have its default here, which for a temperature is 1. Where it
+    looks back and this one does not, what it does with a history must be off.
     """
     if type(parameters).sampler == kind.sampler:
         return parameters
@@ -141,7 +146,11 @@ def converted(parameters: Parameters, kind: type[Parameters]) -> Parameters | No
             made[name] = value
         elif value != getattr(usual, name):
             return None
-    return kind(**made)
+    found = kind(**made)
+    back = [] if parameters.pipeline.looks_back else kind.pipeline.stages
+    if any(s.off is not None and HISTORY in s.reads and not s.off(found) for s in back):
+        return None
+    return found
 
 
 def questions(sampler: str, count: int = CASES) -> list[Case]:
@@ -194,12 +203,31 @@ class Search:
         """Compare one case's outcome with what every known sampler gives."""
         if outcome.lost is not None or outcome.declined:
             return
+        plain: dict[type[Parameters], Outcome] = {}
         for match in self.matches:
             if match.cases >= AT_FIRST and match.agreeing * 2 < match.cases:
                 continue
-            self._compare(match, case, outcome)
+            self._compare(match, case, outcome, plain)
 
-    def _compare(self, match: Match, case: Case, outcome: Outcome) -> None:
+    def _expected(
+        self, known: Known, asked: Case, plain: dict[type[Parameters], Outcome]
+    ) -> Outcome:
+        """Run a known sampler, or take the ``plain`` pipeline's outcome where it has the same."""
+        sampler = known.sampler
+        same = isinstance(sampler, Reordered) and sampler.idle(asked.parameters)
+        if not same and not isinstance(sampler, PythonRef):
+            return sampler.run(asked, self._capability)
+        if known.kind not in plain:
+            plain[known.kind] = PythonRef().run(asked, self._capability)
+        return plain[known.kind]
+
+    def _compare(
+        self,
+        match: Match,
+        case: Case,
+        outcome: Outcome,
+        plain: dict[type[Parameters], Outcome],
+    ) -> None:
         parameters = converted(case.parameters, match.known.kind)
         if parameters is None:
             return
@@ -210,7 +238,7 @@ class Search:
             seed=case.seed if stream is None else case.seed % stream.seeds,
             history=case.history if parameters.pipeline.looks_back else None,
         )
-        expected = match.known.sampler.run(asked, self._capability)
+        expected = self._expected(match.known, asked, plain)
         if expected.declined:
             return
         match.cases += 1

@@ -102,15 +102,17 @@ def plant_in_stages(
             for cause in found
             if cause not in CONSEQUENCES and not (cause[0] == stage and cause[1] in HARMLESS)
         } - {declared}
+        # A draw may refuse what a mistake leaves: then no stage is shown that could be named.
+        caught = found[declared] or found["error", Verdict.ERROR]
         yield Planted(
             where="stage",
             name=candidate.variation.words,
             stage=stage,
             verdict=verdict,
             cases=taken,
-            caught=found[declared],
+            caught=caught,
             others=_words(found, declared),
-            killed=found[declared] > 0 and not others,
+            killed=caught > 0 and not others,
             path=kind.sampler,
         )
         done()

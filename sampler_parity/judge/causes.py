@@ -5,7 +5,7 @@ input to that stage. Where those agree, the stage only hands on what an earlier 
 do not, it is a cause, and the oracle says of which kind.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -33,8 +33,16 @@ from sampler_parity.judge.stream import draws_as_near, may_draw
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
-from sampler_parity.model.pipeline import LOGITS, TOKEN, Doubt, NoisyArgmax, Stage
+from sampler_parity.model.pipeline import (
+    LOGITS,
+    TOKEN,
+    Doubt,
+    NoisyArgmax,
+    Stage,
+    values_of,
+)
 from sampler_parity.model.verdict import SEVERITY, Cause, Divergence, Verdict
+from sampler_parity.pipelines.draws import may_be_largest
 from sampler_parity.pipelines.exact import Shares, Truth, rows_of
 from sampler_parity.pipelines.folding import start
 
@@ -228,7 +236,7 @@ def _cut(case: Case, step: Stage, candidate: Outcome, expected: Array, values: A
     given = {LOGITS: case.logits, **candidate.stages}
     kept = case.pipeline.mask_input(step, given)
     if step.fold is not None:
-        return _sealed(case, step, kept, expected, values)
+        return _sealed(case, step, given, expected, values)
     if same_counts(kept, expected, values):
         return _mask(expected, values, ties=True, doubt=False)
     if step.doubt is None:
@@ -237,10 +245,17 @@ def _cut(case: Case, step: Stage, candidate: Outcome, expected: Array, values: A
     return _mask(expected, values, ties=False, doubt=doubt)
 
 
-def _sealed(case: Case, step: Stage, given: Array, expected: Array, values: Array) -> Judgement:
+def _sealed(
+    case: Case, step: Stage, given: Mapping[str, Array], expected: Array, values: Array
+) -> Judgement:
     """Judge a mask by the fates that its own input, without what is dropped, seals."""
+    numbers, *masks = step.reads
     with np.errstate(divide="ignore"):
-        rows = start(given if step.absent < 0 else np.log(given.astype(np.float64)))
+        scores = given[numbers]
+        rows = start(scores if step.absent < 0 else np.log(scores.astype(np.float64)))
+    # What is dropped keeps its weight, on which a cut may measure the others.
+    for mask in masks:
+        rows = rows.cut(np.atleast_2d(given[mask]), ~np.atleast_2d(given[mask]))
     folded = step.folded(rows, case.parameters, case.history)
     # What an earlier mask has dropped may be kept once more: nothing comes of it.
     ours, theirs = np.atleast_2d(expected), np.atleast_2d(values)
@@ -252,7 +267,8 @@ def _sealed(case: Case, step: Stage, given: Array, expected: Array, values: Arra
         judgement = ends_wrongly(right(theirs & there), theirs & there)
         if judgement is not None:
             return judgement
-    ties = same_counts(np.atleast_2d(given), ours & there, theirs & there)
+    left = np.atleast_2d(case.pipeline.mask_input(step, given))
+    ties = same_counts(left, ours & there, theirs & there)
     return _mask(expected, values, ties=ties, doubt=not ties)
 
 
@@ -318,7 +334,7 @@ def _token(
     if impossible_token(case, candidate) is not None and about.stream == "own":
         return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
     if isinstance(case.pipeline.draw, NoisyArgmax):
-        return _argmax(case, candidate)
+        return _argmax(case, candidate) or _later_noise(case, candidate)
     return _draws(case, candidate)
 
 
@@ -365,3 +381,21 @@ def _argmax(case: Case, candidate: Outcome) -> Judgement | None:
     if np.array_equal(values[rows, expected], values[rows, drawn]):
         return Judgement(Verdict.TIE_ORDER, "another of several largest values is taken")
     return Judgement(Verdict.SEMANTIC, "the token is not that of a largest value")
+
+
+def _later_noise(case: Case, candidate: Outcome) -> Judgement | None:
+    """Judge the calls after a first one that is right, each with noise of its own."""
+    draw = case.pipeline.draw
+    if case.pipeline.in_place or not isinstance(draw, NoisyArgmax):
+        return None
+    noise = float(values_of(case.parameters)[draw.noise] or 0)
+    scores, generator = start(candidate.stages[draw.of]), start_generator(case)
+    try:
+        right = all(may_be_largest(scores, drawn, noise, generator) for drawn in candidate.tokens)
+    except IndexError:
+        return Judgement(Verdict.SEMANTIC, "the vocabulary has no such token")
+    if right:
+        words = "with the candidate's own scores either token is the largest, as noise rounds"
+        return Judgement(Verdict.ROUNDING, words)
+    words = "calls after the first take others than those of the largest scores with their noise"
+    return Judgement(Verdict.GENERATOR, words)

@@ -10,7 +10,7 @@ from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import InverseCdf
-from sampler_parity.pipelines.draws import DRAW
+from sampler_parity.pipelines.draws import DRAW, uniform_of
 from sampler_parity.pipelines.exact import gamma
 
 
@@ -46,7 +46,7 @@ def _near_in_walk(
 ) -> bool:
     """Whether the uniform is where a walk may end that rounds each partial sum to f32."""
     for row, token in zip(final.astype(np.float64), tokens, strict=True):
-        uniform, sums = generator.random_sample(), np.cumsum(row) / row.sum()
+        uniform, sums = uniform_of(generator), np.cumsum(row) / row.sum()
         error = float(gamma(float((row > 0).sum() + 4)))
         before = sums[token] - row[token] / row.sum()
         if row[token] <= 0 or not before - error <= uniform <= sums[token] + error:

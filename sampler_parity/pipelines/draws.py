@@ -4,11 +4,21 @@ from typing import Any
 
 import numpy as np
 
-from sampler_parity.pipelines.exact import TINY, Mask, Wide, gamma
+from sampler_parity.pipelines.exact import LARGEST, TINY, Mask, Wide, gamma
 from sampler_parity.pipelines.fates import Fates
+from sampler_parity.pipelines.folding import Folded
 
 DRAW = gamma(6)
 """Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
+
+
+def uniform_of(generator: Any) -> float:
+    """Take one uniform of [0, 1): f32 of torch's generator, f64 of one of numpy's."""
+    import torch
+
+    if isinstance(generator, torch.Generator):
+        return float(torch.rand((), generator=generator))
+    return float(generator.random())
 
 
 def ends(fate: Fates) -> tuple[Wide, Wide]:
@@ -44,12 +54,12 @@ def may_race(fate: Fates, drawn: Any, generator: Any) -> bool:
 
 
 def may_walk(fate: Fates, drawn: Any, generator: Any) -> bool:
-    """Whether each row's token may be where the cumulative sum first exceeds numpy's uniform."""
+    """Whether each row's token may be where the cumulative sum first exceeds one uniform."""
     low, high = ends(fate)
     low = np.maximum(low, 0)
     found: Mask = np.ones(len(low), bool)
     for row, token in enumerate(drawn):
-        uniform = generator.random_sample()
+        uniform = uniform_of(generator)
         error = float(gamma(float((high[row] > 0).sum() + 4))) + 4 * TINY
         before, after = high[row][:token].sum(), low[row][token + 1 :].sum()
         least, rest = low[row][:token].sum(), high[row][token + 1 :].sum()
@@ -59,3 +69,35 @@ def may_walk(fate: Fates, drawn: Any, generator: Any) -> bool:
             last = (before + own) / (before + own + after)
         found[row] = first * (1 - error) - error <= uniform <= last * (1 + error) + error
     return bool(found.all())
+
+
+def _scores(rows: Folded, further: float) -> tuple[Wide, Wide]:
+    """Give the least and the most of each score, [B, V]; adding up to ``further`` rounds too."""
+    with np.errstate(all="ignore"):
+        # What is beyond f32 is an infinity there, as large as any other; a mask stays one.
+        within = np.clip(rows.log, -LARGEST, LARGEST)
+        value = np.where(rows.dropped | (rows.log == -np.inf), -np.inf, within)
+        slack = rows.moved + gamma(2) * (np.abs(value) + further)
+        slack = np.where(np.isfinite(slack), slack, 0) + 4 * TINY
+        low = np.where(rows.kept, value - slack, -np.inf)
+        return low, value + slack
+
+
+def never_largest(rows: Folded, noise: float) -> Mask:
+    """Mark the tokens whose score is further below the largest one than noise reaches."""
+    low, high = _scores(rows, noise)
+    found: Mask = rows.dropped | ~(high + noise >= low.max(axis=-1, keepdims=True))
+    return found
+
+
+def may_be_largest(rows: Folded, drawn: Any, noise: float, generator: Any) -> bool:
+    """Whether each row's token may have the largest score with noise of torch's generator."""
+    import torch
+
+    added = np.zeros(rows.log.shape)
+    if noise:
+        added = torch.empty(rows.log.shape).uniform_(0.0, noise, generator=generator).numpy()
+    low, high = _scores(rows, noise)
+    with np.errstate(all="ignore"):
+        possible = high + added >= (low + added).max(axis=-1, keepdims=True)
+    return bool((possible & ~rows.dropped)[np.arange(len(added)), drawn].all())

@@ -7,7 +7,7 @@ the candidate's own values, judges that stage; folded over all stages from the l
 an answer of which no stage is shown.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -233,6 +233,25 @@ def penalise(rows: Folded, history: Any, penalty: float) -> Folded:
     return rows.changed(log, np.where(np.isfinite(log), moved, 0))
 
 
+def subtract(rows: Folded, amounts: Wide, off: Wide) -> Folded:
+    """Subtract numbers [B, V], each with its rounding off by up to ``off``."""
+    with np.errstate(all="ignore"):
+        log = rows.log - amounts
+    return rows.changed(log, np.where(np.isfinite(log), rows.moved + off, 0))
+
+
+def forbid(rows: Folded, tokens: Sequence[int]) -> Folded:
+    """Drop tokens, as if their logits had been -inf.
+
+    Raises:
+        IndexError: one is none of the vocabulary.
+    """
+    gone = np.zeros_like(rows.dropped)
+    gone[..., list(tokens)] = True
+    cut = rows.cut(~gone, gone)
+    return cut.changed(np.where(gone, -np.inf, rows.log), np.where(gone, 0, rows.moved))
+
+
 def top_k(rows: Folded, k: int, *, exactly: bool = False) -> Folded:
     """Keep the k largest, and those tied with the k-th, or not more than k."""
     kept, dropped = np.ones_like(rows.kept), np.zeros_like(rows.dropped)
@@ -278,7 +297,13 @@ def _first(ascending: Wide, of: Wide) -> Ranks:
 
 
 def top_p(
-    rows: Folded, p: float, *, reaching: bool = False, whole: bool = False, ties: bool = False
+    rows: Folded,
+    p: float,
+    *,
+    reaching: bool = False,
+    whole: bool = False,
+    ties: bool = False,
+    shifted: bool = True,
 ) -> Folded:
     """Keep the largest until their sum exceeds p; the one that crosses stays.
 
@@ -288,6 +313,7 @@ def top_p(
         reaching: whether a sum of exactly p ends it, and not only one that exceeds it.
         whole: whether probabilities are measured on the whole row's mass.
         ties: whether what is equal to the token that crosses stays as well.
+        shifted: whether the one that crosses stays, which the largest does anyhow.
     """
     bounds = _bounds(rows, whole=whole)
     lowest, highest = (float(limit) for limit in limits(p))
@@ -315,18 +341,23 @@ def top_p(
             # All of equal tokens share the fate of the first of them.
             alone = possibly == equal_last
             others = np.where(alone, sums_high[equal_first] + slack, others)
+        if not shifted:
+            before = before + bounds.low[at][order]
+            others = others + p_high
         gone = before >= highest if reaching else before > highest
         stay = others < lowest if reaching else others <= lowest
         first = (possibly <= 1) | (ties & (equal_first == 0) & (possibly == equal_last))
         dropped[at][order] = gone & (surely > 0)
         kept[at][order] = stay | first
-    return rows.cut(kept, dropped, *([] if ties else [_ends(rows, bounds, p, reaching=reaching)]))
+    ends = _ends(rows, bounds, p, reaching=reaching, shifted=shifted)
+    return rows.cut(kept, dropped, *([] if ties else [ends]))
 
 
-def _ends(rows: Folded, bounds: _Bounds, p: float, *, reaching: bool) -> Right:
+def _ends(rows: Folded, bounds: _Bounds, p: float, *, reaching: bool, shifted: bool) -> Right:
     """Say of a nucleus whether it ends where it must, in whatever order equal tokens are.
 
-    Without its least token it has not come to p, and with it it has, or nothing is left.
+    Without its least token it has not come to p, and with it it has, or nothing is left. Where the
+    token that crosses goes, the one that would come next takes its place.
     """
     lowest, highest = (float(limit) for limit in limits(p))
 
@@ -338,11 +369,17 @@ def _ends(rows: Folded, bounds: _Bounds, p: float, *, reaching: bool) -> Right:
             own = np.where(mask, bounds.high - bounds.value, 0)
             slack = own.sum(axis=-1) + 2 * own.max(axis=-1, initial=0) + bounds.slack[..., 0]
             slack = slack + np.where(rows.open, bounds.high, 0).sum(axis=-1)
-            without = mass - least - slack
-            too_many = without >= highest if reaching else without > highest
-            too_few = mass + slack < lowest if reaching else mass + slack <= lowest
+            if shifted:
+                under, over = mass - least - slack, mass + slack
+            else:
+                left = ~rows.dropped & ~mask
+                after = np.where(left, bounds.high, 0).max(axis=-1, initial=0)
+                under, over = mass - slack, mass + after + slack
+            too_many = under >= highest if reaching else under > highest
+            too_few = over < lowest if reaching else over <= lowest
         visible = bounds.low > 0
-        more = (~rows.dropped & ~mask & visible).any(axis=-1)
+        # Of what an earlier cut has left open, nothing is sure to be left.
+        more = (rows.kept & ~mask & visible).any(axis=-1)
         found: Mask = ~(too_many & (mask.sum(axis=-1) > 1) | too_few & more)
         return found
 

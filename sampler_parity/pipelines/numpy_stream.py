@@ -1,4 +1,4 @@
-"""numpy's ``RandomState`` as the generator of a pipeline."""
+"""numpy's ``RandomState``, and its ``Generator``, as the generator of a pipeline."""
 
 from typing import Any
 
@@ -31,3 +31,34 @@ class NumpyStream:
 
 
 NUMPY = NumpyStream()
+
+
+class GeneratorStream:
+    """``numpy.random.default_rng``: a ``Generator`` of the bit generator PCG64."""
+
+    seeds = 2**64
+
+    def start(self, seed: int, advance: int, state: bytes) -> np.random.Generator:
+        """Make a generator of a seed, ``advance`` 32-bit outputs further."""
+        generator = np.random.default_rng(seed)
+        if state:
+            whole = [int.from_bytes(state[at : at + 16], "little") for at in (0, 16, 32, 48)]
+            names = ("state", "inc", "has_uint32", "uinteger")
+            found = dict(zip(names, whole, strict=True))
+            generator.bit_generator.state = {
+                "bit_generator": "PCG64",
+                "state": {name: found.pop(name) for name in ("state", "inc")},
+                **found,
+            }
+        elif advance:
+            generator.bytes(4 * advance)
+        return generator
+
+    def state(self, generator: Any) -> bytes:
+        """Give state, increment, whether half an output is kept, and which: 16 bytes each."""
+        found = generator.bit_generator.state
+        whole = (*found["state"].values(), found["has_uint32"], found["uinteger"])
+        return b"".join(int(one).to_bytes(16, "little") for one in whole).ljust(STATE, b"\0")
+
+
+PCG64 = GeneratorStream()

@@ -10,6 +10,7 @@ from sampler_parity.model.pipeline import (
     Draw,
     Generators,
     InverseCdf,
+    NoisyArgmax,
     Parameter,
     Parameters,
     Pipeline,
@@ -17,7 +18,7 @@ from sampler_parity.model.pipeline import (
     SecondDraw,
     Stage,
 )
-from sampler_parity.pipelines.draws import may_race, may_walk
+from sampler_parity.pipelines.draws import may_be_largest, may_race, may_walk, never_largest
 from sampler_parity.pipelines.fates import Fates
 from sampler_parity.pipelines.folding import Folded, start
 
@@ -38,12 +39,20 @@ class Folding:
         return rows
 
     def fates(self, logits: Array, parameters: Any, history: Array | None = None) -> Fates | None:
-        """Give the fates of tokens in the final distribution; ``None`` where logits are odd."""
+        """Give the fates of tokens in the final distribution.
+
+        ``None`` where logits are odd, and where no distribution is drawn from.
+        """
+        if isinstance(self._draw, NoisyArgmax):
+            return None
         return self.folded(logits, parameters, history).fates() if _plain(logits) else None
 
     def impossible(self, logits: Array, parameters: Any, history: Array | None = None) -> Array:
         """Mark what no correct sampler draws, at its first draw or at a second."""
         rows = np.atleast_2d(logits)
+        if isinstance(self._draw, NoisyArgmax) and _plain(logits):
+            noise = float(getattr(parameters, self._draw.noise))
+            return never_largest(self.folded(rows, parameters, history), noise)
         fate = self.fates(rows, parameters, history)
         if fate is None:
             return np.zeros(rows.shape, bool)
@@ -61,6 +70,10 @@ class Folding:
         history: Array | None = None,
     ) -> bool:
         """Whether a correct sampler on the reference's generator may draw all of these tokens."""
+        if isinstance(self._draw, NoisyArgmax) and _plain(logits):
+            noise = float(getattr(parameters, self._draw.noise))
+            rows = self.folded(np.atleast_2d(logits), parameters, history)
+            return all(may_be_largest(rows, drawn, noise, generator) for drawn in tokens)
         fate = self.fates(np.atleast_2d(logits), parameters, history)
         if fate is None:
             return False

@@ -7,6 +7,7 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import Parameters, Pipeline
 from sampler_parity.pipelines.repetition_aware import RepetitionAware
 from sampler_parity.pipelines.rwkv import Rwkv
+from sampler_parity.pipelines.rwkv_generate import RwkvGenerate
 from sampler_parity.pipelines.sample_logits import SampleLogits
 from sampler_parity.pipelines.simple_batch import SimpleBatch
 from sampler_parity.pipelines.transformers import Transformers
@@ -14,7 +15,7 @@ from sampler_parity.pipelines.transformers import Transformers
 REFERENCES = MappingProxyType(
     {
         kind.sampler: kind
-        for kind in (SampleLogits, SimpleBatch, Transformers, Rwkv, RepetitionAware)
+        for kind in (SampleLogits, SimpleBatch, Transformers, Rwkv, RwkvGenerate, RepetitionAware)
     }
 )
 """Parameters of every pipeline that comes with the harness, by the pipeline's name."""

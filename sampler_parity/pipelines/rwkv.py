@@ -14,16 +14,13 @@ import numpy as np
 
 from sampler_parity.model.pipeline import (
     LOGITS,
-    TOKEN,
     Array,
     InverseCdf,
     Parameter,
     Parameters,
     Pipeline,
     Stage,
-    Variation,
 )
-from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import folding, stages
 from sampler_parity.pipelines.numpy_stream import NUMPY
 from sampler_parity.pipelines.oracle import folding_pipeline
@@ -113,32 +110,7 @@ def _one_more(probs: Array, p: Rwkv) -> Array:
     return kept
 
 
-def _choice(tensors: stages.Given, _: Rwkv, generator: Any) -> Any:
-    import torch
-
-    rows = stages.rows_of(tensors["renormalized"]).numpy()
-    tokens = [generator.choice(a=len(row), p=row) for row in rows]
-    return torch.tensor(tokens, dtype=torch.int64)[:, None]
-
-
-def _from_above(tensors: stages.Given, _: Rwkv, generator: Any) -> Any:
-    """Walk from the last token down."""
-    import torch
-
-    rows = stages.rows_of(tensors["renormalized"]).numpy()
-    tokens = [
-        len(row) - 1 - generator.choice(a=len(row), p=np.ascontiguousarray(row[::-1]))
-        for row in rows
-    ]
-    return torch.tensor(tokens, dtype=torch.int64)[:, None]
-
-
-def _greedy(tensors: stages.Given, _: Rwkv, __: Any) -> Any:
-    return tensors["renormalized"].argmax(-1, keepdim=True)
-
-
-_STAGES = (
-    stages.softmax(LOGITS),
+AFTER_SOFTMAX = (
     Stage(
         "top_p_mask",
         "which tokens top-p, the nucleus, keeps: all ties with the one that reaches it",
@@ -178,19 +150,9 @@ _STAGES = (
         stages.renormalize("powered"),
         reference=_by_numpy(lambda kept, _: kept / np.sum(kept), "powered"),
     ),
-    Stage(
-        TOKEN,
-        "draw by numpy.random.choice: the first token whose cumulative sum exceeds one uniform",
-        "draw",
-        ("renormalized",),
-        _choice,
-        random=True,
-        variations=(
-            Variation("draw is argmax", _greedy, Verdict.GENERATOR),
-            Variation("a walk from the last token", _from_above, Verdict.GENERATOR),
-        ),
-    ),
+    stages.choice("renormalized"),
 )
+"""What comes after the softmax."""
 
 
 def _fold_nucleus(rows: folding.Folded, p: Rwkv) -> folding.Folded:
@@ -218,12 +180,10 @@ def _fold_top_k(rows: folding.Folded, p: Rwkv) -> folding.Folded:
     return rows.cut(cut.kept, cut.dropped, right)
 
 
-_DRAW = InverseCdf(of="renormalized")
-
 Rwkv.pipeline = folding_pipeline(
     Rwkv,
-    _STAGES,
-    _DRAW,
+    (stages.softmax(LOGITS), *AFTER_SOFTMAX),
+    InverseCdf(of="renormalized"),
     stream=NUMPY,
     parameters={
         "temperature": Parameter(

@@ -7,8 +7,9 @@ otherwise (``transformers/generation/logits_process.py``).
 """
 
 import operator
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import exact, folding
+from sampler_parity.pipelines.draws import uniform_of
 
 Given = Mapping[str, Any]
 Masks = tuple[str, ...]
@@ -75,8 +77,10 @@ def _all(values: Any) -> Any:
 # Numbers.
 
 
-def temperature(parameter: str = "temperature", reads: str = LOGITS) -> Stage:
-    """Divide by the temperature."""
+def temperature(
+    parameter: str = "temperature", reads: str = LOGITS, *, by_reciprocal: bool = False
+) -> Stage:
+    """Divide by the temperature, or multiply by its reciprocal: the other one only rounds."""
 
     def t(p: Any) -> float:
         return float(getattr(p, parameter))
@@ -84,12 +88,15 @@ def temperature(parameter: str = "temperature", reads: str = LOGITS) -> Stage:
     def divided(tensors: Given, p: Any, _: Any) -> Any:
         return tensors[reads].clone() if t(p) == 1.0 else tensors[reads] / t(p)
 
+    def multiplied(tensors: Given, p: Any, _: Any) -> Any:
+        return tensors[reads] * (1 / t(p))
+
     return Stage(
         "scaled_logits",
         "the logits after temperature",
         "numbers",
         (reads,),
-        divided,
+        multiplied if by_reciprocal else divided,
         truth=lambda values, p, _: exact.quotient(values[reads], t(p)),
         fold=lambda rows, p, _: folding.scale(rows, t(p)),
         off=lambda p: t(p) == 1.0,
@@ -98,7 +105,9 @@ def temperature(parameter: str = "temperature", reads: str = LOGITS) -> Stage:
             wrong("multiplied by the temperature", lambda x, p, _: x[reads] * t(p)),
             wrong("temperature off by 1 %", lambda x, p, _: x[reads] / (t(p) * 1.01)),
             wrong("logits rounded to f16", lambda x, p, _: (x[reads] / t(p)).half().float()),
-            rounds("by the reciprocal", lambda x, p, _: x[reads] * (1 / t(p))),
+            rounds("by division", divided)
+            if by_reciprocal
+            else rounds("by the reciprocal", multiplied),
             rounds("in f64", lambda x, p, _: (x[reads].double() / t(p)).float()),
         ),
     )
@@ -173,6 +182,72 @@ def repetition_penalty(parameter: str = "repetition_penalty") -> Stage:
             )),
         ),
     )  # fmt: skip
+
+
+def forbid(
+    parameter: str | None = "forbid_token", tokens: Sequence[int] = (), reads: str = LOGITS
+) -> Stage:
+    """Give tokens -inf: those of a list, and the one that a parameter names.
+
+    Args:
+        parameter: holds a token, or ``None`` for none; without it, ``tokens`` are all.
+        tokens: always forbidden, as far as the vocabulary has them.
+        reads: the logits or scores.
+    """
+
+    def forbidden(p: Any, count: int) -> list[int]:
+        one = None if parameter is None else getattr(p, parameter)
+        return [token for token in tokens if token < count] + ([] if one is None else [int(one)])
+
+    def given(value: float, further: int = 0) -> Operation:
+        def reference(tensors: Given, p: Any, _: Any) -> Any:
+            found = tensors[reads].clone()
+            count = found.shape[-1]
+            found[..., [(token + further) % count for token in forbidden(p, count)]] = value
+            return found
+
+        return reference
+
+    def truth(values: Values, p: Any, _: Any) -> exact.Truth:
+        value = _wide(values[reads])
+        value[..., forbidden(p, value.shape[-1])] = -np.inf
+        return exact.Truth(value, np.zeros_like(value))
+
+    return Stage(
+        "allowed",
+        "the logits with -inf for what is forbidden",
+        "numbers",
+        (reads,),
+        given(-INFINITY),
+        truth=truth,
+        fold=lambda rows, p, _: folding.forbid(rows, forbidden(p, rows.log.shape[-1])),
+        off=lambda p: not tokens and (parameter is None or getattr(p, parameter) is None),
+        variations=(
+            wrong("nothing is forbidden", lambda x, _, __: x[reads].clone()),
+            wrong("forbidden by a zero", given(0.0)),
+            wrong("the token after the forbidden one", given(-INFINITY, 1)),
+        ),
+    )
+
+
+def masked(numbers: str, masks: Masks, name: str = "masked") -> Stage:
+    """Give scores with -inf for what masks drop: what noise is added to, or a draw looks at."""
+    return Stage(
+        name,
+        "the scores that are left, and -inf for the others",
+        "numbers",
+        (numbers, *masks),
+        lambda tensors, _, __: left(tensors, numbers, masks).clone(),
+        truth=lambda values, _, __: _exactly_as(_left(values, numbers, masks)),
+        variations=(
+            wrong("masks forgotten", lambda t, _, __: t[numbers].clone()),
+            wrong("zero for what is dropped", lambda t, _, __: left(t, numbers, masks, 0.0)),
+        ),
+    )
+
+
+def _exactly_as(values: Array) -> exact.Truth:
+    return exact.Truth(_wide(values), np.zeros_like(_wide(values)))
 
 
 def softmax(numbers: str, masks: Masks = (), name: str = "probs") -> Stage:
@@ -296,6 +371,7 @@ def _mask(
     fold: Callable[[Any, Any, Any], Any],
     off: Callable[[Any], bool],
     *mistakes: tuple[str, Callable[[Any, Any], Any]],
+    ties: Sequence[tuple[str, Callable[[Any, Any], Any]]] = (),
 ) -> Stage:
     """Make a mask of scores; operations are called with what is left and parameters.
 
@@ -319,7 +395,10 @@ def _mask(
         fold=fold,
         absent=-INFINITY,
         off=off,
-        variations=tuple(wrong(words, of(change)) for words, change in mistakes),
+        variations=(
+            *(wrong(words, of(change)) for words, change in mistakes),
+            *(Variation(words, of(change), Verdict.TIE_ORDER) for words, change in ties),
+        ),
     )
 
 
@@ -333,24 +412,59 @@ def _put_back(sorted_mask: Any, order: Any) -> Any:
     return sorted_mask.scatter(-1, order, sorted_mask)
 
 
-def _exactly(scores: Any, k: int) -> Any:
+def _exactly(scores: Any, k: int, of_ties: str = "first") -> Any:
+    if of_ties == "last":
+        return _exactly(scores.flip(-1), k).flip(-1)
     order = scores.argsort(dim=-1, descending=True, stable=True)
     ranks = order.argsort(-1)
     return ranks < k
 
 
-def top_k(numbers: str, masks: Masks = (), parameter: str = "top_k") -> Stage:
-    """Keep what is not below the k-th largest: all of its ties."""
+def top_k(
+    numbers: str,
+    masks: Masks = (),
+    parameter: str = "top_k",
+    *,
+    exactly: Literal["first", "last"] | None = None,
+) -> Stage:
+    """Keep what is not below the k-th largest: all of its ties; or exactly k.
+
+    Args:
+        numbers: the scores.
+        masks: those before it.
+        parameter: holds k; off where it is not > 0.
+        exactly: which of those tied with the k-th stay, by their index: the others only order ties
+            otherwise. Without it, all of them stay.
+    """
 
     def k(p: Any) -> int:
         return int(getattr(p, parameter))
 
+    def ties(scores: Any, p: Any) -> Any:
+        return ~(scores < _threshold(scores, k(p)))
+
+    if exactly is not None:
+        other = {"first": "last", "last": "first"}[exactly]
+        return _mask(
+            "top_k_mask",
+            f"which tokens top-k keeps: exactly k, of tied ones the {exactly}",
+            numbers,
+            masks,
+            lambda scores, p: _exactly(scores, k(p), exactly),
+            lambda rows, p, _: folding.top_k(rows, k(p), exactly=True),
+            lambda p: k(p) <= 0,
+            ("top-k keeps every tie", ties),
+            ("top-k one more", lambda scores, p: _exactly(scores, k(p) + 1, exactly)),
+            ("top-k one fewer", lambda scores, p: _exactly(scores, max(1, k(p) - 1), exactly)),
+            ("top-k forgotten", lambda scores, _: _all(scores)),
+            ties=[(f"of tied tokens the {other}", lambda scores, p: _exactly(scores, k(p), other))],
+        )
     return _mask(
         "top_k_mask",
         "which tokens top-k keeps",
         numbers,
         masks,
-        lambda scores, p: ~(scores < _threshold(scores, k(p))),
+        ties,
         lambda rows, p, _: folding.top_k(rows, k(p)),
         lambda p: k(p) <= 0,
         ("top-k by exactly k", lambda scores, p: _exactly(scores, k(p))),
@@ -388,7 +502,7 @@ def top_p(numbers: str, masks: Masks = (), parameter: str = "top_p") -> Stage:
         last = scores.masked_fill(~kept, INFINITY).amin(-1, keepdim=True)
         return scores >= last
 
-    return _mask(
+    cut = _mask(
         "top_p_mask",
         "which tokens top-p, the nucleus, keeps",
         numbers,
@@ -403,6 +517,96 @@ def top_p(numbers: str, masks: Masks = (), parameter: str = "top_p") -> Stage:
         ("top-p keeps every tie", all_ties),
         ("top-p forgotten", lambda scores, _: _all(scores)),
     )  # fmt: skip
+    if not masks:
+        return cut
+    whole = nucleus(numbers, masks, parameter, whole=True).reference
+    return replace(cut, variations=(*cut.variations, wrong("top-p on the whole row's mass", whole)))
+
+
+def nucleus(
+    numbers: str,
+    masks: Masks = (),
+    parameter: str = "top_p",
+    *,
+    crosses: Literal[">", ">="] = ">=",
+    shifted: bool = True,
+    whole: bool = False,
+) -> Stage:
+    """Drop descending scores once their cumulative probability crosses p; the largest stays.
+
+    Args:
+        numbers: the scores.
+        masks: those before it.
+        parameter: holds p; off at 1 and above.
+        crosses: whether a sum crosses p that exceeds it, or one that reaches it.
+        shifted: whether the token that crosses stays.
+        whole: whether probabilities are measured on the whole row's mass, and not renormalised to
+            what the masks have left.
+
+    :func:`top_p` is the nucleus that ascends, which is this one as it is without options.
+    """
+    compared = {">": operator.gt, ">=": operator.ge}
+
+    def mass(p: Any) -> float:
+        return float(getattr(p, parameter))
+
+    def of(
+        shift: int = int(shifted),
+        crosses: str = crosses,
+        *,
+        whole: bool = whole,
+        descending: bool = True,
+        ties: bool = False,
+        last: bool = False,
+    ) -> Operation:
+        def reference(tensors: Given, p: Any, _: Any) -> Any:
+            scores = left(tensors, numbers, masks)
+            there = scores > -INFINITY
+            if not mass(p) < 1.0:
+                return there
+            weights = tensors[numbers] if whole else scores
+            probs = weights.softmax(-1).masked_fill(~there, 0)
+            order = (scores.flip(-1) if last else scores).argsort(
+                dim=-1, descending=descending, stable=True
+            )
+            order = scores.shape[-1] - 1 - order if last else order
+            gone = compared[crosses](probs.gather(-1, order).cumsum(-1), mass(p))
+            if shift:
+                gone[..., shift:] = gone[..., :-shift].clone()
+            gone[..., : max(shift, 1)] = False
+            kept = ~_put_back(gone, order) & there
+            if ties:
+                kept = there & (
+                    scores >= scores.masked_fill(~kept, INFINITY).amin(-1, keepdim=True)
+                )
+            return kept
+
+        return reference
+
+    other = {">": ">=", ">=": ">"}[crosses]
+    changed_mass = "renormalised before" if whole else "on the whole row's mass"
+    return Stage(
+        "top_p_mask",
+        "which tokens top-p, the nucleus, keeps",
+        "mask",
+        (numbers, *masks),
+        of(),
+        fold=lambda rows, p, _: folding.top_p(
+            rows, mass(p), reaching=crosses == ">=", whole=whole, shifted=shifted
+        ),
+        absent=-INFINITY,
+        off=lambda p: not mass(p) < 1.0,
+        variations=(
+            wrong(f"top-p {other} for {crosses}", of(crosses=other)),
+            *([wrong("top-p without the shift", of(0))] if shifted else []),
+            wrong("top-p shifted twice" if shifted else "top-p shifted", of(int(shifted) + 1)),
+            *([wrong(f"top-p {changed_mass}", of(whole=not whole))] if masks else []),
+            wrong("top-p of the smallest", of(descending=False)),
+            wrong("top-p keeps every tie", of(ties=True)),
+            wrong("top-p forgotten", lambda x, _, __: left(x, numbers, masks) > -INFINITY),
+            Variation("of equal tokens the last", of(last=True), Verdict.TIE_ORDER),
+        ),
+    )
 
 
 def min_p(numbers: str, masks: Masks = (), parameter: str = "min_p") -> Stage:
@@ -527,6 +731,87 @@ def eta(numbers: str, masks: Masks = (), parameter: str = "eta_cutoff") -> Stage
 # Draws.
 
 
+def noise(scores: str, parameter: str = "noise") -> Stage:
+    """Add U[0, noise) of torch's generator to scores; none where ``noise`` is 0.
+
+    :func:`largest` takes the largest of them: the two are a ``NoisyArgmax`` of ``scores``, which
+    are no probabilities: the oracle follows logarithms.
+    """
+
+    def upto(p: Any) -> float:
+        return float(getattr(p, parameter))
+
+    def added(draw: Callable[[Any, float, Any], Any]) -> Operation:
+        def reference(tensors: Given, p: Any, generator: Any) -> Any:
+            x = tensors[scores]
+            return x.clone() if upto(p) == 0 else x + draw(x, upto(p), generator)
+
+        return reference
+
+    def uniform(x: Any, most: float, generator: Any) -> Any:
+        import torch
+
+        return torch.empty_like(x).uniform_(0.0, most, generator=generator)
+
+    def in_f64(tensors: Given, p: Any, generator: Any) -> Any:
+        x = tensors[scores]
+        if upto(p) == 0:
+            return x.clone()
+        return (x.double() + upto(p) * uniform(x, 1.0, generator).double()).float()
+
+    def normal(x: Any, most: float, generator: Any) -> Any:
+        import torch
+
+        return most * torch.empty_like(x).normal_(generator=generator)
+
+    def truth(values: Values, _: Any, reference: Callable[[Values], Array]) -> exact.Truth:
+        x = values[scores]
+        return exact.noised(x, reference({scores: np.zeros_like(x)}))
+
+    def unlike(words: str, draw: Callable[[Any, float, Any], Any]) -> Variation:
+        return Variation(words, added(draw), Verdict.GENERATOR)
+
+    return Stage(
+        "noised",
+        "the scores plus noise",
+        "numbers",
+        (scores,),
+        added(uniform),
+        random=True,
+        truth=truth,
+        variations=(
+            unlike("normal noise", normal),
+            unlike("noise around zero", lambda x, to, g: uniform(x, to, g) - to / 2),
+            unlike("noise from 0 to 1", lambda x, _, g: uniform(x, 1.0, g)),
+            rounds("in f64", in_f64),
+        ),
+    )  # fmt: skip
+
+
+def largest(numbers: str) -> Stage:
+    """Take the first largest value."""
+
+    def last(tensors: Given, _: Any, __: Any) -> Any:
+        x = tensors[numbers]
+        return x.shape[-1] - 1 - x.flip(-1).argmax(-1, keepdim=True)
+
+    def second(tensors: Given, _: Any, __: Any) -> Any:
+        x = tensors[numbers]
+        return x.topk(min(2, x.shape[-1]), -1).indices[..., -1:]
+
+    return Stage(
+        TOKEN,
+        "take the first largest value",
+        "draw",
+        (numbers,),
+        lambda tensors, _, __: tensors[numbers].argmax(-1, keepdim=True),
+        variations=(
+            wrong("the second largest", second),
+            Variation("the last of equal ones", last, Verdict.TIE_ORDER),
+        ),
+    )
+
+
 def race(probs: str) -> Stage:
     """Draw as ``torch.multinomial`` does: the largest p / q, q exponential."""
 
@@ -563,3 +848,85 @@ def race(probs: str) -> Stage:
             Variation("generator advanced twice", twice, Verdict.GENERATOR),
         ),
     )
+
+
+def _drawing(
+    probs: str,
+    words: str,
+    token: Callable[[Any, Any], int],
+    others: Sequence[tuple[str, Callable[[Any, Any], int]]],
+) -> Stage:
+    """Draw each row's token by itself, of ``probs`` [V] as numpy has them, and a generator."""
+
+    def of(draw: Callable[[Any, Any], int]) -> Operation:
+        def reference(tensors: Given, _: Any, generator: Any) -> Any:
+            import torch
+
+            rows = rows_of(tensors[probs]).numpy()
+            tokens = [draw(row, generator) for row in rows]
+            return torch.tensor(tokens, dtype=torch.int64)[:, None]
+
+        return reference
+
+    def from_above(row: Any, generator: Any) -> int:
+        return len(row) - 1 - token(np.ascontiguousarray(row[::-1]), generator)
+
+    def twice(row: Any, generator: Any) -> int:
+        token(row, generator)
+        return token(row, generator)
+
+    changes = (
+        ("draw is argmax", lambda row, _: int(row.argmax())),
+        ("a walk from the last token", from_above),
+        ("generator advanced twice", twice),
+        *others,
+    )
+    return Stage(
+        TOKEN,
+        words,
+        "draw",
+        (probs,),
+        of(token),
+        random=True,
+        variations=tuple(
+            Variation(change, of(draw), Verdict.GENERATOR) for change, draw in changes
+        ),
+    )
+
+
+def choice(probs: str) -> Stage:
+    """Draw by the ``choice`` of the pipeline's numpy generator: a ``RandomState``, a ``Generator``.
+
+    The pipeline's ``stream`` says which:
+    :data:`~sampler_parity.pipelines.numpy_stream.NUMPY` or
+    :data:`~sampler_parity.pipelines.numpy_stream.PCG64`. Its draw is an ``InverseCdf``.
+
+    Raises:
+        ValueError: probabilities do not sum to 1, as numpy has it.
+    """
+    return _drawing(
+        probs,
+        "draw by numpy's choice: the first token whose cumulative sum exceeds one uniform",
+        lambda row, generator: int(generator.choice(a=len(row), p=row)),
+        (),
+    )
+
+
+def walk(probs: str) -> Stage:
+    """Draw the first token whose cumulative sum, in f32, exceeds one uniform of torch's generator.
+
+    Where the whole sum does not exceed it, the last token that is left is taken. Rows are walked in
+    order, each with a uniform f32 of its own. The pipeline's draw is an ``InverseCdf``.
+    """
+
+    def ended(row: Any, uniform: float) -> int:
+        over = np.cumsum(row, dtype=np.float32) > np.float32(uniform)
+        return int(over.argmax()) if over.any() else int(np.flatnonzero(row)[-1])
+
+    return _drawing(
+        probs,
+        "walk along the cumulative sum in f32: the first token where it exceeds one uniform",
+        lambda row, generator: ended(row, uniform_of(generator)),
+        [("one more for every token", lambda row, g: min(
+            ended(row, uniform_of(g)) + 1, len(row) - 1))],
+    )  # fmt: skip
