@@ -317,3 +317,17 @@ def test_no_other_arithmetic_is_called_wrong(kind: type[Parameters]) -> None:
     assert evidence.done > 60
     assert evidence.wrong == 0, evidence.words
     assert evidence.verdicts["rounding"] > 10
+
+
+@pytest.mark.parametrize(
+    ("kind", "case"), [(Chosen, "top-k-tie-16"), (Noised, "boundary-0"), (Noised, "boundary-18")]
+)
+def test_what_does_not_show_is_not_wrong(kind: type[Parameters], case: str) -> None:
+    """Of exactly k, some have a probability that rounds to 0; of what is left, there is nothing."""
+    asked_of = replace(case_of(f"{name_of(kind)}/{case}@1"), advance=0)
+    evidence, expected = Evidence(), PythonRef().run(asked_of, HERE)
+    for words, changed in ports(kind):
+        other = replace(asked_of, parameters=changed(**values_of(asked_of.parameters)))
+        evidence.add(asked_of, expected, words, PythonRef().run(other, HERE))
+    assert evidence.done > 1
+    assert evidence.wrong == 0, evidence.words

@@ -84,10 +84,14 @@ def _scores(rows: Folded, further: float) -> tuple[Wide, Wide]:
 
 
 def never_largest(rows: Folded, noise: float) -> Mask:
-    """Mark the tokens whose score is further below the largest one than noise reaches."""
+    """Mark the tokens whose score is further below the largest one than noise reaches.
+
+    Where nothing is left, all scores are -inf, and any of them is the largest.
+    """
     low, high = _scores(rows, noise)
+    nothing = rows.dropped.all(axis=-1, keepdims=True)
     found: Mask = rows.dropped | ~(high + noise >= low.max(axis=-1, keepdims=True))
-    return found
+    return found & ~nothing
 
 
 def may_be_largest(rows: Folded, drawn: Any, noise: float, generator: Any) -> bool:
@@ -100,4 +104,5 @@ def may_be_largest(rows: Folded, drawn: Any, noise: float, generator: Any) -> bo
     low, high = _scores(rows, noise)
     with np.errstate(all="ignore"):
         possible = high + added >= (low + added).max(axis=-1, keepdims=True)
-    return bool((possible & ~rows.dropped)[np.arange(len(added)), drawn].all())
+        possible = possible & ~rows.dropped | rows.dropped.all(axis=-1, keepdims=True)
+    return bool(possible[np.arange(len(added)), drawn].all())

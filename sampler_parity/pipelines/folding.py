@@ -261,10 +261,13 @@ def top_k(rows: Folded, k: int, *, exactly: bool = False) -> Folded:
         dropped[at] = surely >= k
         kept[at] = others <= k if exactly else others < k
     sealed = ~rows.open.any(axis=-1)
-    there = (~rows.dropped).sum(axis=-1)
+    most = np.minimum(k, (~rows.dropped).sum(axis=-1))
 
     def right(mask: Mask) -> Mask:
-        found: Mask = ~sealed | (mask.sum(axis=-1) == np.minimum(k, there))
+        count = mask.sum(axis=-1)
+        # A probability may round to zero, which is kept and does not show.
+        hidden = (~rows.dropped & ~mask & (_bounds(rows).low <= 0)).sum(axis=-1)
+        found: Mask = ~sealed | (count <= most) & (count + hidden >= most)
         return found
 
     return rows.cut(kept, dropped, *([right] if exactly else []))
