@@ -16,6 +16,7 @@ from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.manifest import FixtureError
+from sampler_parity.cases.plan import LOOK
 from sampler_parity.commands.calls import calls
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
@@ -95,6 +96,12 @@ class Recordable(enum.StrEnum):
 @app.command()
 def run(
     profile: Annotated[Profile, typer.Option(help="How many cases.")] = Profile.quick,
+    quick_look: Annotated[
+        bool,
+        typer.Option(
+            "--quick-look", help="A few cases of every family in seconds; never the gate."
+        ),
+    ] = False,
     implementation: Annotated[
         list[str] | None,
         typer.Option(help="A name that `list` shows, module:object, or command:PROGRAM."),
@@ -103,7 +110,9 @@ def run(
         str, typer.Option(help="A pipeline that `list` shows, or module:OBJECT of your own.")
     ] = "",
     seed: Annotated[int, typer.Option(min=0, help="Every case is generated from it.")] = 0,
-    folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the run is stored: reports/latest.")
+    ] = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Processes at a time.")] = None,
     capability: Annotated[
         list[str] | None, typer.Option(help="Only this one: for debugging, never a pass.")
@@ -132,11 +141,14 @@ def run(
     ] = None,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
+    if folder is None:
+        # What the gate left stays.
+        folder = LATEST.with_name(LOOK) if quick_look else LATEST
     request = Request(
-        profile=profile.value,
+        profile=LOOK if quick_look else profile.value,
         seed=seed,
         implementations=tuple(implementation or (PORT,)),
-        capabilities=tuple(capability or CAPABILITIES),
+        capabilities=tuple(capability or (CAPABILITIES[:1] if quick_look else CAPABILITIES)),
         families=tuple(family or FAMILIES),
         jobs=jobs,
         folder=folder,

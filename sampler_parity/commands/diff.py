@@ -101,7 +101,7 @@ def show(sections: tuple[Section, ...], out: Console) -> None:
 def _verdict(before: Run, after: Run) -> tuple[Change, ...]:
     if (before.status, before.reasons) == (after.status, after.reasons):
         return ()
-    order = ("diverges", "unjudged", "holds")
+    order = ("diverges", "unjudged", "equal", "holds")
     ranks = order.index(before.status), order.index(after.status)
     better = None if ranks[0] == ranks[1] else ranks[1] > ranks[0]
     return (Change("the gate", conclusion(before), conclusion(after), better),)

@@ -25,7 +25,7 @@ LISTED = 20
 
 def markdown(run: Run) -> str:
     """Write a run as a job's summary."""
-    mark = {"holds": "=", "diverges": "≠", "unjudged": "?"}[run.status]
+    mark = {"holds": "=", "equal": "?", "diverges": "≠", "unjudged": "?"}[run.status]
     lines = [f"## {mark} sampler-parity: {conclusion(run)}", ""]
     lines += [f"- {inline(reason)}" for reason in run.reasons]
     lines += ["", "| implementation | capability | against | cases compared | tokens | differ |"]
@@ -113,7 +113,7 @@ def inline(text: str, most: int = 300) -> str:
 
 def annotations(run: Run) -> tuple[str, ...]:
     """Name the first divergences, or why nothing could be judged, as GitHub shows them."""
-    if run.status == "holds":
+    if run.status in {"holds", "equal"}:
         return ()
     if run.status == "unjudged":
         return tuple(annotation("sampler-parity", reason) for reason in run.reasons[:ANNOTATED])

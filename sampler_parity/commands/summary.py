@@ -16,6 +16,7 @@ SHOWN = 5
 
 SENTENCES = {
     "holds": "the gate holds: no bit, token, error or effect differs",
+    "equal": "a quick look, not the gate: nothing differs",
     "diverges": "the gate found a divergence",
     "unjudged": "the gate could not be judged",
 }
@@ -64,7 +65,9 @@ def summarise(run: Run, out: Console) -> None:
 
 def print_conclusion(run: Run, out: Console) -> None:
     """Print the conclusion, and why."""
-    style = {"holds": "green", "diverges": "red", "unjudged": "yellow"}[run.status]
+    style = {"holds": "green", "equal": "green", "diverges": "red", "unjudged": "yellow"}[
+        run.status
+    ]
     out.print(f"{conclusion(run)} ({run.seconds:.0f} s)", style=style)
     for reason in run.reasons:
         out.print(f"  {escape(reason)}", soft_wrap=True)

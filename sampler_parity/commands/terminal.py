@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-EXIT_STATUS = {"holds": 0, "diverges": 1, "unjudged": 2}
+EXIT_STATUS = {"holds": 0, "equal": 0, "diverges": 1, "unjudged": 2}
 
 COLUMNS = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
 

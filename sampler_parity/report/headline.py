@@ -129,6 +129,12 @@ def _conclusion(
                 "is not enough to trust the port."
             )
         sentence = "The gate could not be judged."
+    elif run.status == "equal" and compared and not wrong:
+        sentence = "This is a quick look, and not the gate: nothing differs."
+        meaning = (
+            f"No difference was seen in {cases(compared)}. A quick look plants no fault and counts "
+            "no frequency; run the gate before trusting the port."
+        )
     elif compared:
         sentence = "The run contradicts itself, so the gate could not be judged."
         meaning = "Make the run again before trusting the port."

@@ -4,6 +4,7 @@ import shlex
 from collections.abc import Sequence
 
 from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.plan import LOOK
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.request import LATEST, Request
@@ -12,17 +13,19 @@ from sampler_parity.sandbox.isolated import Limits, options_of
 
 def run_command(request: Request) -> str:
     """Give the command that was given, or that asks for the same."""
-    command = ["sampler-parity", "run", "--profile", request.profile, "--seed", str(request.seed)]
+    look = request.profile == LOOK
+    how_many = ["--quick-look"] if look else ["--profile", request.profile]
+    command = ["sampler-parity", "run", *how_many, "--seed", str(request.seed)]
     for option, given, every in (
         ("--implementation", request.implementations, (PORT,)),
-        ("--capability", request.capabilities, CAPABILITIES),
+        ("--capability", request.capabilities, CAPABILITIES[:1] if look else CAPABILITIES),
         ("--family", request.families, tuple(FAMILIES)),
     ):
         if given != every:
             command += [word for value in given for word in (option, value)]
     for option, value, default in (
         ("--reference", request.reference, ""),
-        ("--out", request.folder, LATEST),
+        ("--out", request.folder, LATEST.with_name(LOOK) if look else LATEST),
         ("--jobs", request.jobs, None),
         ("--waivers", request.waivers_file, None),
     ):

@@ -3,18 +3,21 @@
 from collections.abc import Iterable
 
 from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.plan import LOOK
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gathering import Found
 from sampler_parity.run.request import Request
-from sampler_parity.run.run_file import Shard
+from sampler_parity.run.run_file import RunStatus, Shard
 from sampler_parity.run.waivers import problems
 from sampler_parity.run.words import differences
-from sampler_parity.statistics.result import StatisticsResult, Status
+from sampler_parity.statistics.result import StatisticsResult
 
 
-def conclude(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
+def conclude(request: Request, found: Found) -> tuple[RunStatus, tuple[str, ...]]:
     """Conclude: a divergence outweighs everything, and nothing missing passes.
+
+    Where nothing differs in a quick look, it is ``equal``, which is never ``holds``.
 
     An answer of a wrong form is no divergence: it could not be compared.
     """
@@ -26,13 +29,15 @@ def conclude(request: Request, found: Found) -> tuple[Status, tuple[str, ...]]:
     if divergences:
         return "diverges", tuple(divergences)
     reasons = (
-        *_deselected(request),
+        *(() if request.profile == LOOK else _deselected(request)),
         *_misshapen(found.shards),
         *_missing(found.shards),
         *_survivors(request, found),
         *_uncounted(request, found),
     )
-    return ("unjudged", reasons) if reasons else ("holds", ())
+    if reasons:
+        return "unjudged", reasons
+    return ("equal" if request.profile == LOOK else "holds"), ()
 
 
 def _frequencies_differ(result: StatisticsResult) -> str:

@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from sampler_parity.cases.families import FAMILIES
-from sampler_parity.cases.plan import CASE_COUNTS
+from sampler_parity.cases.plan import CASE_COUNTS, LOOK
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
@@ -23,7 +23,7 @@ class Request:
     """What to run.
 
     Attributes:
-        profile: ``quick`` or ``full``.
+        profile: ``quick`` or ``full``, or ``quick-look``, which is not the gate.
         seed: every case is generated from it.
         implementations: the candidates.
         capabilities: those to compare at; fewer than all cannot be judged as holding.
@@ -58,6 +58,8 @@ class Request:
     @property
     def whole(self) -> bool:
         """Whether nothing is deselected."""
+        if self.profile == LOOK:
+            return False
         return set(self.capabilities) >= set(CAPABILITIES) and set(self.families) >= set(FAMILIES)
 
     def waivers_of(self, implementation: str) -> tuple[Waiver, ...]:

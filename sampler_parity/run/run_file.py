@@ -17,6 +17,8 @@ from sampler_parity.run.waivers import AppliedWaiver
 from sampler_parity.statistics.result import StatisticsResult, Status
 
 SCHEMA = 3
+RunStatus = Status | Literal["equal"]
+"""A gate's status; or that nothing differs in a quick look, which is not the gate."""
 RUN_NAME = "run.json"
 EVIDENCE = "evidence"
 
@@ -220,7 +222,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     schema: int
-    status: Status
+    status: RunStatus
     reasons: tuple[str, ...]
     started: str
     seconds: float
