@@ -55,8 +55,8 @@ FUNCTIONS = (*REFERENCES, *SPECIMENS)
 
 
 def test_as_many_functions_are_known() -> None:
-    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 13
-    assert len(REFERENCES) == 5
+    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 14
+    assert len(REFERENCES) == 6
 
 
 @pytest.mark.slow

@@ -102,8 +102,11 @@ def plant_in_stages(
             for cause in found
             if cause not in CONSEQUENCES and not (cause[0] == stage and cause[1] in HARMLESS)
         } - {declared}
-        # A draw may refuse what a mistake leaves: then no stage is shown that could be named.
-        caught = found[declared] or found["error", Verdict.ERROR]
+        caught = found[declared]
+        if stage in kind.pipeline.stages[-1].reads:
+            # A draw may refuse what a mistake leaves, as numpy's choice refuses what does not add
+            # up to 1: then no stage is shown that could be named.
+            caught = caught or found["error", Verdict.ERROR]
         yield Planted(
             where="stage",
             name=candidate.variation.words,
