@@ -1,15 +1,18 @@
 """Any sampler is gated against its own reference: the listings of ``docs/plug-in.md`` do it."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from benchmarks.reference_evidence import Evidence, ports
 from parity_tests.test_plug_in import listing
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cli import main
 from sampler_parity.faults.staged import plant_in_stages, stage_cases, try_variations
-from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.pipeline import values_of
 from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines.references import REFERENCES, name_of, reference_of
 from sampler_parity.run.gate import run_gate
@@ -141,3 +144,21 @@ def test_an_unknown_reference_is_told() -> None:
 def test_a_candidate_of_another_sampler_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotJudgeError, match=r"has sample_logits, .*and not transformers: name"):
         against("transformers", "rust_ext", tmp_path, "flat")
+
+
+@pytest.mark.parametrize("name", ["f16-41", "gaussian-325"])
+def test_rounding_may_decide_how_many_tokens_are_drawn(name: str) -> None:
+    """A first token of two that race within rounding, of which one is refused.
+
+    Every token is the same in the end, and the generator is elsewhere: ``reference_evidence`` found
+    the cases.
+    """
+    case = replace(case_of(f"repetition_aware/{name}@11"), advance=0)
+    kind = REFERENCES["repetition_aware"]
+    expected = PythonRef().run(case, HERE)
+    evidence = Evidence()
+    for words, changed in ports(kind):
+        other = replace(case, parameters=changed(**values_of(case.parameters)))
+        evidence.add(case, expected, words, PythonRef().run(other, HERE))
+    assert evidence.wrong == 0, evidence.words
+    assert evidence.verdicts["rounding"] > 0

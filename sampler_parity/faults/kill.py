@@ -34,9 +34,15 @@ CASES = {
 }
 """Cases of each sampler, by profile."""
 
-CONSEQUENCES = frozenset({("error", Verdict.ERROR), ("generator", Verdict.GENERATOR)})
+CONSEQUENCES = frozenset(
+    {
+        ("error", Verdict.ERROR),
+        ("generator", Verdict.GENERATOR),
+        ("generator", Verdict.ROUNDING),
+    }
+)
 """What any mistake can lead to: nothing is left to draw from; or no token differs by chance, and
-only the generator tells."""
+only the generator tells, which rounding may leave elsewhere as well where it decides on a draw."""
 
 PATHS = {"port": "stages", "plain": "plain sampler", "specimen": "as found"}
 """The way that a call takes to come by a fault, by where the fault is: a call of the port goes by

@@ -29,7 +29,7 @@ from sampler_parity.judge.final import (
 )
 from sampler_parity.judge.outcomes import WHOLE, Comparison, unfit_tokens
 from sampler_parity.judge.possible import impossible_token
-from sampler_parity.judge.stream import draws_as_near, may_draw
+from sampler_parity.judge.stream import draws_as_near, may_draw, may_part
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Outcome
@@ -106,7 +106,7 @@ def _causes(
             yield Cause(stage=stage, verdict=judgement.verdict, words=judgement.words)
     if case.pipeline.in_place and not departed:
         yield from _later_calls(case, candidate, comparison)
-    yield from _effects(case, comparison)
+    yield from _effects(case, candidate, comparison)
 
 
 def _unfit(stage: str, reference: Outcome, candidate: Outcome) -> str:
@@ -167,7 +167,7 @@ def _causes_in_view(
         drawn = _token_in_view(case, reference, candidate, about)
         if drawn is not None:
             yield Cause(stage="token", verdict=drawn.verdict, words=drawn.words)
-    yield from _effects(case, comparison)
+    yield from _effects(case, candidate, comparison)
 
 
 def _token_in_view(
@@ -198,14 +198,18 @@ def _from_stream(case: Case, candidate: Outcome) -> Judgement:
     return Judgement(Verdict.GENERATOR, "every token is possible, and not from the same stream")
 
 
-def _effects(case: Case, comparison: Comparison) -> Iterator[Cause]:
+def _effects(case: Case, candidate: Outcome, comparison: Comparison) -> Iterator[Cause]:
     told = case.pipeline.in_place and comparison.differences.keys() & set(case.pipeline.names)
     if "input" in comparison.differences and not told:
         words = "the logits are not left as the reference leaves them"
         yield Cause(stage="input", verdict=Verdict.EFFECT, words=words)
     if "generator" in comparison.differences and "token" not in comparison.differences:
         words = "the generator is not left where the reference leaves it"
-        yield Cause(stage="generator", verdict=Verdict.GENERATOR, words=words)
+        verdict = Verdict.GENERATOR
+        if may_part(case, candidate):
+            words += ": rounding decides whether a token is refused and drawn again"
+            verdict = Verdict.ROUNDING
+        yield Cause(stage="generator", verdict=verdict, words=words)
 
 
 def _stage(case: Case, stage: str, candidate: Outcome) -> Judgement | None:

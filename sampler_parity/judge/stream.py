@@ -9,7 +9,7 @@ import torch
 from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import InverseCdf
+from sampler_parity.model.pipeline import InverseCdf, SecondDraw
 from sampler_parity.pipelines.draws import DRAW, uniform_of
 from sampler_parity.pipelines.exact import gamma
 
@@ -64,3 +64,11 @@ def may_draw(case: Case, candidate: Outcome) -> bool:
         return False
     generator = start_generator(case)
     return oracle.may_draw(case.logits, case.parameters, candidate.tokens, generator, case.history)
+
+
+def may_part(case: Case, candidate: Outcome) -> bool:
+    """Whether rounding may decide how many numbers the calls take from the generator."""
+    draw = case.pipeline.draw
+    return isinstance(draw, SecondDraw) and draw.parts(
+        case.logits, case.parameters, candidate.tokens, start_generator(case), case.history
+    )

@@ -133,11 +133,14 @@ class SecondDraw:
         mask: the stage that keeps what the first token is drawn from.
         refused: called with a row's history, i64 [n], parameters and V: bool [V], true where the
             first token is refused.
+        parts: called with logits, parameters, the tokens of each call, the reference's generator
+            and the history: whether rounding may decide how many tokens are drawn.
     """
 
     of: str
     mask: str
     refused: Callable[[Array, Any, int], Array]
+    parts: Callable[[Array, Any, Sequence[Array], Any, Array | None], bool]
 
 
 Draw = Race | InverseCdf | NoisyArgmax | SecondDraw

@@ -141,32 +141,58 @@ class _TwoDraws(Folding):
     ) -> bool:
         """Whether a correct sampler on torch's generator may draw all of these tokens.
 
-        Where rounding decides what the nucleus keeps, or which token comes first, the stream goes
-        on in more than one way: then any is taken for possible.
+        Where the stream goes on in more than one way, any is taken for possible.
         """
-        rows = self.folded(np.atleast_2d(logits), parameters)
-        if rows.open.any():
-            return True
-        low, high = ends(rows.fates())
-        whole_low, whole_high = ends(folding.start(np.atleast_2d(logits)).fates())
-        past = np.empty((len(low), 0), np.int64) if history is None else np.atleast_2d(history)
-        for drawn in tokens:
-            for row, token in enumerate(drawn):
-                order = np.argsort(-rows.log[row], kind="stable")
-                order = order[rows.kept[row][order]]
-                first = order[winners(low[row][order], high[row][order], generator)]
-                refused = [parameters.refuses(int(one), past[row]) for one in first]
-                if len(first) > 1 and any(refused):
-                    return True
-                if refused[0]:
-                    if not winners(whole_low[row], whole_high[row], generator)[token]:
-                        return False
-                elif token not in first:
+        return _follow(self, logits, parameters, tokens, generator, history) is not False
+
+
+def _follow(
+    oracle: Folding,
+    logits: Array,
+    parameters: RepetitionAware,
+    tokens: Sequence[Array],
+    generator: Any,
+    history: Array | None,
+) -> bool | None:
+    """Say whether a correct sampler may draw these tokens; ``None`` where its stream parts.
+
+    The stream goes on in more than one way where rounding decides what the nucleus keeps, or which
+    token comes first, and that one may be refused.
+    """
+    rows = oracle.folded(np.atleast_2d(logits), parameters)
+    if rows.open.any():
+        return None
+    low, high = ends(rows.fates())
+    whole_low, whole_high = ends(folding.start(np.atleast_2d(logits)).fates())
+    past = np.empty((len(low), 0), np.int64) if history is None else np.atleast_2d(history)
+    for drawn in tokens:
+        for row, token in enumerate(drawn):
+            order = np.argsort(-rows.log[row], kind="stable")
+            order = order[rows.kept[row][order]]
+            first = order[winners(low[row][order], high[row][order], generator)]
+            refused = [parameters.refuses(int(one), past[row]) for one in first]
+            if len(first) > 1 and any(refused):
+                return None
+            if refused[0]:
+                if not winners(whole_low[row], whole_high[row], generator)[token]:
                     return False
-        return True
+            elif token not in first:
+                return False
+    return True
 
 
-_DRAW = SecondDraw(of="probs", mask="nucleus_mask", refused=_refused)
+def _parts(
+    logits: Array,
+    parameters: RepetitionAware,
+    tokens: Sequence[Array],
+    generator: Any,
+    history: Array | None,
+) -> bool:
+    return _follow(_ORACLE, logits, parameters, tokens, generator, history) is None
+
+
+_DRAW = SecondDraw(of="probs", mask="nucleus_mask", refused=_refused, parts=_parts)
+_ORACLE = _TwoDraws(_STAGES, _DRAW)
 
 RepetitionAware.pipeline = folding_pipeline(
     RepetitionAware,
