@@ -86,8 +86,7 @@ def test_series_that_differ_in_a_run_that_says_nothing_does_are_a_contradiction(
 
 @pytest.mark.parametrize("counts", CASE_COUNTS.values())
 def test_every_run_has_series_of_both_samplers(counts: CaseCounts) -> None:
-    assert counts.count(SERIES) >= 3
-    cases = [case_of(f"{SERIES}-{index}@0") for index in range(3)]
+    cases = [case_of(f"{SERIES}-{index}@0") for index in counts.indices(SERIES)]
     assert {case.parameters.sampler for case in cases} == {"sample_logits", "simple_batch_sampler"}
     assert {case.draws for case in cases} == {CALLS[SERIES]}
 

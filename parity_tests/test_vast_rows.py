@@ -7,7 +7,7 @@ import pytest
 
 from sampler_parity import plug_in
 from sampler_parity.cases.families import LIKELY, VAST
-from sampler_parity.cases.plan import CASE_COUNTS, CaseCounts, case_of
+from sampler_parity.cases.plan import CASE_COUNTS, LOOK, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.model.case import Case
@@ -30,9 +30,10 @@ def short(logits: np.ndarray, parameters: SampleLogits, rng: object) -> int:
     return int(logits.argmax())
 
 
-@pytest.mark.parametrize("counts", CASE_COUNTS.values(), ids=CASE_COUNTS.keys())
-def test_every_profile_has_every_kind_of_vast_row(counts: CaseCounts) -> None:
-    assert counts.count("vast-rows") >= len(VAST)
+@pytest.mark.parametrize("profile", sorted(CASE_COUNTS.keys() - {LOOK}))
+def test_every_gate_has_every_kind_of_vast_row(profile: str) -> None:
+    """A quick look, which is no gate, takes some of them."""
+    assert CASE_COUNTS[profile].count("vast-rows") >= len(VAST)
 
 
 @pytest.mark.parametrize("index", [1, 2, 3, 4, 5])
