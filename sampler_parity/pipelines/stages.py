@@ -29,6 +29,7 @@ from sampler_parity.pipelines.draws import uniform_of
 Given = Mapping[str, Any]
 Masks = tuple[str, ...]
 Operation = Callable[[Given, Any, Any], Any]
+Crosses = Callable[[Any, float], Any]
 
 INFINITY = float("inf")
 
@@ -209,9 +210,9 @@ def forbid(
         return reference
 
     def truth(values: Values, p: Any, _: Any) -> exact.Truth:
-        value = _wide(values[reads])
+        value = values[reads].copy()
         value[..., forbidden(p, value.shape[-1])] = -np.inf
-        return exact.Truth(value, np.zeros_like(value))
+        return _exactly_as(value)
 
     return Stage(
         "allowed",
@@ -476,6 +477,23 @@ def top_k(
     )  # fmt: skip
 
 
+def _until(crosses: Crosses, mass: float, descending: Any, order: Any, shift: int) -> Any:
+    """Keep tokens while the sum of ``descending`` probabilities, in ``order``, does not cross.
+
+    ``shift`` is how many of those that cross stay; the first one always does.
+    """
+    gone = crosses(descending.cumsum(-1), mass)
+    if shift:
+        gone[..., shift:] = gone[..., :-shift].clone()
+    gone[..., : max(shift, 1)] = False
+    return ~_put_back(gone, order)
+
+
+def _with_ties(scores: Any, kept: Any) -> Any:
+    """Keep what is equal to the least that is kept as well."""
+    return scores >= scores.masked_fill(~kept, INFINITY).amin(-1, keepdim=True)
+
+
 def top_p(numbers: str, masks: Masks = (), parameter: str = "top_p") -> Stage:
     """Drop ascending scores while their cumulative probability is at most 1 - p."""
 
@@ -489,18 +507,9 @@ def top_p(numbers: str, masks: Masks = (), parameter: str = "top_p") -> Stage:
             gone[..., -least:] = False
         return ~_put_back(gone, order)
 
-    def descending(scores: Any, p: Any, crosses: Callable[[Any, float], Any], shift: int) -> Any:
+    def descending(scores: Any, p: Any, crosses: Crosses, shift: int) -> Any:
         values, order = scores.sort(descending=True, stable=True)
-        gone = crosses(values.softmax(-1).cumsum(-1), mass(p))
-        if shift:
-            gone[..., shift:] = gone[..., :-shift].clone()
-        gone[..., : max(shift, 1)] = False
-        return ~_put_back(gone, order)
-
-    def all_ties(scores: Any, p: Any) -> Any:
-        kept = ascending(scores, p)
-        last = scores.masked_fill(~kept, INFINITY).amin(-1, keepdim=True)
-        return scores >= last
+        return _until(crosses, mass(p), values.softmax(-1), order, shift)
 
     cut = _mask(
         "top_p_mask",
@@ -514,7 +523,7 @@ def top_p(numbers: str, masks: Masks = (), parameter: str = "top_p") -> Stage:
         ("top-p without the shift", lambda scores, p: descending(scores, p, operator.ge, 0)),
         ("top-p shifted twice", lambda scores, p: descending(scores, p, operator.ge, 2)),
         ("top-p of the smallest", lambda scores, p: ascending(-scores, p)),
-        ("top-p keeps every tie", all_ties),
+        ("top-p keeps every tie", lambda scores, p: _with_ties(scores, ascending(scores, p))),
         ("top-p forgotten", lambda scores, _: _all(scores)),
     )  # fmt: skip
     if not masks:
@@ -570,16 +579,8 @@ def nucleus(
                 dim=-1, descending=descending, stable=True
             )
             order = scores.shape[-1] - 1 - order if last else order
-            gone = compared[crosses](probs.gather(-1, order).cumsum(-1), mass(p))
-            if shift:
-                gone[..., shift:] = gone[..., :-shift].clone()
-            gone[..., : max(shift, 1)] = False
-            kept = ~_put_back(gone, order) & there
-            if ties:
-                kept = there & (
-                    scores >= scores.masked_fill(~kept, INFINITY).amin(-1, keepdim=True)
-                )
-            return kept
+            kept = _until(compared[crosses], mass(p), probs.gather(-1, order), order, shift) & there
+            return _with_ties(scores, kept) & there if ties else kept
 
         return reference
 
