@@ -25,7 +25,6 @@ from sampler_parity.commands.outputs import annotations, write_outputs
 from sampler_parity.commands.summary import print_conclusion, summarise
 from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
 from sampler_parity.implementations.registry import PORT, registered
-from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError, not_importable
 from sampler_parity.model.files import write_atomically
 from sampler_parity.model.pipeline import values_of
@@ -38,7 +37,7 @@ from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.gate import run_gate
-from sampler_parity.run.request import LATEST, Request
+from sampler_parity.run.request import LATEST, Request, usual_capabilities, usual_folder
 from sampler_parity.run.run_file import Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
@@ -141,14 +140,13 @@ def run(
     ] = None,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
-    if folder is None:
-        # What the gate left stays.
-        folder = LATEST.with_name(LOOK) if quick_look else LATEST
+    named = LOOK if quick_look else profile.value
+    folder = usual_folder(named) if folder is None else folder
     request = Request(
-        profile=LOOK if quick_look else profile.value,
+        profile=named,
         seed=seed,
         implementations=tuple(implementation or (PORT,)),
-        capabilities=tuple(capability or (CAPABILITIES[:1] if quick_look else CAPABILITIES)),
+        capabilities=tuple(capability or usual_capabilities(named)),
         families=tuple(family or FAMILIES),
         jobs=jobs,
         folder=folder,

@@ -6,26 +6,25 @@ from collections.abc import Sequence
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import LOOK
 from sampler_parity.implementations.registry import PORT
-from sampler_parity.model.case import CAPABILITIES
-from sampler_parity.run.request import LATEST, Request
+from sampler_parity.run.request import Request, usual_capabilities, usual_folder
 from sampler_parity.sandbox.isolated import Limits, options_of
 
 
 def run_command(request: Request) -> str:
     """Give the command that was given, or that asks for the same."""
-    look = request.profile == LOOK
-    how_many = ["--quick-look"] if look else ["--profile", request.profile]
+    profile = request.profile
+    how_many = ["--quick-look"] if profile == LOOK else ["--profile", profile]
     command = ["sampler-parity", "run", *how_many, "--seed", str(request.seed)]
     for option, given, every in (
         ("--implementation", request.implementations, (PORT,)),
-        ("--capability", request.capabilities, CAPABILITIES[:1] if look else CAPABILITIES),
+        ("--capability", request.capabilities, usual_capabilities(profile)),
         ("--family", request.families, tuple(FAMILIES)),
     ):
         if given != every:
             command += [word for value in given for word in (option, value)]
     for option, value, default in (
         ("--reference", request.reference, ""),
-        ("--out", request.folder, LATEST.with_name(LOOK) if look else LATEST),
+        ("--out", request.folder, usual_folder(profile)),
         ("--jobs", request.jobs, None),
         ("--waivers", request.waivers_file, None),
     ):

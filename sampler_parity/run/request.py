@@ -18,6 +18,19 @@ LATEST = Path("reports/latest")
 """Where a run is stored that is told nothing else."""
 
 
+def usual_folder(profile: str) -> Path:
+    """Give where a run of ``profile`` is stored that is told nothing else.
+
+    A quick look leaves what the gate has stored.
+    """
+    return LATEST.with_name(LOOK) if profile == LOOK else LATEST
+
+
+def usual_capabilities(profile: str) -> tuple[str, ...]:
+    """Give the capabilities of a run of ``profile`` that is told nothing else."""
+    return CAPABILITIES[:1] if profile == LOOK else CAPABILITIES
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to run.
