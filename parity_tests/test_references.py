@@ -6,6 +6,7 @@ package is at hand, is held against a loop that is written out as its descriptio
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -97,6 +98,20 @@ def test_transformers(family: str) -> None:
     assert held_against(by_transformers, "transformers", family, 12) > 10
 
 
+@contextmanager
+def numpys_own(generator: Any) -> Iterator[Callable[[], None]]:
+    """Have numpy's global generator, which the package draws from, go on as ``generator``.
+
+    It begins where the caller says so; what it is left at is kept in ``generator``.
+    """
+    kept = np.random.get_state()  # noqa: NPY002
+    try:
+        yield lambda: np.random.set_state(generator.get_state())  # noqa: NPY002
+        generator.set_state(np.random.get_state())  # noqa: NPY002
+    finally:
+        np.random.set_state(kept)  # noqa: NPY002
+
+
 def by_rwkv(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
     """Call the package's own sampler, which draws from numpy's global generator."""
     from rwkv.utils import PIPELINE
@@ -104,13 +119,9 @@ def by_rwkv(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
     p = case.parameters
     assert isinstance(p, Rwkv)
     pipeline = object.__new__(PIPELINE)
-    kept = np.random.get_state()  # noqa: NPY002  (the package draws from it)
-    try:
-        np.random.set_state(generator.get_state())  # noqa: NPY002
+    with numpys_own(generator) as begin:
+        begin()
         tokens = [pipeline.sample_logits(row, p.temperature, p.top_p, p.top_k) for row in logits]
-        generator.set_state(np.random.get_state())  # noqa: NPY002
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
     return torch.tensor(tokens)
 
 
@@ -138,12 +149,14 @@ def rwkv_words() -> Any:
 class Replayed:
     """A model that makes the package's ``generate`` draw a history, and then shows logits.
 
-    One token alone has a finite logit at every step of the history; the ban begins after it. The
-    generator is set to the case's only before the last step.
+    One token alone has a finite logit at every step of the history; the ban and the case's
+    generator ``begin`` after it.
     """
 
-    def __init__(self, row: torch.Tensor, history: list[int], generator: Any, args: Any) -> None:
-        self.row, self.history, self.generator, self.args = row, history, generator, args
+    def __init__(
+        self, row: torch.Tensor, history: list[int], begin: Callable[[], None], args: Any
+    ) -> None:
+        self.row, self.history, self.begin, self.args = row, history, begin, args
         self.banned, args.token_ban = args.token_ban, []
         self.step = 0
 
@@ -151,7 +164,7 @@ class Replayed:
         step, self.step = self.step, self.step + 1
         if step == len(self.history):
             self.args.token_ban = self.banned
-            np.random.set_state(self.generator.get_state())  # noqa: NPY002  (the package's)
+            self.begin()
             return self.row.clone(), None
         only = torch.full_like(self.row, -float("inf"))
         only[self.history[step]] = 0
@@ -173,25 +186,21 @@ def by_rwkv_generate(logits: torch.Tensor, case: Case, generator: Any) -> torch.
         return str(rwkv_words().decode(tokens)) if known else "x"
 
     pipeline.encode, pipeline.decode = lambda _: [0], decoded
-    kept = np.random.get_state()  # noqa: NPY002
     tokens = []
-    try:
-        for row, history in zip(logits, history_of(case), strict=True):
-            args = PIPELINE_ARGS(
-                temperature=p.temperature,
-                top_p=p.top_p,
-                top_k=p.top_k,
-                alpha_presence=p.alpha_presence,
-                alpha_frequency=p.alpha_frequency,
-                alpha_decay=p.alpha_decay,
-                token_ban=[] if p.token_ban is None else [p.token_ban],
-            )
-            pipeline.model = Replayed(row, history.tolist(), generator, args)
+    for row, history in zip(logits, history_of(case), strict=True):
+        args = PIPELINE_ARGS(
+            temperature=p.temperature,
+            top_p=p.top_p,
+            top_k=p.top_k,
+            alpha_presence=p.alpha_presence,
+            alpha_frequency=p.alpha_frequency,
+            alpha_decay=p.alpha_decay,
+            token_ban=[] if p.token_ban is None else [p.token_ban],
+        )
+        with numpys_own(generator) as begin:
+            pipeline.model = Replayed(row, history.tolist(), begin, args)
             pipeline.generate("", token_count=len(history) + 1, args=args)
-            generator.set_state(np.random.get_state())  # noqa: NPY002
-            tokens.append(drawn[-1])
-    finally:
-        np.random.set_state(kept)  # noqa: NPY002
+        tokens.append(drawn[-1])
     return torch.tensor(tokens)
 
 
