@@ -36,12 +36,15 @@ from parity_tests.statistics import test_manual
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.cases.your_logits import YourLogits
 from sampler_parity.cli import app
 from sampler_parity.commands.summary import summarise
 from sampler_parity.engines.contract import load_contract
 from sampler_parity.implementations.registry import ENTRY_POINTS
+from sampler_parity.pipelines import SampleLogits
 from sampler_parity.run.run_file import read_run
 from sampler_parity.run.waivers import load_waivers
+from sampler_parity.run.your_cases import opened
 
 PAGES = tuple(
     sorted(
@@ -64,7 +67,7 @@ FILE = re.compile(r"[\w./{},*-]*\w\.(?:py|rs|md|json|toml|yml|safetensors|html|s
 
 MADE = ("run.json", "calls.json", "index.html", "statistics.json", "parity.toml", "evidence/*",
         "*ID.safetensors", "my_*", "FILE*", "reports/latest/*", "*X.safetensors",
-        "pyproject.toml")  # fmt: skip
+        "pyproject.toml", "*mine.safetensors", "*a.npy", "*engine.calls")  # fmt: skip
 """Files that a run makes, or that are the reader's own."""
 
 
@@ -318,6 +321,9 @@ REFERENCES = frozenset({"warpers", "own_pipeline"})
 ENGINES = frozenset({"engine", "recorder"})
 """Listings that ``engines/test_calls_command.py`` runs, by their comment."""
 
+DUMP = "dump"
+"""The listing of ``docs/your-logits.md``, which a test below runs."""
+
 PIPELINE = "pipeline"
 """The listing of the README that goes on where the sampler's ends."""
 
@@ -328,7 +334,7 @@ RUN = {
 
 
 def test_every_python_listing_has_a_runner() -> None:
-    elsewhere = ENGINES | REFERENCES | {PIPELINE} | set(ELSEWHERE)
+    elsewhere = ENGINES | REFERENCES | {PIPELINE, DUMP} | set(ELSEWHERE)
     here = [listing.page for listing in of("python") if listing.name not in elsewhere]
     assert set(here) == {*RUN, test_manual.PAGE}
     assert here.count(test_manual.PAGE) == len(test_manual.LISTINGS)
@@ -360,6 +366,28 @@ def test_the_pipelines_listing_draws_what_transformers_draws() -> None:
         token = torch.multinomial(processed.softmax(-1), 1, generator=generator)
         history = torch.cat([history, token], 1)
     assert torch.equal(history, drawn)
+
+
+class _Model:
+    """A model that gives the same logits, whatever it is fed."""
+
+    def logits(self) -> torch.Tensor:
+        return torch.zeros(1, 50, dtype=torch.bfloat16)
+
+    def feed(self, token: int) -> None:
+        assert token == 0
+
+
+def test_the_dump_s_listing_writes_what_a_run_takes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [text] = [one.text for one in of("python") if one.name == DUMP]
+    monkeypatch.chdir(tmp_path)
+    executed(ast.parse(text).body, {"model": _Model(), "sample": lambda logits: int(logits[0, 0])})
+    [name] = re.findall(r'"(\S+\.safetensors)"', text)
+    found = opened(YourLogits(files=(name,)))
+    assert len(found) == 100
+    assert found[0].parameters == SampleLogits(0.8, 0.9, 40)
 
 
 def test_a_rust_listing_is_compiled() -> None:

@@ -17,6 +17,8 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.manifest import FixtureError
 from sampler_parity.cases.plan import LOOK
+from sampler_parity.cases.your_logits import YourLogits
+from sampler_parity.commands import logits_options
 from sampler_parity.commands.calls import calls
 from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
@@ -37,7 +39,13 @@ from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.gate import run_gate
-from sampler_parity.run.request import LATEST, Request, usual_capabilities, usual_folder
+from sampler_parity.run.request import (
+    LATEST,
+    Request,
+    usual_capabilities,
+    usual_families,
+    usual_folder,
+)
 from sampler_parity.run.run_file import Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
@@ -46,6 +54,9 @@ from sampler_parity.statistics.words import summary
 
 USUAL = Limits()
 """What a candidate may use that nothing else is said of."""
+
+USUAL_LOGITS = YourLogits(files=())
+"""What is asked of one's own logits that nothing else is said of."""
 
 TimeLimit = Annotated[
     float, typer.Option(min=0.001, help="Seconds that a candidate may take for a case.")
@@ -138,16 +149,41 @@ def run(
     markdown: Annotated[
         Path | None, typer.Option(help="Write a summary in Markdown to this file.")
     ] = None,
+    logits: logits_options.FilesOption = None,
+    temperature: logits_options.TemperatureOption = None,
+    top_p: logits_options.TopPOption = None,
+    top_k: logits_options.TopKOption = None,
+    parameter: logits_options.ParameterOption = None,
+    sampler: logits_options.SamplerOption = USUAL_LOGITS.sampler,
+    rows: logits_options.RowsOption = "0:",
+    vocabulary: logits_options.SliceOption = "0:",
+    batch: logits_options.BatchOption = USUAL_LOGITS.batch,
+    draws: logits_options.DrawsOption = USUAL_LOGITS.draws,
+    draw_seed: logits_options.SeedsOption = None,
+    no_evidence: Annotated[
+        bool, typer.Option("--no-evidence", help="Keep no case's logits, and make none small.")
+    ] = False,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
     named = LOOK if quick_look else profile.value
     folder = usual_folder(named) if folder is None else folder
+    named_logits = logits_options.asked_for(
+        logits,
+        {"temperature": temperature, "top_p": top_p, "top_k": top_k},
+        parameter,
+        rows,
+        vocabulary,
+        sampler=sampler,
+        batch=batch,
+        draws=draws,
+        seeds=draw_seed,
+    )
     request = Request(
         profile=named,
         seed=seed,
         implementations=tuple(implementation or (PORT,)),
         capabilities=tuple(capability or usual_capabilities(named)),
-        families=tuple(family or FAMILIES),
+        families=tuple(family or usual_families(named_logits)),
         jobs=jobs,
         folder=folder,
         limits=_limits(time_limit, memory_limit, start_limit),
@@ -155,6 +191,8 @@ def run(
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
         waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
+        logits=named_logits,
+        evidence=not no_evidence,
     )
     try:
         result = run_gate(request) if quiet else _with_progress(request)
@@ -235,6 +273,9 @@ def explain(
         list[str] | None,
         typer.Option(help="A case that the candidate's process is asked before; in their order."),
     ] = None,
+    stored: Annotated[
+        Path | None, typer.Option("--run", help="The stored run of a case of your logits.")
+    ] = None,
     time_limit: TimeLimit = USUAL.seconds,
     memory_limit: MemoryLimit = USUAL.memory / GIB,
     start_limit: StartLimit = USUAL.starting,
@@ -245,7 +286,8 @@ def explain(
     from sampler_parity.commands.explain import explain as explain_case
 
     limits = _limits(time_limit, memory_limit, start_limit)
-    question = Question(case, tuple(after or ()), capability, implementation, limits, reference)
+    earlier = tuple(after or ())
+    question = Question(case, earlier, capability, implementation, limits, reference, stored)
     equal = explain_case(question, out)
     raise typer.Exit(0 if equal else 1)
 
@@ -256,13 +298,22 @@ def frequencies(
     profile: Annotated[Profile, typer.Option(help="How many draws.")] = Profile.quick,
     seed: Annotated[int, typer.Option(min=0, help="Every seed follows from it.")] = 0,
     folder: Annotated[Path, typer.Option("--out", help="Where the result is stored.")] = LATEST,
+    stored: Annotated[
+        Path | None, typer.Option("--run", help="Draw from the logits of this run as well.")
+    ] = None,
     time_limit: TimeLimit = USUAL.seconds,
     memory_limit: MemoryLimit = USUAL.memory / GIB,
     start_limit: StartLimit = USUAL.starting,
 ) -> None:
     """Draw from a candidate and count; Ctrl-C keeps what was drawn, which is never a pass."""
+    from sampler_parity.run.your_cases import opened
     from sampler_parity.statistics.frequencies import frequencies as count
+    from sampler_parity.statistics.your_rows import subjects
 
+    own = None if stored is None else read_run(stored)
+    if own is not None and (own.logits is None or own.reference):
+        raise CannotJudgeError(f"the run in {stored} has no logits that the port's samplers draw")
+    yours = subjects(opened(own.logits, seed=own.seed)) if own and own.logits else ()
     limits = _limits(time_limit, memory_limit, start_limit)
     with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         task = bars.add_task(f"draws of {implementation}")
@@ -270,7 +321,7 @@ def frequencies(
         def progress(name: str, done: int, total: int) -> None:
             bars.update(task, description=name, completed=done, total=total)
 
-        result = count(implementation, profile.value, seed, limits, progress)
+        result = count(implementation, profile.value, seed, limits, progress, yours)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "statistics.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))

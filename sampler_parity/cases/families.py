@@ -343,6 +343,10 @@ FAMILIES: dict[str, Family] = {**REAL, **MADE, **ODD}
 keeps the evidence of the first divergences of a kind."""
 
 
+YOURS = "your-logits"
+"""The family of cases that :mod:`sampler_parity.cases.your_logits` makes of somebody's files."""
+
+
 def importance(family: str) -> int:
     """Rank a family by what matters to a user: 0 for real logits, 2 for what is odd."""
-    return 0 if family in REAL else 2 if family in ODD else 1
+    return 0 if family == YOURS or family in REAL else 2 if family in ODD else 1

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sampler_parity.cases.draws import Draft
-from sampler_parity.cases.families import FAMILIES, VAST
+from sampler_parity.cases.families import FAMILIES, VAST, YOURS
 from sampler_parity.cases.for_reference import history_for, parameters_for, stream_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
@@ -110,14 +110,19 @@ def plan(
     reference: str = "",
 ) -> Iterator[Case]:
     """Generate the run's cases, family by family; for a ``reference``, all of its pipeline."""
-    for family in families:
+    for family in generated(families):
         for index in counts.indices(family):
             yield _generate(family, index, seed, reference)
 
 
 def planned(counts: CaseCounts, families: tuple[str, ...] = tuple(FAMILIES)) -> int:
     """Count the run's cases."""
-    return sum(counts.count(family) for family in families)
+    return sum(counts.count(family) for family in generated(families))
+
+
+def generated(families: Sequence[str]) -> tuple[str, ...]:
+    """Leave out the family that is read from files and not generated."""
+    return tuple(family for family in families if family != YOURS)
 
 
 def _generate(family: str, index: int, seed: int, reference: str = "") -> Case:

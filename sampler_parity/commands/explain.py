@@ -16,6 +16,7 @@ from sampler_parity.build.processor import reached
 from sampler_parity.cases.case_file import KINDS, load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
+from sampler_parity.cases.your_logits import is_yours
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.judge import Comparison, compare
@@ -29,6 +30,8 @@ from sampler_parity.model.pipeline import values_of
 from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.retrial import alike, stateful
+from sampler_parity.run.run_file import read_run
+from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated, Limits, options_of
 
 
@@ -44,6 +47,7 @@ class Question:
         limits: what it may use.
         reference: ``module:OBJECT`` of the pipeline that a file's case is for, where it is one's
             own; an id names it itself.
+        run: the stored run that says where logits are that a case is made of.
     """
 
     case: str
@@ -52,6 +56,7 @@ class Question:
     implementation: str = PORT
     limits: Limits = field(default_factory=Limits)
     reference: str = ""
+    run: Path | None = None
 
     @property
     def kinds(self) -> Any:
@@ -133,7 +138,18 @@ def _found(question: Question, what: str, capability: str) -> tuple[Case, Record
     if what.endswith(".safetensors"):
         case, kept = load_case(Path(what), question.kinds)
         return case, None, kept
+    if is_yours(what):
+        return _yours(question, what), None, ""
     return case_of(what), None, ""
+
+
+def _yours(question: Question, what: str) -> Case:
+    if question.run is None:
+        raise CannotJudgeError(f"case {what!r} is of somebody's own logits: name its run, --run")
+    run = read_run(question.run)
+    if run.logits is None:
+        raise CannotJudgeError(f"the run in {question.run} was given no logits: {what!r} is none")
+    return opened(run.logits, run.reference, run.seed).by_id(what)
 
 
 def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
@@ -152,6 +168,7 @@ def _in_another_process(question: Question, capability: str) -> bool:
     command = [sys.executable, "-m", "sampler_parity", "explain", question.case]
     command += ["--capability", capability, "--implementation", question.implementation]
     command += ["--reference", question.reference] if question.reference else []
+    command += ["--run", str(question.run)] if question.run else []
     command += [word for case in question.after for word in ("--after", case)]
     command += options_of(question.limits)
     environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}

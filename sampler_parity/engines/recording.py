@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, deserialize
 
+from sampler_parity.model.bfloat16 import from_bf16
 from sampler_parity.model.errors import CannotJudgeError
 
 VERSION = 1
@@ -348,11 +349,6 @@ def _tensors(payload: bytes) -> Tensors:
         values = np.frombuffer(bytes(raw["data"]), kind).reshape(raw["shape"])
         found[name] = from_bf16(values) if raw["dtype"] == "BF16" else values
     return found
-
-
-def from_bf16(bits: npt.NDArray[np.uint16]) -> npt.NDArray[np.float32]:
-    """Widen bfloat16 bit patterns."""
-    return (bits.astype(np.uint32) << 16).view(np.float32)
 
 
 def _check(call: Call, found: Tensors) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.engines.recording import from_bf16
+from sampler_parity.model.bfloat16 import from_bf16
 
 Array = npt.NDArray[Any]
 

@@ -49,6 +49,14 @@ def twister(source: str, state: bytes) -> Twister | None:
     return Twister(words, given) if 0 <= given <= WORDS else None
 
 
+def torch_takes(state: bytes) -> bool:
+    """Whether torch's generator can be set to a state: ``mt19937::is_valid`` of ATen."""
+    if len(state) != TORCH_STATE:
+        return False
+    _, left, was_seeded, following = struct.unpack_from("<QiiQ", state)
+    return bool(was_seeded == 1 and 0 < left <= WORDS and following <= WORDS)
+
+
 def outputs_between(source: str, before: bytes, after: bytes) -> int | None:
     """Count the 32-bit outputs from one state to another, at most :data:`FARTHEST`.
 

@@ -4,13 +4,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from sampler_parity.cases.families import FAMILIES, importance
+from sampler_parity.cases.families import FAMILIES, YOURS, importance
 from sampler_parity.model.verdict import HARMLESS, SEVERITY, Verdict
 from sampler_parity.report.words import place
 from sampler_parity.run.run_file import FoundDivergence, Run, Shard
 from sampler_parity.run.words import at
 
-_RANKS = {family: rank for rank, family in enumerate(FAMILIES)}
+_RANKS = {family: rank for rank, family in enumerate((YOURS, *FAMILIES))}
 
 
 @dataclass(frozen=True, slots=True)

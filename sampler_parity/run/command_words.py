@@ -3,10 +3,10 @@
 import shlex
 from collections.abc import Sequence
 
-from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import LOOK
+from sampler_parity.cases.your_logits import YourLogits, is_yours
 from sampler_parity.implementations.registry import PORT
-from sampler_parity.run.request import Request, usual_capabilities, usual_folder
+from sampler_parity.run.request import Request, usual_capabilities, usual_families, usual_folder
 from sampler_parity.sandbox.isolated import Limits, options_of
 
 
@@ -18,7 +18,7 @@ def run_command(request: Request) -> str:
     for option, given, every in (
         ("--implementation", request.implementations, (PORT,)),
         ("--capability", request.capabilities, usual_capabilities(profile)),
-        ("--family", request.families, tuple(FAMILIES)),
+        ("--family", request.families, usual_families(request.logits)),
     ):
         if given != every:
             command += [word for value in given for word in (option, value)]
@@ -30,7 +30,32 @@ def run_command(request: Request) -> str:
     ):
         if value != default:
             command += [option, str(value)]
+    command += [] if request.logits is None else options_of_logits(request.logits)
+    command += [] if request.evidence else ["--no-evidence"]
     return shlex.join([*command, *options_of(request.limits)])
+
+
+def options_of_logits(asked: YourLogits) -> list[str]:
+    """Give the options of a command that ask for the same logits."""
+    usual = YourLogits(files=())
+    found = [word for name in asked.files for word in ("--logits", name)]
+    for name, value in asked.parameters.items():
+        found += ["--parameter", f"{name}={'none' if value is None else value}"]
+    for option, given, default in (
+        ("--sampler", asked.sampler, usual.sampler),
+        ("--rows", range_in_words(asked.rows), range_in_words(usual.rows)),
+        ("--slice", range_in_words(asked.vocabulary), range_in_words(usual.vocabulary)),
+        ("--batch", str(asked.batch), str(usual.batch)),
+        ("--draws", str(asked.draws), str(usual.draws)),
+    ):
+        found += [option, given] if given != default else []
+    return found + [word for seed in asked.seeds for word in ("--draw-seed", str(seed))]
+
+
+def range_in_words(ends: tuple[int, int | None]) -> str:
+    """Give FIRST:END as an option takes it."""
+    first, end = ends
+    return f"{first}:{'' if end is None else end}"
 
 
 def replay_command(
@@ -40,6 +65,7 @@ def replay_command(
     implementation: str,
     limits: Limits,
     reference: str = "",
+    run: str = "",
 ) -> str:
     """Give the command that runs a case again.
 
@@ -50,11 +76,14 @@ def replay_command(
         implementation: the candidate, as a command line calls it.
         limits: the candidate's.
         reference: the pipeline, where a file's parameters are of one's own.
+        run: where the run is stored, which says where logits are that a case is made of.
     """
     command = ["sampler-parity", "explain", what, "--capability", capability]
     command += [word for case in after for word in ("--after", case)]
     if implementation != PORT:
         command += ["--implementation", implementation]
+    if any(is_yours(case) for case in (what, *after)):
+        command += ["--run", run]
     if ":" in reference:
         command += ["--reference", reference]
     return shlex.join([*command, *options_of(limits)])

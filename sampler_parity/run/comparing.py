@@ -1,11 +1,12 @@
 """Compares one candidate with torch, at one capability."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
 from sampler_parity.cases.recorded import Recorded, recorded_cases
+from sampler_parity.cases.your_logits import YourCases, is_yours
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
@@ -19,6 +20,7 @@ from sampler_parity.run.reproducibility import ReproducibilityCounter
 from sampler_parity.run.retrial import Retrial
 from sampler_parity.run.run_file import Shard
 from sampler_parity.run.shard_builder import ShardBuilder
+from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated
 
 PROGRESS_EVERY = 50
@@ -40,8 +42,13 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
     if not order.reference:
         recorded = {case.id: (case, found) for case, found in recorded_cases(order.capability)}
     also = reference_of(order.reference).sampler if order.reference else ""
+    yours = None
+    if order.logits is not None:
+        yours = opened(order.logits, order.reference, order.seed)
 
     def recall(case_id: str) -> Case:
+        if yours and is_yours(case_id):
+            return yours.by_id(case_id)
         return recorded[case_id][0] if case_id in recorded else case_of(case_id)
 
     tell = _Teller(say)
@@ -66,14 +73,14 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
                 order.waivers,
                 order.limits,
                 order.reference,
+                evidence=order.evidence,
             )
             for _ in range(2)
         ]
-        bench = _Bench(order, candidate, laboratory, tell)
+        bench = _Bench(order, candidate, laboratory, tell, yours)
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
-            total = planned(CASE_COUNTS[order.profile], order.families)
-            shards.append(builders[1].shard(total, "torch", AT_ONE))
+            shards.append(builders[1].shard(bench.planned, "torch", AT_ONE))
         else:
             if bench.recorded:
                 shards.append(_recorded(bench, tuple(recorded.values()), builders[0]))
@@ -105,6 +112,19 @@ class _Bench:
     candidate: Isolated
     laboratory: Laboratory
     say: "_Teller"
+    yours: YourCases | None
+
+    @property
+    def planned(self) -> int:
+        """How many cases are compared with torch."""
+        generated = planned(CASE_COUNTS[self.order.profile], self.order.families)
+        return generated + (len(self.yours) if self.yours else 0)
+
+    def cases(self) -> Iterator[Case]:
+        """Make those cases: somebody's own logits first."""
+        yield from self.yours or ()
+        order = self.order
+        yield from plan(CASE_COUNTS[order.profile], order.seed, order.families, order.reference)
 
     def alive(self) -> None:
         """Tell the gate that the worker goes on."""
@@ -138,8 +158,7 @@ def _recorded(
 
 def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     order, candidate, laboratory = bench.order, bench.candidate, bench.laboratory
-    counts = CASE_COUNTS[order.profile]
-    total = planned(counts, order.families)
+    total = bench.planned
     here = capability_here()
     if here != order.capability:
         reason = f"torch reaches capability {here} on this processor, not {order.capability}" + (
@@ -156,7 +175,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     def again(case: Case) -> tuple[Outcome, Outcome]:
         return laboratory.both(case, refer)
 
-    for case in plan(counts, order.seed, order.families, order.reference):
+    for case in bench.cases():
         if declined := candidate.about.too_long(case):
             builder.add(case, Outcome(), Outcome(declined=declined), None)
         else:

@@ -12,6 +12,7 @@ from sampler_parity.build.installation import has_sources
 from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import CASE_COUNTS, planned
+from sampler_parity.cases.your_logits import YourCases
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
@@ -30,6 +31,7 @@ from sampler_parity.run.reproducibility import sentences
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, write_run
 from sampler_parity.run.scheduler import Progress, run_workers
+from sampler_parity.run.your_cases import opened
 
 
 def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
@@ -48,12 +50,16 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
     request.folder.mkdir(parents=True, exist_ok=True)
     # What an earlier run left stays until this one has come to its end.
     with tempfile.TemporaryDirectory(prefix=".run-", dir=request.folder) as staging:
+        yours = None
+        if request.logits is not None:
+            yours = opened(request.logits, request.reference, request.seed)
         orders = orders_of(request, Path(staging))
-        cases = planned(CASE_COUNTS[request.profile], request.families)
+        generated = planned(CASE_COUNTS[request.profile], request.families)
+        cases = generated + (len(yours) if yours else 0)
         jobs = request.jobs or os.cpu_count() or 1
         results = run_workers(orders, cases, jobs, request.limits, progress)
         found = gather(request, orders, results)
-        run = _run(request, found, started, time.monotonic() - clock)
+        run = _run(request, found, started, time.monotonic() - clock, yours)
         _replace(request.folder / EVIDENCE, Path(staging) / EVIDENCE)
         write_run(request.folder, run)
     return run
@@ -79,6 +85,8 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             # The port stands for the reference at other capabilities: for its own two alone.
             reproducibility=implementation == request.implementations[0] and not request.reference,
             reference=request.reference,
+            logits=request.logits,
+            evidence=request.evidence,
         )
         for implementation in request.implementations
         for capability in request.capabilities
@@ -96,6 +104,7 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
                 profile=request.profile,
                 seed=request.seed,
                 limits=request.limits,
+                logits=request.logits,
             )
             for implementation in request.implementations
         ]
@@ -111,8 +120,15 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
     return orders
 
 
-def _run(request: Request, found: Found, started: datetime, seconds: float) -> Run:
+def _run(
+    request: Request,
+    found: Found,
+    started: datetime,
+    seconds: float,
+    yours: YourCases | None = None,
+) -> Run:
     status, reasons = conclude(request, found)
+    own = {"your logits": yours.words()} if yours else {}
     return Run(
         schema=SCHEMA,
         status=status,
@@ -123,7 +139,7 @@ def _run(request: Request, found: Found, started: datetime, seconds: float) -> R
         profile=request.profile,
         seed=request.seed,
         shards=found.shards,
-        provenance=provenance(),
+        provenance={**own, **provenance()},
         findings=sentences(found.shards),
         planted=found.planted,
         engine_faults=found.engine_faults,
@@ -131,6 +147,7 @@ def _run(request: Request, found: Found, started: datetime, seconds: float) -> R
         waivers=found.waivers,
         statistics=found.statistics,
         reference=request.reference,
+        logits=request.logits,
         benchmark=request.benchmark,
     )
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import msgspec
 
+from sampler_parity.cases.your_logits import YourLogits
 from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.run.run_file import Shard
@@ -39,6 +40,8 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         waivers: those of this candidate that have not expired.
         reproducibility: whether to count as well how often torch differs from torch.
         reference: the pipeline that it is held against; empty for the two of the port.
+        logits: somebody's own, of which cases are made as well.
+        evidence: whether divergent cases are kept, and made small.
     """
 
     implementation: str
@@ -52,6 +55,8 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     waivers: tuple[Waiver, ...] = ()
     reproducibility: bool = False
     reference: str = ""
+    logits: YourLogits | None = None
+    evidence: bool = True
 
     @property
     def name(self) -> str:
@@ -68,12 +73,14 @@ class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
         profile: ``quick`` or ``full``.
         seed: the run's.
         limits: the candidate's.
+        logits: somebody's own, from some rows of which is drawn as well.
     """
 
     implementation: str
     profile: str
     seed: int
     limits: Limits
+    logits: YourLogits | None = None
 
     @property
     def name(self) -> str:

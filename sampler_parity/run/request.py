@@ -4,8 +4,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.families import FAMILIES, YOURS
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK
+from sampler_parity.cases.your_logits import YourLogits
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
@@ -31,6 +32,11 @@ def usual_capabilities(profile: str) -> tuple[str, ...]:
     return CAPABILITIES[:1] if profile == LOOK else CAPABILITIES
 
 
+def usual_families(logits: YourLogits | None) -> tuple[str, ...]:
+    """Give the families of a run that is told none: all, and one's own logits first."""
+    return tuple(FAMILIES) if logits is None else (YOURS, *FAMILIES)
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What to run.
@@ -52,6 +58,8 @@ class Request:
             started in.
         today: the day on which waivers have expired or not.
         benchmark: what the report shows of speed; nothing is judged by it.
+        logits: somebody's own, which are the family ``your-logits``.
+        evidence: whether divergent cases are kept, with their logits, and made small.
     """
 
     profile: str = "quick"
@@ -67,6 +75,8 @@ class Request:
     waivers_file: Path | None = None
     today: date = field(default_factory=lambda: datetime.now(UTC).date())
     benchmark: Benchmark | None = None
+    logits: YourLogits | None = None
+    evidence: bool = True
 
     @property
     def whole(self) -> bool:
@@ -93,11 +103,13 @@ class Request:
         for name, known, given in (
             ("profile", tuple(CASE_COUNTS), (self.profile,)),
             ("capability", CAPABILITIES, self.capabilities),
-            ("family", tuple(FAMILIES), self.families),
+            ("family", usual_families(self.logits), self.families),
         ):
             for value in given:
                 if value not in known:
                     raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
+        if self.logits is not None and YOURS not in self.families:
+            raise CannotJudgeError(f"logits are given, and not compared: add --family {YOURS}")
         if self.reference:
             reference_of(self.reference)
         for name in self.implementations:

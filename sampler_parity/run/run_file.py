@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
+from sampler_parity.cases.your_logits import YourLogits
 from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.model.case import Described
@@ -219,6 +220,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         statistics: what each implementation's frequencies say.
         benchmark: how fast the port was measured to be, if that was given.
         reference: the pipeline that candidates were held against; empty for the port's two.
+        logits: somebody's own logits, which were compared as well: where they are, not what.
     """
 
     schema: int
@@ -239,6 +241,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     statistics: tuple[StatisticsResult, ...] = ()
     benchmark: Benchmark | None = None
     reference: str = ""
+    logits: YourLogits | None = None
 
 
 def write_run(folder: Path, run: Run) -> Path:

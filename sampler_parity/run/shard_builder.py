@@ -59,11 +59,14 @@ class ShardBuilder:
         waivers: tuple[Waiver, ...] = (),
         limits: Limits | None = None,
         reference: str = "",
+        *,
+        evidence: bool = True,
     ) -> None:
         """Count for ``implementation``, as a command line calls it; reports call it by its name.
 
         Evidence goes into ``folder``; commands that replay it look for it in ``home``, name the
-        ``reference``, and give the candidate the run's ``limits``.
+        ``reference``, and give the candidate the run's ``limits``. Without ``evidence``,
+        no case is kept nor made small.
         """
         self._implementation = implementation
         self._about = about
@@ -73,6 +76,7 @@ class ShardBuilder:
         self._waivers = waivers
         self._limits = limits or Limits()
         self._reference = reference
+        self._keeps = evidence
         self._retrials = Retrials(about)
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
@@ -189,7 +193,7 @@ class ShardBuilder:
         Stored are all that are kept on real logits, all that depend on earlier cases, and the first
         of every other family.
         """
-        if case.logits.size > LARGEST:
+        if not self._keeps or case.logits.size > LARGEST:
             return False, False
         matters, verdict = importance(case.family), divergence.verdict
         first = self._kept[case.family, divergence.stage, verdict] == 1
@@ -249,7 +253,13 @@ class ShardBuilder:
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
         return replay_command(
-            what, after, self._capability, self._implementation, self._limits, self._reference
+            what,
+            after,
+            self._capability,
+            self._implementation,
+            self._limits,
+            self._reference,
+            str(self._home),
         )
 
     def _shrink(

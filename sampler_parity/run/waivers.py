@@ -19,7 +19,7 @@ from typing import Any
 
 import msgspec
 
-from sampler_parity.cases.families import FAMILIES
+from sampler_parity.cases.families import FAMILIES, YOURS
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Divergence, Verdict
 
@@ -95,7 +95,7 @@ def load_waivers(path: Path) -> tuple[Waiver, ...]:
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.MsgspecError) as error:
         raise CannotJudgeError(f"waivers {path} cannot be read: {error}") from error
     for waiver in content.waiver:
-        if waiver.family not in (EVERY, *FAMILIES):
+        if waiver.family not in (EVERY, YOURS, *FAMILIES):
             raise CannotJudgeError(
                 f"waivers {path}: family {waiver.family!r} is none of {', '.join(FAMILIES)}"
             )

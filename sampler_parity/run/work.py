@@ -16,7 +16,9 @@ from sampler_parity.run.orders import (
     Say,
 )
 from sampler_parity.run.planting import plant_engines, plant_plain, plant_port, plant_stages
+from sampler_parity.run.your_cases import opened
 from sampler_parity.statistics.frequencies import frequencies
+from sampler_parity.statistics.your_rows import subjects
 
 
 def work(order: Order, say: Say) -> Result:
@@ -46,5 +48,8 @@ def _count(order: CountFrequencies, say: Say) -> Result:
     def progress(_: str, done: int, total: int) -> None:
         say(Message(done=done, total=total))
 
-    found = frequencies(order.implementation, order.profile, order.seed, order.limits, progress)
+    yours = () if order.logits is None else subjects(opened(order.logits, seed=order.seed))
+    found = frequencies(
+        order.implementation, order.profile, order.seed, order.limits, progress, yours
+    )
     return Result(statistics=found)

@@ -1,6 +1,6 @@
 """The statistical gate for one candidate, in whichever way its draws are had fastest."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -10,6 +10,7 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Lost, Outcome
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.gate import run_statistics
+from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.sources import ImplementationSource, port
 
@@ -39,8 +40,9 @@ def frequencies(
     seed: int,
     limits: Limits,
     progress: Callable[[str, int, int], None],
+    yours: Sequence[Subject] = (),
 ) -> StatisticsResult:
-    """Draw from ``implementation``, count, and judge.
+    """Draw from ``implementation``, count, and judge; from rows of ``yours`` as well.
 
     The port draws in this process, a million times in some seconds: it is ours. Anything else
     draws in its own.
@@ -49,8 +51,9 @@ def frequencies(
         CannotJudgeError: it cannot be started; the extension is missing or stale.
     """
     if implementation == PORT:
-        return run_statistics(port(), profile, seed, progress)
+        return run_statistics(port(), profile, seed, progress, yours=yours)
     patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
     with Isolated(implementation, patient) as candidate:
         source = ImplementationSource(_OnceLost(candidate), capability_here())
-        return run_statistics(source, profile, seed, progress, samplers=candidate.about.samplers)
+        samplers = candidate.about.samplers
+        return run_statistics(source, profile, seed, progress, samplers=samplers, yours=yours)

@@ -10,6 +10,7 @@ from sampler_parity.statistics.controls import PlannedControl, faults, itself
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.given import DeclinedError, given, taken_by, untried
 from sampler_parity.statistics.kinds_of_test import SAMPLERS, StatisticalTest
+from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.planning import Plan, plan
 from sampler_parity.statistics.result import (
     Control,
@@ -59,6 +60,7 @@ def run_statistics(
     live: Source | None = None,
     samplers: Sequence[str] = SAMPLERS,
     walk: Walk | None = None,
+    yours: Sequence[Subject] = (),
 ) -> StatisticsResult:
     """Plan every test, draw, and judge; an interruption (Ctrl-C) keeps what was drawn.
 
@@ -74,6 +76,7 @@ def run_statistics(
         samplers: those that the candidate has; the tests of others are not planned.
         walk: the candidate's draw from given probabilities and a given uniform, if it has one. A
             candidate that takes its uniform, as its ``about`` says, needs none.
+        yours: rows of somebody's own logits, from each of which is drawn as well.
 
     Raises:
         CannotJudgeError: there is no such profile or sampler, or the extension is missing or stale.
@@ -82,7 +85,7 @@ def run_statistics(
     started = time.monotonic()
     reference = port() if reference is None else reference
     live = torch_reference() if live is None else live
-    planned = plan(profile, source, reference, alpha=alpha, samplers=samplers)
+    planned = plan(profile, source, reference, alpha=alpha, samplers=samplers, yours=yours)
     controls = _controls(planned, reference, live)
     run = _Run(source, Seeds.of_run(seed), planned, progress)
     run.expect(controls)

@@ -7,6 +7,7 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.statistics import subjects
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget
+from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import Rule
 from sampler_parity.statistics.kinds_of_test import (
     SAMPLERS,
@@ -99,6 +100,7 @@ def plan(
     alpha: float = FAMILY_WISE,
     samplers: Sequence[str] = SAMPLERS,
     passing_controls: int = 2,
+    yours: Sequence[Subject] = (),
 ) -> Plan:
     """Fix the tests of a run, before anything is drawn.
 
@@ -109,6 +111,7 @@ def plan(
         alpha: the error budget of the run.
         samplers: those that the candidate has; the tests of others are not planned.
         passing_controls: controls that must pass, which share the budget.
+        yours: rows of somebody's own logits, from each of which is drawn as well.
 
     Raises:
         CannotJudgeError: there is no such profile or sampler, or no sampler at all.
@@ -121,14 +124,21 @@ def plan(
         raise CannotJudgeError(f"samplers {list(samplers)} are not some of {', '.join(SAMPLERS)}")
     by_sampler = _makers(sizes, reference, samplers)
     makers = [make for sampler in samplers for make in by_sampler[sampler]]
-    not_planned = tuple(
+    not_planned = [
         f"{len(by_sampler[sampler])} tests of {sampler} are waived: {source.name} has no such "
         "sampler"
         for sampler in SAMPLERS
         if sampler not in samplers
-    )
-    budget = Budget(alpha, len(makers) + passing_controls)
-    return Plan(profile, sizes, budget, tuple(make(budget.rule) for make in makers), not_planned)
+    ]
+    own = [each for each in yours if each.parameters.sampler in samplers]
+    budget = Budget(alpha, len(makers) + len(own) + passing_controls)
+    tests = [make(budget.rule) for make in makers]
+    for each in own:
+        try:
+            tests.append(frequencies(each, sizes.case, budget.rule))
+        except StatisticsError as error:
+            not_planned.append(f"no draws from {each.name}: {error}")
+    return Plan(profile, sizes, budget, tuple(tests), tuple(not_planned))
 
 
 Maker = Callable[[Rule], StatisticalTest]
