@@ -17,14 +17,13 @@ from itertools import count
 
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import OF, case_of
-from sampler_parity.faults.staged import computed_by
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, View
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, values_of
+from sampler_parity.model.pipeline import Parameters, computed_by, values_of
 from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines import PIPELINES
 from sampler_parity.pipelines.references import REFERENCES, reference_of

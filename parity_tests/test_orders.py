@@ -9,7 +9,14 @@ import pytest
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run import gate
 from sampler_parity.run.gate import orders_of
-from sampler_parity.run.orders import CompareCases, Order, PlantInPlain, PlantInPort, PlantInStages
+from sampler_parity.run.orders import (
+    CompareCases,
+    CountFrequencies,
+    Order,
+    PlantInPlain,
+    PlantInPort,
+    PlantInStages,
+)
 from sampler_parity.run.request import Request
 
 KINDS = set(get_args(Order))
@@ -29,7 +36,7 @@ def test_a_whole_run_has_every_kind_of_order(request_: Request, tmp_path: Path) 
 def test_a_run_against_another_reference_plants_faults_in_its_stages(tmp_path: Path) -> None:
     request = Request(implementations=("command:x",), reference="transformers")
     orders = orders_of(request, tmp_path)
-    assert {type(order) for order in orders} == {CompareCases, PlantInStages}
+    assert {type(order) for order in orders} == {CompareCases, CountFrequencies, PlantInStages}
     for order in orders:
         assert msgspec.json.decode(msgspec.json.encode(order), type=Order) == order
 

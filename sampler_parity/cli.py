@@ -301,6 +301,9 @@ def frequencies(
     stored: Annotated[
         Path | None, typer.Option("--run", help="Draw from the logits of this run as well.")
     ] = None,
+    reference: Annotated[
+        str, typer.Option(help="A pipeline that `list` shows, or module:OBJECT of your own.")
+    ] = "",
     time_limit: TimeLimit = USUAL.seconds,
     memory_limit: MemoryLimit = USUAL.memory / GIB,
     start_limit: StartLimit = USUAL.starting,
@@ -311,9 +314,9 @@ def frequencies(
     from sampler_parity.statistics.your_rows import subjects
 
     own = None if stored is None else read_run(stored)
-    if own is not None and (own.logits is None or own.reference):
-        raise CannotJudgeError(f"the run in {stored} has no logits that the port's samplers draw")
-    yours = subjects(opened(own.logits, seed=own.seed)) if own and own.logits else ()
+    if own is not None and (own.logits is None or own.reference != reference):
+        raise CannotJudgeError(f"the run in {stored} has no logits for this reference")
+    yours = subjects(opened(own.logits, reference, own.seed)) if own and own.logits else ()
     limits = _limits(time_limit, memory_limit, start_limit)
     with Progress(*COLUMNS, TimeRemainingColumn(), console=log, transient=True) as bars:
         task = bars.add_task(f"draws of {implementation}")
@@ -321,7 +324,7 @@ def frequencies(
         def progress(name: str, done: int, total: int) -> None:
             bars.update(task, description=name, completed=done, total=total)
 
-        result = count(implementation, profile.value, seed, limits, progress, yours)
+        result = count(implementation, profile.value, seed, limits, progress, yours, reference)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "statistics.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))

@@ -11,12 +11,11 @@ from functools import cached_property
 from itertools import pairwise, takewhile
 from typing import Any
 
-from sampler_parity.faults.staged import computed_by
 from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, Pipeline, Stage, values_of
+from sampler_parity.model.pipeline import Parameters, Pipeline, Stage, computed_by, values_of
 from sampler_parity.model.verdict import HARMLESS
 
 BY_RANK = "top_k_mask"

@@ -23,7 +23,13 @@ from sampler_parity.implementations.python_ref import PythonRef
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, Pipeline, Stage, Variation, values_of
+from sampler_parity.model.pipeline import (
+    Parameters,
+    Stage,
+    Variation,
+    computed_by,
+    values_of,
+)
 from sampler_parity.model.verdict import HARMLESS, Verdict
 
 CASES = {"quick": 400, "full": 3000}
@@ -55,11 +61,6 @@ class Varied:
         """Run a case of the reference, with the stage varied."""
         parameters = self._computed(**values_of(case.parameters))
         return PythonRef().run(replace(case, parameters=parameters), capability)
-
-
-def computed_by(kind: type[Parameters], pipeline: Pipeline) -> type[Parameters]:
-    """Give the parameters of ``kind`` with another pipeline."""
-    return type(kind.__name__, (kind,), {"pipeline": pipeline}, frozen=True, tag=kind.sampler)
 
 
 def varied(kind: type[Parameters]) -> Iterator[Varied]:

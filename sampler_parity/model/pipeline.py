@@ -347,6 +347,11 @@ class Pipeline:
         return replace(self, stages=stages)
 
 
+def computed_by(kind: type[Parameters], pipeline: Pipeline) -> type[Parameters]:
+    """Give the parameters of ``kind`` with another pipeline."""
+    return type(kind.__name__, (kind,), {"pipeline": pipeline}, frozen=True, tag=kind.sampler)
+
+
 def values_of(parameters: Parameters) -> dict[str, float | int | str | None]:
     """Give every parameter by name."""
     return {name: getattr(parameters, name) for name in parameters.__struct_fields__}

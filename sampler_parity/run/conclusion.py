@@ -115,8 +115,7 @@ def _survivors(request: Request, found: Found) -> Iterable[str]:
 
 
 def _uncounted(request: Request, found: Found) -> Iterable[str]:
-    counted = request.whole and not request.reference
-    if counted and len(found.statistics) < len(request.implementations):
+    if request.whole and len(found.statistics) < len(request.implementations):
         yield "the frequencies of an implementation were not counted"
     for result in found.statistics:
         for reason in result.reasons:

@@ -92,31 +92,34 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
         for capability in request.capabilities
     ]
     lowest, next_one = CAPABILITIES[:2]
-    if request.whole and request.reference:
+    if not request.whole or not request.implementations:
+        return orders
+    orders += [
+        CountFrequencies(
+            implementation=implementation,
+            capability=request.capabilities[0],
+            profile=request.profile,
+            seed=request.seed,
+            limits=request.limits,
+            logits=request.logits,
+            reference=request.reference,
+        )
+        for implementation in request.implementations
+    ]
+    if request.reference:
         orders.append(
             PlantInStages(capability=lowest, profile=request.profile, reference=request.reference)
         )
-    elif request.whole and request.implementations:
-        orders += [
-            CountFrequencies(
-                implementation=implementation,
-                capability=request.capabilities[0],
-                profile=request.profile,
-                seed=request.seed,
-                limits=request.limits,
-                logits=request.logits,
-            )
-            for implementation in request.implementations
-        ]
-        sources = has_sources()
-        if sources:
-            orders.append(PlantInPort(capability=lowest, profile=request.profile))
-        # A plain sampler's mistakes show at any capability.
-        orders.append(PlantInPlain(capability=lowest, profile=request.profile, specimens=sources))
-        if sources:
-            # Some of the port's faults show at one capability only.
-            orders.append(PlantInPort(capability=next_one, profile=request.profile))
-        orders.append(PlantInEngines(capability=lowest))
+        return orders
+    sources = has_sources()
+    if sources:
+        orders.append(PlantInPort(capability=lowest, profile=request.profile))
+    # A plain sampler's mistakes show at any capability.
+    orders.append(PlantInPlain(capability=lowest, profile=request.profile, specimens=sources))
+    if sources:
+        # Some of the port's faults show at one capability only.
+        orders.append(PlantInPort(capability=next_one, profile=request.profile))
+    orders.append(PlantInEngines(capability=lowest))
     return orders
 
 

@@ -74,6 +74,7 @@ class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
         seed: the run's.
         limits: the candidate's.
         logits: somebody's own, from some rows of which is drawn as well.
+        reference: the pipeline whose law it is held against; empty for the two of the port.
     """
 
     implementation: str
@@ -81,6 +82,7 @@ class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
     seed: int
     limits: Limits
     logits: YourLogits | None = None
+    reference: str = ""
 
     @property
     def name(self) -> str:

@@ -48,8 +48,15 @@ def _count(order: CountFrequencies, say: Say) -> Result:
     def progress(_: str, done: int, total: int) -> None:
         say(Message(done=done, total=total))
 
-    yours = () if order.logits is None else subjects(opened(order.logits, seed=order.seed))
+    own = order.logits
+    yours = () if own is None else subjects(opened(own, order.reference, order.seed))
     found = frequencies(
-        order.implementation, order.profile, order.seed, order.limits, progress, yours
+        order.implementation,
+        order.profile,
+        order.seed,
+        order.limits,
+        progress,
+        yours,
+        order.reference,
     )
     return Result(statistics=found)

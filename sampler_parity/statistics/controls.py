@@ -1,6 +1,6 @@
 """Faults planted in the draws: every run shows that its tests catch them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -129,11 +129,7 @@ def periodic(sound: Source, period: int) -> FaultySource:
 def faults(
     subject: Subject, sound: Source, rule: Rule, power: float = SURE
 ) -> list[PlannedControl]:
-    """Plan every planted fault, each with the fewest draws that give its test ``power``.
-
-    Raises:
-        StatisticsError: a fault cannot be caught on this subject.
-    """
+    """Plan every planted fault. Raises as :func:`caught` does."""
     law = subject.law
     pairs = swaps(law)
     if not pairs:
@@ -145,10 +141,24 @@ def faults(
     ]
     altered.append((tailless(sound, law, TAIL), without_tail(law, TAIL)))
     altered.append((exchanged(sound, one, other), swapped(law, one, other)))
-    chances: list[tuple[FaultySource, Chance]] = [
-        *((source, _by_law(subject, spoilt)) for source, spoilt in altered),
-        (periodic(sound, PERIOD), _by_period),
+    chances: list[tuple[Source, Chance]] = [
+        *((source, by_law(subject, spoilt)) for source, spoilt in altered),
+        (periodic(sound, PERIOD), by_period),
     ]
+    return caught(subject, chances, rule, power)
+
+
+def caught(
+    subject: Subject,
+    chances: Sequence[tuple[Source, "Chance"]],
+    rule: Rule,
+    power: float = SURE,
+) -> list[PlannedControl]:
+    """Plan to catch each source, with the fewest draws that give its test ``power``.
+
+    Raises:
+        StatisticsError: one cannot be caught on this subject.
+    """
     tests: dict[int, StatisticalTest] = {}
     found = []
     for source, chance in chances:
@@ -167,11 +177,13 @@ def faults(
 Chance = Callable[[StatisticalTest, int, Rule], float]
 
 
-def _by_law(subject: Subject, spoilt: Law) -> Chance:
+def by_law(subject: Subject, spoilt: Law) -> Chance:
     """Give the probability that a frequency test rejects draws of another law."""
-    stray = float(spoilt.probabilities[~subject.law.possible].sum())
+    stray = min(1.0, round(float(spoilt.probabilities[~subject.law.possible].sum()), 12))
 
     def chance(test: StatisticalTest, draws: int, rule: Rule) -> float:
+        if stray == 1:
+            return 1.0
         if test.cells is None:
             raise StatisticsError("the controls are put before frequency tests")
         p, q = test.cells.probabilities, test.cells.masses(spoilt)
@@ -180,7 +192,7 @@ def _by_law(subject: Subject, spoilt: Law) -> Chance:
     return chance
 
 
-def _by_period(test: StatisticalTest, draws: int, rule: Rule) -> float:
+def by_period(test: StatisticalTest, draws: int, rule: Rule) -> float:
     """Pearson's statistic of m repetitions of the same draws is m times that of one."""
     times = draws / PERIOD
 

@@ -8,9 +8,11 @@ from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Lost, Outcome
+from sampler_parity.pipelines.references import reference_of
 from sampler_parity.sandbox.isolated import Isolated, Limits
 from sampler_parity.statistics.gate import run_statistics
 from sampler_parity.statistics.law import Subject
+from sampler_parity.statistics.of_reference import reference_statistics
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.sources import ImplementationSource, port
 
@@ -41,8 +43,11 @@ def frequencies(
     limits: Limits,
     progress: Callable[[str, int, int], None],
     yours: Sequence[Subject] = (),
+    reference: str = "",
 ) -> StatisticsResult:
     """Draw from ``implementation``, count, and judge; from rows of ``yours`` as well.
+
+    It is held against the port's two samplers, or against a ``reference``.
 
     The port draws in this process, a million times in some seconds: it is ours. Anything else
     draws in its own.
@@ -50,10 +55,14 @@ def frequencies(
     Raises:
         CannotJudgeError: it cannot be started; the extension is missing or stale.
     """
-    if implementation == PORT:
+    if implementation == PORT and not reference:
         return run_statistics(port(), profile, seed, progress, yours=yours)
     patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
-    with Isolated(implementation, patient) as candidate:
+    kind = reference_of(reference) if reference else None
+    also = kind.sampler if kind else ""
+    with Isolated(implementation, patient, also=also) as candidate:
         source = ImplementationSource(_OnceLost(candidate), capability_here())
+        if kind is not None:
+            return reference_statistics(source, kind, profile, seed, progress, yours)
         samplers = candidate.about.samplers
         return run_statistics(source, profile, seed, progress, samplers=samplers, yours=yours)

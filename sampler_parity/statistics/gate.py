@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+import msgspec
+
 from sampler_parity.statistics import subjects, support
 from sampler_parity.statistics.budget import FAMILY_WISE, holm
 from sampler_parity.statistics.controls import PlannedControl, faults, itself
@@ -82,11 +84,27 @@ def run_statistics(
         CannotJudgeError: there is no such profile or sampler, or the extension is missing or stale.
         StatisticsError: the budget is none.
     """
-    started = time.monotonic()
     reference = port() if reference is None else reference
     live = torch_reference() if live is None else live
     planned = plan(profile, source, reference, alpha=alpha, samplers=samplers, yours=yours)
-    controls = _controls(planned, reference, live)
+    return carry_out(
+        source, planned, _controls(planned, reference, live), profile, seed, progress, walk=walk
+    )
+
+
+def carry_out(
+    source: Source,
+    planned: Plan,
+    controls: list[PlannedControl],
+    profile: str,
+    seed: int,
+    progress: Progress,
+    *,
+    walk: Walk | None = None,
+    stands_in: str = STANDS_IN,
+) -> StatisticsResult:
+    """Draw what is planned, put the controls, and judge; Ctrl-C keeps what was drawn."""
+    started = time.monotonic()
     run = _Run(source, Seeds.of_run(seed), planned, progress)
     run.expect(controls)
     try:
@@ -97,7 +115,8 @@ def run_statistics(
             run.put(control)
     except KeyboardInterrupt:
         run.finished = False
-    return run.conclude(profile, seed, controls, time.monotonic() - started)
+    found = run.conclude(profile, seed, controls, time.monotonic() - started)
+    return msgspec.structs.replace(found, reference=stands_in)
 
 
 def _both(one: Uniforms | None, other: Uniforms | None) -> Uniforms | None:
@@ -280,7 +299,7 @@ class _Run:
         status, reasons = self._status(tests, len(controls) + self.planted)
         return StatisticsResult(
             candidate=self.source.name,
-            reference=STANDS_IN,
+            reference="",
             profile=profile,
             seed=seed,
             status=status,

@@ -308,7 +308,9 @@ class Subject:
         top_k = int(values_of(self.parameters).get("top_k") or 0)
         if not 0 < top_k < len(drawable):
             return np.empty(0, np.int64)
-        return np.flatnonzero(p == p[drawable[top_k - 1]])
+        level = np.flatnonzero(p == p[drawable[top_k - 1]])
+        # Where a second draw takes what top-k dropped, more than k can be drawn, and none is tied.
+        return level if len(level) > len(drawable) - top_k else np.empty(0, np.int64)
 
     def mistempered(self, factor: float) -> Law:
         """Give the law at ``factor`` times the temperature.
@@ -327,9 +329,14 @@ class Subject:
 _OF_A_CALL = {"seed", "draws", "advance", "threads"}
 
 
-def subject(name: str, logits: npt.NDArray[np.float32], parameters: Parameters) -> Subject:
-    """Compute the law of ``logits``, f32 [V]. Raises as :func:`law_of` does."""
-    return Subject(name, logits, parameters, law_of(logits, parameters))
+def subject(
+    name: str,
+    logits: npt.NDArray[np.float32],
+    parameters: Parameters,
+    history: npt.NDArray[np.int64] | None = None,
+) -> Subject:
+    """Compute the law of ``logits``, f32 [V]; arguments and errors are those of :func:`law_of`."""
+    return Subject(name, logits, parameters, law_of(logits, parameters, history))
 
 
 def tilted(law: Law, factor: float) -> Law:

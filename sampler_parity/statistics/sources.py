@@ -11,11 +11,14 @@ from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
+from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import Parameters, values_of
 from sampler_parity.statistics.errors import StatisticsError
 
 Tokens = npt.NDArray[np.int64]
 Logits = npt.NDArray[np.float32]
+HISTORY = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3], np.int64)
+"""Before every draw of a sampler that looks back."""
 TILE = 2**16
 """Logits that are tiled for the simple sampler at a time: they stay in a core's cache."""
 
@@ -106,6 +109,8 @@ class ImplementationSource:
     capability: str
     fast: bool = False
     chunk: int = 1000
+    history: Tokens | None = None
+    """Before every call, i64 [n]; ``None`` for samplers that do not look back."""
 
     @property
     def name(self) -> str:
@@ -129,8 +134,7 @@ class ImplementationSource:
         """
         if n > 1 and parameters.pipeline.in_place:
             raise StatisticsError("successive calls of a sampler that works in place are not alike")
-        case = Case(f"draws@{seed}", "statistics", logits, parameters, seed, draws=n)
-        outcome = self.implementation.run(case, self.capability)
+        outcome = self._run(logits, parameters, seed, n)
         if outcome.lost is not None or outcome.declined:
             why = outcome.declined or (outcome.lost and f"{outcome.lost.words}")
             raise SamplerFailedError(f"{self.name} gave no tokens: {why}")
@@ -144,6 +148,17 @@ class ImplementationSource:
             )
         rows: Tokens = np.stack(outcome.tokens)
         return rows
+
+    def declines(self, logits: Logits, parameters: Parameters) -> bool:
+        """Whether the implementation says that it does not take logits [V] with parameters."""
+        return bool(self._run(logits[None], parameters, 0, 1).declined)
+
+    def _run(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Outcome:
+        history = None if self.history is None else np.tile(self.history, (len(logits), 1))
+        case = Case(
+            f"draws@{seed}", "statistics", logits, parameters, seed, draws=n, history=history
+        )
+        return self.implementation.run(case, self.capability)
 
 
 @dataclass(frozen=True)
