@@ -15,7 +15,7 @@ import numpy.typing as npt
 from sampler_parity.pipelines.libstdcxx import partial_sort, sort
 
 Array = npt.NDArray[Any]
-F32 = np.float32
+f32 = np.float32
 
 MANY, LONG, AT_FIRST = 128, 1024, 256
 """More than ``MANY`` are sorted by as many buckets; of more than ``LONG``, the nucleus is sought
@@ -63,7 +63,7 @@ class Candidates:
             first: Array = self.tokens[partial_sort(keys, count, replayed=none)]
             return first
         with np.errstate(over="ignore"):
-            bucket = np.clip((-keys * F32(6.4) + F32(64)).astype(F32), 0, MANY - 1).astype(int)
+            bucket = np.clip((-keys * f32(6.4) + f32(64)).astype(f32), 0, MANY - 1).astype(int)
         sizes = np.bincount(bucket, minlength=MANY)
         found: list[Array] = []
         for at in range(MANY - 1, -1, -1):
@@ -97,10 +97,10 @@ class Candidates:
         self._order()
         probs = self.probabilities()
         with np.errstate(all="ignore"):
-            surprise = -np.log(probs.astype(np.float64)).astype(F32)
-            entropy = np.add.accumulate(probs * surprise, dtype=F32)[-1]
+            surprise = -np.log(probs.astype(np.float64)).astype(f32)
+            entropy = np.add.accumulate(probs * surprise, dtype=f32)[-1]
             nearest = sort(np.abs(surprise - entropy))
-            over = np.add.accumulate(probs[nearest], dtype=F32) > F32(mass)
+            over = np.add.accumulate(probs[nearest], dtype=f32) > f32(mass)
         count = int(over.argmax()) + 1 if over.any() else len(over)
         self.tokens, self.ordered = self.tokens[nearest[:count]], False
 
@@ -108,16 +108,16 @@ class Candidates:
         """Leave the largest until their sum comes to the mass."""
         if mass >= 1:
             return
-        probs = np.zeros(len(self.scores), F32)
+        probs = np.zeros(len(self.scores), f32)
         probs[self.tokens] = self.probabilities()
         order = self.tokens
         if not self.ordered:
             long = len(order) > LONG
             order = self._first(AT_FIRST if long else len(order))
-        reached = np.add.accumulate(probs[order], dtype=F32) >= F32(mass)
+        reached = np.add.accumulate(probs[order], dtype=f32) >= f32(mass)
         if not reached.any() and len(order) < len(self.tokens):
             order = self._first(len(self.tokens))
-            reached = np.add.accumulate(probs[order], dtype=F32) >= F32(mass)
+            reached = np.add.accumulate(probs[order], dtype=f32) >= f32(mass)
         count = int(reached.argmax()) + 1 if reached.any() else len(order)
         self.tokens, self.ordered = order[:count], True
 
@@ -126,7 +126,7 @@ class Candidates:
         if share > 0:
             if self.scores[self.tokens].max() == -np.inf:
                 self._order()
-            least = self.scores[self.tokens].max() + F32(np.log(np.float64(F32(share))))
+            least = self.scores[self.tokens].max() + f32(np.log(np.float64(f32(share))))
             stay = self.scores[self.tokens] >= least
             if not stay.any():
                 self._order()
@@ -146,8 +146,8 @@ class Candidates:
 def softmax(scores: Array) -> Array:
     """Give probabilities of scores, f32 [n], with sums in f32 in this order."""
     with np.errstate(all="ignore"):
-        weights = np.exp((scores - scores.max()).astype(np.float64)).astype(F32)
-        found: Array = weights / np.add.accumulate(weights, dtype=F32)[-1]
+        weights = np.exp((scores - scores.max()).astype(np.float64)).astype(f32)
+        found: Array = weights / np.add.accumulate(weights, dtype=f32)[-1]
     return found
 
 
@@ -216,7 +216,7 @@ def chain(scores: Array, to: CutValues) -> tuple[Left, ...]:
 
 @lru_cache(maxsize=ROWS)
 def _chain(scores: bytes, to: CutValues) -> tuple[Left, ...]:
-    found = Candidates(np.frombuffer(scores, F32))
+    found = Candidates(np.frombuffer(scores, f32))
     left = [_left(found)]
     for step in STEPS:
         step(found, to)

@@ -11,14 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Order = npt.NDArray[np.int64]
+Indices = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.floating[Any]]
 
 BY_INSERTION = 16
 """Elements that are sorted by insertion, which leaves equal ones as they are."""
 
 
-def sort(keys: Keys, *, replayed: bool = False) -> Order:
+def sort(keys: Keys, *, replayed: bool = False) -> Indices:
     """Give the order, i64 [n], in which ``std::sort`` leaves ascending ``keys``, [n].
 
     Args:
@@ -26,7 +26,7 @@ def sort(keys: Keys, *, replayed: bool = False) -> Order:
             infinite ones among each other is left open.
         replayed: whether it is replayed all the same, for those.
     """
-    order: Order = np.argsort(keys, kind="stable")
+    order: Indices = np.argsort(keys, kind="stable")
     if len(keys) <= BY_INSERTION or (not replayed and _distinct(keys[order])):
         return order
     values, places = keys.copy(), np.arange(len(keys))
@@ -44,11 +44,11 @@ def sort(keys: Keys, *, replayed: bool = False) -> Order:
             cut = _partition(values, places, first, last)
             parts.append((cut, last, depth))
             last = cut
-    found: Order = places[np.argsort(values, kind="stable")]
+    found: Indices = places[np.argsort(values, kind="stable")]
     return found
 
 
-def partial_sort(keys: Keys, count: int, *, replayed: bool = False) -> Order:
+def partial_sort(keys: Keys, count: int, *, replayed: bool = False) -> Indices:
     """Give the ``count`` first of ascending ``keys``, [n], in the order of ``std::partial_sort``.
 
     Args:
@@ -56,7 +56,7 @@ def partial_sort(keys: Keys, count: int, *, replayed: bool = False) -> Order:
         count: how many, from 1 to n.
         replayed: whether the heap is replayed all the same, for those.
     """
-    order: Order = np.argsort(keys, kind="stable")
+    order: Indices = np.argsort(keys, kind="stable")
     if not replayed and _distinct(keys[order[: count + 1]]):
         return order[:count]
     values, places = keys[:count].tolist(), list(range(count))
@@ -80,7 +80,7 @@ def _distinct(ascending: Keys) -> bool:
     return bool((finite[1:] != finite[:-1]).all()) and not np.isnan(ascending).any()
 
 
-def _partition(values: Keys, places: Order, first: int, last: int) -> int:
+def _partition(values: Keys, places: Indices, first: int, last: int) -> int:
     """Move what is below a pivot before what is above it, and give where the second part begins.
 
     The pivot is the median of the second, the middle and the last, and comes first. Elements that
@@ -102,7 +102,7 @@ def _median(values: Keys, a: int, b: int, c: int) -> int:
     return a if values[a] < values[c] else c if values[b] < values[c] else b
 
 
-def _exchange(values: Keys, places: Order, one: Any, other: Any) -> None:
+def _exchange(values: Keys, places: Indices, one: Any, other: Any) -> None:
     for array in (values, places):
         kept = np.array(array[one])
         array[one] = array[other]

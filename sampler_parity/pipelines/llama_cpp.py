@@ -32,7 +32,7 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import exact, folding, stages
-from sampler_parity.pipelines.candidates import F32, STEPS, Candidates, CutValues, Step, chain
+from sampler_parity.pipelines.candidates import STEPS, Candidates, CutValues, Step, chain, f32
 from sampler_parity.pipelines.mt19937 import MT19937
 from sampler_parity.pipelines.oracle import folding_pipeline
 
@@ -117,13 +117,13 @@ def penalised(logits: Array, history: Array, p: LlamaCpp) -> Array:
     repeat, frequency, presence = _numbers(p)
     with np.errstate(all="ignore"):
         changed = np.where(rows <= 0, rows * repeat, rows / repeat)
-        less = counts.astype(F32) * frequency + (counts > 0).astype(F32) * presence
+        less = counts.astype(f32) * frequency + (counts > 0).astype(f32) * presence
         found: Array = np.where(counts > 0, changed - less, rows).reshape(logits.shape)
     return found
 
 
-def _numbers(p: LlamaCpp) -> tuple[F32, F32, F32]:
-    return F32(p.repeat_penalty), F32(p.frequency_penalty), F32(p.presence_penalty)
+def _numbers(p: LlamaCpp) -> tuple[f32, f32, f32]:
+    return f32(p.repeat_penalty), f32(p.frequency_penalty), f32(p.presence_penalty)
 
 
 def _penalising(tensors: stages.Given, p: LlamaCpp, _: Any) -> Any:
@@ -150,7 +150,7 @@ def _other(change: Callable[[Array, Array, LlamaCpp], Array]) -> stages.Operatio
         with np.errstate(all="ignore"):
             found = np.where(counts > 0, change(rows, counts, p), rows)
         plain = logits if p.unpenalised else found
-        return torch.from_numpy(plain.reshape(logits.shape).astype(F32))
+        return torch.from_numpy(plain.reshape(logits.shape).astype(f32))
 
     return reference
 
@@ -166,7 +166,7 @@ def _repeated(x: Array, by: Array | float) -> Array:
 
 
 def _in_f64(x: Array, counts: Array, p: LlamaCpp) -> Array:
-    return _repeated(x.astype(np.float64), float(F32(p.repeat_penalty))) - _less(counts, p)
+    return _repeated(x.astype(np.float64), float(f32(p.repeat_penalty))) - _less(counts, p)
 
 
 def _bounds(x: Array, counts: Array, p: LlamaCpp) -> tuple[Array, Array]:
@@ -214,11 +214,11 @@ def _penalties() -> Stage:
             stages.wrong("repetition left out", _with(repeat_penalty=1.0)),
             stages.wrong("of the whole history", _with(penalty_last_n=10**6)),
             stages.wrong(
-                "always divided", _other(lambda x, n, p: x / F32(p.repeat_penalty) - _less(n, p))
+                "always divided", _other(lambda x, n, p: x / f32(p.repeat_penalty) - _less(n, p))
             ),
             stages.wrong(
                 "repetition for every time",
-                _other(lambda x, n, p: _repeated(x, F32(p.repeat_penalty) ** n) - _less(n, p)),
+                _other(lambda x, n, p: _repeated(x, f32(p.repeat_penalty) ** n) - _less(n, p)),
             ),
             stages.wrong(
                 "presence for every time",
@@ -256,7 +256,7 @@ def _cut(at: int, step: Step | None = None, *, scaled: bool = False) -> stages.O
         for mask in MASKS[:at]:
             kept &= tensors[mask].numpy()
         if scaled:
-            scores = scores / F32(p.divisor)
+            scores = scores / f32(p.divisor)
         to, both = p.cuts, map(np.atleast_2d, (scores, kept))
         rows = [left(to, *row) for row in zip(*both, strict=True)]
         return torch.from_numpy(np.stack(rows).reshape(scores.shape))
@@ -272,7 +272,7 @@ def _above_share(found: Candidates, to: CutValues) -> None:
     """Leave what exceeds the share of the largest, and the largest: a mistake."""
     scores = found.scores[found.tokens]
     if to.share > 0 and len(scores):
-        stay = scores > scores.max() + F32(np.log(to.share))
+        stay = scores > scores.max() + f32(np.log(to.share))
         stay[scores.argmax()] = True
         found.tokens = found.tokens[stay]
 
@@ -355,12 +355,12 @@ def _renormalized() -> Stage:
     whole = stages.softmax("scaled_logits", MASKS, name="renormalized")
 
     def of(scores: Array) -> Array:
-        found = np.zeros(len(scores), F32)
+        found = np.zeros(len(scores), f32)
         left = np.flatnonzero(scores > -np.inf)
         with np.errstate(all="ignore"):
-            weights = np.exp((scores[left] - scores.max()).astype(np.float64)).astype(F32)
+            weights = np.exp((scores[left] - scores.max()).astype(np.float64)).astype(f32)
             found[left] = weights / weights.astype(np.float64).sum() if len(left) > 1 else 1
-        return found if len(left) else np.full(len(scores), np.nan, F32)
+        return found if len(left) else np.full(len(scores), np.nan, f32)
 
     def reference(tensors: stages.Given, _: LlamaCpp, __: Any) -> Any:
         import torch
