@@ -5,7 +5,7 @@ against everywhere; where the package is installed, it is asked as well.
 """
 
 import hashlib
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import replace
 from importlib.util import find_spec
@@ -19,7 +19,12 @@ from msgspec import structs
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here, reference_stage
+from sampler_parity.judge import compare
+from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
+from sampler_parity.model.implementation import About, View
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines.candidates import Candidates, chain
 from sampler_parity.pipelines.draws import surely_beside
 from sampler_parity.pipelines.libstdcxx import partial_sort, sort
@@ -108,6 +113,46 @@ def test_what_the_package_gave(every: int) -> None:
     assert found["tokens"] > 7000 / every / 2
     assert found["probabilities"] > 15_000 / every / 2
     assert found["other last bits"] < found["probabilities"] / 1000
+
+
+def outcome_of(case: Case, tokens: list[npt.NDArray[np.int64]], rows: list[ChainSeen]) -> Outcome:
+    """Give what the package gave as a candidate's outcome, with every stage."""
+    p, stages = case.parameters, defaultdict(list)
+    assert isinstance(p, LlamaCpp)
+    for seen in rows:
+        stages["penalized"].append(seen.penalized)
+        for name, left in zip(MASKS, seen.left, strict=True):
+            mask = np.zeros(len(seen.penalized), bool)
+            mask[left] = seen.penalized[left] > -np.inf
+            stages[name].append(mask)
+        scaled, probs = seen.penalized / np.float32(p.divisor), np.zeros_like(seen.penalized)
+        scaled[seen.left[-1]], probs[seen.left[-1]] = seen.scores, seen.probs
+        stages["scaled_logits"].append(scaled)
+        stages["renormalized"].append(probs)
+    shape = case.logits.shape
+    shown = {name: np.stack(values).reshape(shape) for name, values in stages.items()}
+    return Outcome(stages=shown, tokens=tokens, input=case.logits.copy())
+
+
+VIEWS: tuple[View, ...] = ("trace", "probs", "tokens")
+
+
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 20])
+def test_the_package_is_judged_to_be_right(every: int) -> None:
+    """In each view: what it rounds otherwise is called so, and nothing is worse."""
+    verdicts: Counter[str] = Counter()
+    for case, tokens, rows in islice(recorded_chains(), 0, None, every):
+        if case.parameters.temperature == 0:  # type: ignore[attr-defined]
+            continue  # Its greedy sampler makes no probabilities.
+        expected, candidate = PythonRef().run(case, HERE), outcome_of(case, tokens, rows)
+        for view in VIEWS:
+            about = About(name="package", samplers=("llama_cpp",), view=view, effects=())
+            comparison = compare(case, expected, candidate, about)
+            found = judge(case, expected, candidate, comparison, about)
+            assert found is None or found.verdict in HARMLESS, (case.id, view, found)
+            verdicts[found.verdict.value if found else "exact"] += 1
+    assert verdicts["exact"] > 700 / every
+    assert every > 1 or verdicts["rounding"] > 5
 
 
 def test_the_recording_has_what_is_hard() -> None:
