@@ -55,8 +55,8 @@ FUNCTIONS = (*REFERENCES, *SPECIMENS)
 
 
 def test_as_many_functions_are_known() -> None:
-    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 14
-    assert len(REFERENCES) == 6
+    assert len(FUNCTIONS) == len(set(FUNCTIONS)) == 15
+    assert len(REFERENCES) == 7
 
 
 @pytest.mark.slow
@@ -135,7 +135,22 @@ def test_an_order_is_named(order: str, words: str) -> None:
     assert not words or among == {words}
 
 
-@pytest.mark.parametrize("name", ["transformers", "sample_logits"])
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "words",
+    ["temperature before typical", "temperature before top-p", "temperature before min-p"],
+)
+def test_a_temperature_that_comes_first_is_named(words: str) -> None:
+    """llama.cpp's comes last; where a port takes it earlier is told."""
+    [candidate] = [one for one in reordered(REFERENCES["llama_cpp"]) if one.words == words]
+    about = replace(candidate.about, view="probs")
+    found = identified(candidate, about, "llama_cpp", HERE)
+    assert found[0].known.change == words
+    assert found[0].agreeing == found[0].cases > CASES // 2
+    assert {one.known.change for one in alike(found)} == {words}
+
+
+@pytest.mark.parametrize("name", ["transformers", "sample_logits", "llama_cpp"])
 def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
     """Where it says that it is idle, the reordered pipeline has the reference's bits."""
     idle = 0

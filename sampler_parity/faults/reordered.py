@@ -62,7 +62,7 @@ class Reordered:
 def reordered(kind: type[Parameters]) -> Iterator[Reordered]:
     """Give every order that differs by a move, alone and with another end of a cut as well."""
     pipeline = kind.pipeline
-    for move in (*_exchanged(pipeline), *_scaled_later(pipeline)):
+    for move in (*_exchanged(pipeline), *_scaled_later(pipeline), *_scaled_earlier(pipeline)):
         changed = _rewired(pipeline, move.order)
         yield Reordered(kind, move.words, move.stage, changed, move.idle)
         for name in move.combined:
@@ -147,6 +147,24 @@ def _scaled_later(pipeline: Pipeline) -> Iterator[_Move]:
             )
 
 
+def _scaled_earlier(pipeline: Pipeline) -> Iterator[_Move]:
+    """Move a scale of scores before each of the masks that come first, and that it changes."""
+    names = list(pipeline.names)
+    for at, scale in enumerate(pipeline.stages):
+        if not _scales(scale):
+            continue
+        for begin, mask in enumerate(pipeline.stages[:at]):
+            if mask.kind == "mask" and mask.reads[0] == scale.reads[0] and mask.name != BY_RANK:
+                order = [*names[:begin], scale.name, *names[begin:at], *names[at + 1 :]]
+                changed = _off(*pipeline.stages[begin:at])
+                yield _Move(
+                    f"temperature before {_label(mask)}",
+                    mask.name,
+                    order,
+                    lambda p, scale=scale, changed=changed: _off(scale)(p) or changed(p),  # type: ignore[misc]
+                )
+
+
 def _scales(stage: Stage) -> bool:
     return stage.name == "scaled_logits" and len(stage.reads) == 1 and not stage.random
 
@@ -162,6 +180,9 @@ def _rewired(pipeline: Pipeline, order: Sequence[str]) -> Pipeline:
             source = numbers
             if numbers in order and numbers not in before:
                 source = pipeline.stage(numbers).reads[0]
+            for scale in filter(_scales, map(pipeline.stage, before)):
+                if scale.reads[0] == numbers:
+                    source = scale.name
             masks = [m for m in before if pipeline.stage(m).kind == "mask"]
             stage = _moved(stage, source, [m for m in masks if m in _chain(pipeline, stage)])
         stages.append(stage)

@@ -10,8 +10,8 @@ from sampler_parity.implementations.python_ref import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import InverseCdf, SecondDraw
-from sampler_parity.pipelines.draws import DRAW, uniform_of
-from sampler_parity.pipelines.exact import gamma
+from sampler_parity.pipelines.draws import DRAW, surely_beside, uniform_of
+from sampler_parity.pipelines.exact import Wide, gamma
 
 
 def draws_as_near(
@@ -26,8 +26,11 @@ def draws_as_near(
     final = np.atleast_2d(candidate.stages[case.pipeline.final])
     if not ((tokens >= 0) & (tokens < final.shape[-1])).all():
         return False
-    near = _near_in_walk if isinstance(case.pipeline.draw, InverseCdf) else _near_in_race
-    return near(final, tokens, generator)
+    draw = case.pipeline.draw
+    if isinstance(draw, InverseCdf):
+        places = draw.places(np.atleast_2d(case.logits), case.parameters, case.history)
+        return _near_in_walk(final, places, tokens, generator)
+    return _near_in_race(final, tokens, generator)
 
 
 def _near_in_race(
@@ -42,14 +45,18 @@ def _near_in_race(
 
 
 def _near_in_walk(
-    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: Any
+    final: npt.NDArray[np.float32],
+    places: tuple[Wide, Wide],
+    tokens: npt.NDArray[np.int64],
+    generator: Any,
 ) -> bool:
     """Whether the uniform is where a walk may end that rounds each partial sum to f32."""
-    for row, token in zip(final.astype(np.float64), tokens, strict=True):
-        uniform, sums = uniform_of(generator), np.cumsum(row) / row.sum()
+    for row, least, most, token in zip(final.astype(np.float64), *places, tokens, strict=True):
+        uniform, total = uniform_of(generator), row.sum()
         error = float(gamma(float((row > 0).sum() + 4)))
-        before = sums[token] - row[token] / row.sum()
-        if row[token] <= 0 or not before - error <= uniform <= sums[token] + error:
+        before, after = surely_beside((least, most), int(token))
+        first, last = row[before].sum() / total, 1 - row[after].sum() / total
+        if row[token] <= 0 or not first - error <= uniform <= last + error:
             return False
     return True
 

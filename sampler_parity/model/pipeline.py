@@ -18,6 +18,10 @@ Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
 """Values of ``logits`` and of stages, by name."""
 
+Along = Callable[[Array, Any, Array | None], tuple[Array, Array]]
+"""Called with logits [B, V], parameters and the history: each token's least and most place in a
+walk, f64 [B, V] both. A token is before another one where its most is below the other's least."""
+
 Doubt = Callable[[Array, Any, int, int], bool]
 """Called with a row's numbers in descending order, parameters, and the first and last token + 1."""
 
@@ -104,9 +108,18 @@ class InverseCdf:
 
     Attributes:
         of: the stage that holds the probabilities, f32.
+        along: in which order tokens are added up; without it, by their index.
     """
 
     of: str
+    along: Along | None = None
+
+    def places(self, logits: Array, parameters: Any, history: Array | None) -> tuple[Array, Array]:
+        """Give each token's least and most place, f64 [B, V] both; see :data:`Along`."""
+        if self.along is not None:
+            return self.along(logits, parameters, history)
+        at = np.broadcast_to(np.arange(logits.shape[-1], dtype=np.float64), logits.shape)
+        return at, at
 
 
 @dataclass(frozen=True, slots=True)

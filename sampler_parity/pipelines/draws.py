@@ -1,5 +1,6 @@
 """Which tokens a correct sampler may draw, from every token's fate and the generator itself."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -53,22 +54,42 @@ def may_race(fate: Fates, drawn: Any, generator: Any) -> bool:
     return bool(winners(low, high, generator)[np.arange(len(low)), drawn].all())
 
 
-def may_walk(fate: Fates, drawn: Any, generator: Any) -> bool:
-    """Whether each row's token may be where the cumulative sum first exceeds one uniform."""
+def may_walk(fate: Fates, places: tuple[Wide, Wide], drawn: Any, generator: Any) -> bool:
+    """Whether each row's token may be where the cumulative sum first exceeds one uniform.
+
+    ``places`` are each token's least and most place in the walk, as
+    :meth:`~sampler_parity.model.pipeline.InverseCdf.places` gives them.
+    """
     low, high = ends(fate)
     low = np.maximum(low, 0)
-    found: Mask = np.ones(len(low), bool)
-    for row, token in enumerate(drawn):
-        uniform = uniform_of(generator)
-        error = float(gamma(float((high[row] > 0).sum() + 4))) + 4 * TINY
-        before, after = high[row][:token].sum(), low[row][token + 1 :].sum()
-        least, rest = low[row][:token].sum(), high[row][token + 1 :].sum()
-        own = high[row][token]
-        with np.errstate(all="ignore"):
-            first = least / (least + own + rest)
-            last = (before + own) / (before + own + after)
-        found[row] = first * (1 - error) - error <= uniform <= last * (1 + error) + error
-    return bool(found.all())
+    return all(
+        _may_end(least, most, where, int(token), uniform_of(generator))
+        for least, most, *where, token in zip(low, high, *places, drawn, strict=True)
+    )
+
+
+def _may_end(low: Wide, high: Wide, where: Sequence[Wide], token: int, uniform: float) -> bool:
+    """Whether a walk with weights of these bounds, [V], may end at a token."""
+    error = float(gamma(float((high > 0).sum() + 4))) + 4 * TINY
+    before, after = surely_beside(where, token)
+    other: Mask = np.arange(len(low)) != token
+    # Whatever may be on either side is where it makes the token's own stretch the longest.
+    least, rest = low[before].sum(), high[other & ~before].sum()
+    most, further = high[other & ~after].sum(), low[after].sum()
+    own = high[token]
+    with np.errstate(all="ignore"):
+        first = least / (least + own + rest)
+        last = (most + own) / (most + own + further)
+    return bool(first * (1 - error) - error <= uniform <= last * (1 + error) + error)
+
+
+def surely_beside(where: Sequence[Wide], token: int) -> tuple[Mask, Mask]:
+    """Mark what is surely before a token in a walk, and what is surely after it, bool [V] each.
+
+    ``where`` are a row's least and most places.
+    """
+    least, most = where
+    return most < least[token], least > most[token]
 
 
 def _scores(rows: Folded, further: float) -> tuple[Wide, Wide]:

@@ -445,18 +445,29 @@ def eta(rows: Folded, cutoff: float) -> Folded:
     return below(rows, np.minimum(low, lowest), np.minimum(high, highest))
 
 
-def typical(rows: Folded, mass: float) -> Folded:
-    """Keep the tokens whose surprise is nearest the entropy, until their sum reaches ``mass``.
-
-    All whose distance equals that of the last one stay.
-    """
+def distances(rows: Folded) -> tuple[Wide, Wide]:
+    """Give how far each surprise is from the entropy, and how far rounding moves that, [B, V]."""
     surprise, error, entropy, off = _entropy(rows)
+    with np.errstate(all="ignore"):
+        return (
+            np.abs(surprise - entropy),
+            error + off + gamma(2) * (np.abs(surprise) + entropy),
+        )
+
+
+def typical(rows: Folded, mass: float, *, reaching: bool = True, ties: bool = True) -> Folded:
+    """Keep the tokens whose surprise is nearest the entropy, until their sum comes to ``mass``.
+
+    Args:
+        rows: the rows.
+        mass: what the sum comes to.
+        reaching: whether a sum of exactly ``mass`` ends it, and not only one that exceeds it.
+        ties: whether all whose distance equals that of the last one stay.
+    """
     bounds = _bounds(rows)
     lowest, highest = (float(limit) for limit in limits(mass))
     kept, dropped = np.ones_like(rows.kept), np.zeros_like(rows.dropped)
-    with np.errstate(all="ignore"):
-        distance = np.abs(surprise - entropy)
-        wrong = error + off + gamma(2) * (np.abs(surprise) + entropy)
+    distance, wrong = distances(rows)
     for at in np.ndindex(rows.log.shape[:-1]):
         tokens = np.flatnonzero(~rows.dropped[at] & np.isfinite(distance[at]))
         at_token, off_by = distance[at][tokens], wrong[at][tokens]
@@ -470,10 +481,10 @@ def typical(rows: Folded, mass: float) -> Folded:
         before = sums_low[np.searchsorted(far[by_far], near, side="left")] - slack
         upto = sums_high[np.searchsorted(near[by_near], far, side="right")] - p_high + slack
         nearest = np.searchsorted(near[by_near], far, side="right") <= 1
-        # Equal weights are computed alike: they share one distance, and one fate.
-        same = _of_equals(rows.log[at][tokens], p_high)
-        dropped[at][tokens] = before >= highest
-        kept[at][tokens] = (upto - same < lowest) | nearest
+        # Equal weights are computed alike: they share one distance, and, if ties stay, one fate.
+        same = _of_equals(rows.log[at][tokens], p_high) if ties else 0.0
+        dropped[at][tokens] = before >= highest if reaching else before > highest
+        kept[at][tokens] = (upto - same < lowest if reaching else upto <= lowest) | nearest
     return rows.cut(kept, dropped)
 
 

@@ -77,8 +77,12 @@ class Folding:
         fate = self.fates(np.atleast_2d(logits), parameters, history)
         if fate is None:
             return False
-        draws = {Race: may_race, InverseCdf: may_walk}.get(type(self._draw))
-        return draws is not None and all(draws(fate, drawn, generator) for drawn in tokens)
+        if isinstance(self._draw, InverseCdf):
+            places = self._draw.places(np.atleast_2d(logits), parameters, history)
+            return all(may_walk(fate, places, drawn, generator) for drawn in tokens)
+        return isinstance(self._draw, Race) and all(
+            may_race(fate, drawn, generator) for drawn in tokens
+        )
 
 
 def _plain(logits: Array) -> bool:

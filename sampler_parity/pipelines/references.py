@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import Parameters, Pipeline
+from sampler_parity.pipelines.llama_cpp import LlamaCpp
 from sampler_parity.pipelines.repetition_aware import RepetitionAware
 from sampler_parity.pipelines.rwkv import Rwkv
 from sampler_parity.pipelines.rwkv_generate import RwkvGenerate
@@ -15,7 +16,15 @@ from sampler_parity.pipelines.transformers import Transformers
 REFERENCES = MappingProxyType(
     {
         kind.sampler: kind
-        for kind in (SampleLogits, SimpleBatch, Transformers, Rwkv, RwkvGenerate, RepetitionAware)
+        for kind in (
+            SampleLogits,
+            SimpleBatch,
+            Transformers,
+            Rwkv,
+            RwkvGenerate,
+            RepetitionAware,
+            LlamaCpp,
+        )
     }
 )
 """Parameters of every pipeline that comes with the harness, by the pipeline's name."""
