@@ -22,7 +22,7 @@ from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.identify import identify
 from sampler_parity.commands.outputs import annotations, write_outputs
-from sampler_parity.commands.summary import print_conclusion, summarise
+from sampler_parity.commands.summary import before, print_conclusion, summarise
 from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
 from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.errors import CannotJudgeError, not_importable
@@ -37,7 +37,13 @@ from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.gate import run_gate
-from sampler_parity.run.request import LATEST, Request, usual_capabilities, usual_folder
+from sampler_parity.run.request import (
+    LATEST,
+    Request,
+    diverged_last_time,
+    usual_capabilities,
+    usual_folder,
+)
 from sampler_parity.run.run_file import Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
@@ -101,6 +107,9 @@ def run(
             "--quick-look", help="A few cases of every family in seconds; never the gate."
         ),
     ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Compare what diverged in the stored run first.")
+    ] = False,
     implementation: Annotated[
         list[str] | None,
         typer.Option(help="A name that `list` shows, module:object, or command:PROGRAM."),
@@ -155,13 +164,15 @@ def run(
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
         waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
+        failed=diverged_last_time(folder) if failed else (),
     )
+    if failed and not quiet:
+        log.print(before(request), soft_wrap=True, markup=False)
     try:
         result = run_gate(request) if quiet else _with_progress(request)
-        path = write_report(result, folder)
-        write_outputs(result, junit, markdown)
     except KeyboardInterrupt:
         raise CannotJudgeError("interrupted: the run was not finished") from None
+    write_outputs(result, junit, markdown)
     words = log if as_json else out
     if as_json:
         sys.stdout.write(encoded(result).decode())
@@ -169,6 +180,13 @@ def run(
         for annotation in annotations(result):
             words.print(annotation, soft_wrap=True, markup=False)
     (print_conclusion if quiet else summarise)(result, words)
+    # After the verdict: it takes a second to draw what diverges.
+    try:
+        path = write_report(result, folder)
+    except KeyboardInterrupt:
+        raise CannotJudgeError(
+            f"interrupted: the report was not written, and `sampler-parity report {folder}` does it"
+        ) from None
     words.print(f"report: {path}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])
 

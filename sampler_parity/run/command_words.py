@@ -30,7 +30,15 @@ def run_command(request: Request) -> str:
     ):
         if value != default:
             command += [option, str(value)]
+    command += ["--failed"] if request.failed else []
     return shlex.join([*command, *options_of(request.limits)])
+
+
+def gate_command(command: str) -> str:
+    """Give the command of the gate for that of a quick look."""
+    words = shlex.split(command)
+    at = words.index("--quick-look")
+    return shlex.join([*words[:at], "--profile", "quick", *words[at + 1 :]])
 
 
 def replay_command(

@@ -39,6 +39,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         waivers: those of this candidate that have not expired.
         reproducibility: whether to count as well how often torch differs from torch.
         reference: the pipeline that it is held against; empty for the two of the port.
+        failed: the ids of cases that diverged last time: they are compared first.
     """
 
     implementation: str
@@ -52,6 +53,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     waivers: tuple[Waiver, ...] = ()
     reproducibility: bool = False
     reference: str = ""
+    failed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -174,10 +176,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a worker is, and at the end its result or why it cannot judge."""
+    """How far a worker is, and at the end its result or why it cannot judge.
+
+    Attributes:
+        done: how much is done.
+        total: of how much.
+        doing: of what, in words; empty for the cases of the order.
+        result: what was found, at the end.
+        cannot_judge: why there is no result, at the end.
+    """
 
     done: int = 0
     total: int = 0
+    doing: str = ""
     result: Result | None = None
     cannot_judge: str = ""
 
