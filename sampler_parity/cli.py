@@ -2,6 +2,7 @@
 
 import enum
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -36,6 +37,7 @@ from sampler_parity.record.recording import RecordError
 from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
+from sampler_parity.run.command_words import run_command
 from sampler_parity.run.gate import run_gate
 from sampler_parity.run.request import (
     LATEST,
@@ -44,7 +46,7 @@ from sampler_parity.run.request import (
     usual_capabilities,
     usual_folder,
 )
-from sampler_parity.run.run_file import Run, encoded, read_run, write_run
+from sampler_parity.run.run_file import RUN_NAME, Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
 from sampler_parity.statistics.command import power
@@ -107,6 +109,9 @@ def run(
             "--quick-look", help="A few cases of every family in seconds; never the gate."
         ),
     ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run again whenever a candidate's file changes.")
+    ] = False,
     failed: Annotated[
         bool, typer.Option("--failed", help="Compare what diverged in the stored run first.")
     ] = False,
@@ -164,8 +169,13 @@ def run(
         waivers=waivers_here(Path()) if waivers is None else load_waivers(waivers),
         waivers_file=waivers,
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
-        failed=diverged_last_time(folder) if failed else (),
+        failed=diverged_last_time(folder) if failed and not watch else (),
     )
+    if watch:
+        outputs = _outputs(
+            quiet=quiet, as_json=as_json, benchmarks=benchmarks, junit=junit, markdown=markdown
+        )
+        raise typer.Exit(_watch(request, outputs, failed=failed))
     if failed and not quiet:
         log.print(before(request), soft_wrap=True, markup=False)
     try:
@@ -358,6 +368,31 @@ def record(
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
+
+
+def _outputs(**given: bool | Path | None) -> list[str]:
+    """Give the options of `run` that say what it puts out."""
+    options: list[str] = []
+    for name, value in given.items():
+        option = f"--{name.removeprefix('as_')}"
+        if value:
+            options += [option] if value is True else [option, str(value)]
+    return options
+
+
+def _watch(request: Request, outputs: list[str], *, failed: bool) -> int:
+    from sampler_parity.commands.watch import changes, run_again, run_in_new_process, watched
+
+    request.check()
+    what = watched(request.implementations, request.reference)
+    arguments = [*shlex.split(run_command(request))[1:], *outputs]
+
+    def run_once() -> int:
+        again = failed and (request.folder / RUN_NAME).is_file()
+        return run_in_new_process([*arguments, "--failed"] if again else arguments)
+
+    log.print(f"watching {what.words}; Ctrl-C ends it", soft_wrap=True, markup=False)
+    return run_again(run_once, changes(what), log)
 
 
 def _limits(seconds: float, memory: float, starting: float) -> Limits:

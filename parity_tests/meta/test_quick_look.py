@@ -9,14 +9,14 @@ import msgspec
 import pytest
 from rich.console import Console
 
+from benchmarks.quick_look_evidence import LookedFault, look_cases, looked
 from parity_tests.meta.test_fails_closed import shards
 from parity_tests.runs import make_run, make_shard
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK, case_of, plan
 from sampler_parity.commands.outputs import markdown
 from sampler_parity.commands.summary import print_conclusion
-from sampler_parity.faults.kill import ExpectedCases, judged
-from sampler_parity.faults.mistakes import MISTAKES, Mistake
+from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
@@ -32,20 +32,45 @@ from sampler_parity.run.shard_builder import ShardBuilder
 HERE = capability_here()
 
 
-def named(mistake: Mistake, cases: ExpectedCases) -> bool:
-    """Whether some case shows a mistake at its stage with its verdict."""
-    declared = (mistake.stage, mistake.verdict)
-    return any(judged(mistake.sampler, [case], HERE)[1][declared] for case in cases)
+EXPONENTIALS = {"exponential-coefficient-bit", "exponential-table-bit"}
+"""Of these, no capability runs both: each is of one of torch's two exponentials."""
+
+
+@pytest.fixture(scope="module")
+def faults() -> list[LookedFault]:
+    """Every planted fault as the candidate of a quick look."""
+    return list(looked(look_cases(HERE), HERE))
+
+
+def missed(faults: list[LookedFault], where: str) -> set[str]:
+    return {fault.name for fault in faults if fault.where == where and not fault.named}
 
 
 @pytest.mark.slow
 @pytest.mark.proof
-def test_a_quick_look_names_every_mistake_of_a_plain_sampler() -> None:
-    reference = PythonRef()
-    # The plain samplers take rows only.
-    looked = [case for case in plan(CASE_COUNTS[LOOK], 0) if case.logits.ndim > 1]
-    cases = [(case, reference.run(case, HERE)) for case in looked]
-    assert [mistake.name for mistake in MISTAKES if not named(mistake, cases)] == []
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_a_quick_look_names_the_planted_faults(faults: list[LookedFault]) -> None:
+    """All but one of those of the kill matrix, at their stage and with their verdict."""
+    assert missed(faults, "plain") == set()
+    assert missed(faults, "specimen") == set()
+    alone = missed(faults, "port")
+    assert alone <= EXPONENTIALS
+    assert len(alone) <= 1
+    classes = [fault for fault in faults if fault.where != "shipped"]
+    assert len(classes) >= 86
+    assert sum(fault.named > 0 for fault in classes) >= 80
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+def test_of_faults_in_shortcuts_a_quick_look_sees_those_that_show_often(
+    faults: list[LookedFault],
+) -> None:
+    """The others show in few calls of thousands, or where rows share threads."""
+    shipped = [fault for fault in faults if fault.where == "shipped"]
+    assert len(shipped) >= 38
+    assert sum(fault.named > 0 for fault in shipped) >= 14
 
 
 def test_a_quick_look_makes_the_first_of_a_kind_small_and_counts_the_others(
