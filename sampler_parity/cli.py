@@ -268,13 +268,15 @@ def explain(
     start_limit: StartLimit = USUAL.starting,
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""
-    # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
-    from sampler_parity.commands.explain import Question
-    from sampler_parity.commands.explain import explain as explain_case
+    # Torch is imported after the candidate has been started: it takes seconds.
+    from sampler_parity.commands.question import Question, begin
 
     limits = _limits(time_limit, memory_limit, start_limit)
     question = Question(case, tuple(after or ()), capability, implementation, limits, reference)
-    equal = explain_case(question, out)
+    with begin(question) as candidate:
+        from sampler_parity.commands.explain import explain as explain_case
+
+        equal = explain_case(question, candidate, out)
     raise typer.Exit(0 if equal else 1)
 
 
