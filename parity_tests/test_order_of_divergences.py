@@ -27,8 +27,9 @@ from sampler_parity.report import render
 from sampler_parity.report.content import build, contradictions
 from sampler_parity.report.divergences import CALLS_SHOWN, Article
 from sampler_parity.report.order import in_order
+from sampler_parity.run.effort import WHOLE
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
-from sampler_parity.run.shard_builder import OF_A_FAMILY, SMALL_OF_A_KIND, ShardBuilder
+from sampler_parity.run.shard_builder import OF_A_FAMILY, ShardBuilder
 from sampler_parity.run.words import at, differences
 
 S, R, E = Verdict.SEMANTIC, Verdict.ROUNDING, Verdict.ERROR
@@ -282,7 +283,7 @@ def test_the_evidence_of_real_logits_is_kept_whatever_else_differs(tmp_path: Pat
     assert sum(one.shrunken is not None for one in real) == 1
     made = [one for one in kept if one.family != "real-tts"]
     assert len(made) > OF_A_FAMILY
-    assert sum(one.shrunken is not None for one in made) == SMALL_OF_A_KIND
+    assert sum(one.shrunken is not None for one in made) == WHOLE.small_of_a_kind
     assert {one.family for one in made} == {one.family for one in made if one.evidence}
 
 

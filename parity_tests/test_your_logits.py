@@ -20,8 +20,9 @@ from sampler_parity.cases.draws import round_bf16
 from sampler_parity.cases.families import FAMILIES, YOURS
 from sampler_parity.cases.your_logits import YourCases, YourLogits
 from sampler_parity.cli import app
-from sampler_parity.commands.explain import Question, explain
+from sampler_parity.commands.explain import explain
 from sampler_parity.commands.logits_options import asked_for
+from sampler_parity.commands.question import Question, begin
 from sampler_parity.engines import Recorder
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.bfloat16 import from_bf16
@@ -395,5 +396,6 @@ def test_a_mistake_on_your_logits_is_named(tmp_path: Path, kept: bool) -> None:
     assert (folder / "evidence").exists() is kept
     out = Console(file=io.StringIO(), width=200)
     question = Question(found.case, implementation="specimen-not-renormalised", run=folder)
-    assert not explain(question, out)
+    with begin(question) as started:
+        assert not explain(question, started, out)
     assert "semantic at renormalized" in out.file.getvalue()  # type: ignore[attr-defined]  # above

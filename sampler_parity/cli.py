@@ -2,6 +2,7 @@
 
 import enum
 import os
+import shlex
 import sys
 import traceback
 from pathlib import Path
@@ -24,7 +25,7 @@ from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.identify import identify
 from sampler_parity.commands.outputs import annotations, write_outputs
-from sampler_parity.commands.summary import print_conclusion, summarise
+from sampler_parity.commands.summary import before, print_conclusion, summarise
 from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
 from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.errors import CannotJudgeError, not_importable
@@ -38,15 +39,17 @@ from sampler_parity.record.recording import RecordError
 from sampler_parity.record.recordings import record_recordings
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
+from sampler_parity.run.command_words import run_command
 from sampler_parity.run.gate import run_gate
 from sampler_parity.run.request import (
     LATEST,
     Request,
+    diverged_last_time,
     usual_capabilities,
     usual_families,
     usual_folder,
 )
-from sampler_parity.run.run_file import Run, encoded, read_run, write_run
+from sampler_parity.run.run_file import RUN_NAME, Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
 from sampler_parity.statistics.command import power
@@ -111,6 +114,12 @@ def run(
         typer.Option(
             "--quick-look", help="A few cases of every family in seconds; never the gate."
         ),
+    ] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Run again whenever a candidate's file changes.")
+    ] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Compare what diverged in the stored run first.")
     ] = False,
     implementation: Annotated[
         list[str] | None,
@@ -193,13 +202,20 @@ def run(
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
         logits=named_logits,
         evidence=not no_evidence,
+        failed=diverged_last_time(folder) if failed and not watch else (),
     )
+    if watch:
+        outputs = _outputs(
+            quiet=quiet, as_json=as_json, benchmarks=benchmarks, junit=junit, markdown=markdown
+        )
+        raise typer.Exit(_watch(request, outputs, failed=failed))
+    if failed and not quiet:
+        log.print(before(request), soft_wrap=True, markup=False)
     try:
         result = run_gate(request) if quiet else _with_progress(request)
-        path = write_report(result, folder)
-        write_outputs(result, junit, markdown)
     except KeyboardInterrupt:
         raise CannotJudgeError("interrupted: the run was not finished") from None
+    write_outputs(result, junit, markdown)
     words = log if as_json else out
     if as_json:
         sys.stdout.write(encoded(result).decode())
@@ -207,6 +223,13 @@ def run(
         for annotation in annotations(result):
             words.print(annotation, soft_wrap=True, markup=False)
     (print_conclusion if quiet else summarise)(result, words)
+    # After the verdict: it takes a second to draw what diverges.
+    try:
+        path = write_report(result, folder)
+    except KeyboardInterrupt:
+        raise CannotJudgeError(
+            f"interrupted: the report was not written, and `sampler-parity report {folder}` does it"
+        ) from None
     words.print(f"report: {path}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])
 
@@ -281,14 +304,16 @@ def explain(
     start_limit: StartLimit = USUAL.starting,
 ) -> None:
     """Show one case stage by stage, both sides, with the first divergence."""
-    # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
-    from sampler_parity.commands.explain import Question
-    from sampler_parity.commands.explain import explain as explain_case
+    # Torch is imported after the candidate has been started: it takes seconds.
+    from sampler_parity.commands.question import Question, begin
 
     limits = _limits(time_limit, memory_limit, start_limit)
     earlier = tuple(after or ())
     question = Question(case, earlier, capability, implementation, limits, reference, stored)
-    equal = explain_case(question, out)
+    with begin(question) as candidate:
+        from sampler_parity.commands.explain import explain as explain_case
+
+        equal = explain_case(question, candidate, out)
     raise typer.Exit(0 if equal else 1)
 
 
@@ -394,6 +419,31 @@ def record(
                 out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
+
+
+def _outputs(**given: bool | Path | None) -> list[str]:
+    """Give the options of `run` that say what it puts out."""
+    options: list[str] = []
+    for name, value in given.items():
+        option = f"--{name.removeprefix('as_')}"
+        if value:
+            options += [option] if value is True else [option, str(value)]
+    return options
+
+
+def _watch(request: Request, outputs: list[str], *, failed: bool) -> int:
+    from sampler_parity.commands.watch import changes, run_again, run_in_new_process, watched
+
+    request.check()
+    what = watched(request.implementations, request.reference)
+    arguments = [*shlex.split(run_command(request))[1:], *outputs]
+
+    def run_once() -> int:
+        again = failed and (request.folder / RUN_NAME).is_file()
+        return run_in_new_process([*arguments, "--failed"] if again else arguments)
+
+    log.print(f"watching {what.words}; Ctrl-C ends it", soft_wrap=True, markup=False)
+    return run_again(run_once, changes(what), log)
 
 
 def _limits(seconds: float, memory: float, starting: float) -> Limits:

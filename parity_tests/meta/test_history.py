@@ -18,8 +18,9 @@ from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS, Divergence, Verdict
-from sampler_parity.run import comparing, retrial
-from sampler_parity.run.history import MOST_EARLIER, PROCESSES, Laboratory
+from sampler_parity.run import comparing
+from sampler_parity.run.effort import WHOLE
+from sampler_parity.run.history import MOST_EARLIER, Laboratory
 from sampler_parity.run.orders import CompareCases
 from sampler_parity.run.retrial import Retrial, Retrials, Seen
 from sampler_parity.run.run_file import Shard
@@ -41,8 +42,8 @@ def worked(candidate: str, folder: Path, monkeypatch: pytest.MonkeyPatch, cases:
     """Compare some cases as a worker does."""
     monkeypatch.setattr(comparing, "CASE_COUNTS", {"quick": CaseCounts(cases, {})})
     monkeypatch.setattr(comparing, "recorded_cases", lambda _: ())
-    monkeypatch.setattr(retrial, "BUDGET", 40)
-    monkeypatch.setattr(retrial, "BUDGET_OF_PROCESSES", 8)
+    little = replace(WHOLE, tried=40, tried_in_processes=8)
+    monkeypatch.setattr(comparing, "effort_of", lambda _: little)
     order = CompareCases(
         implementation=named(candidate),
         capability=HERE,
@@ -232,4 +233,4 @@ def test_a_search_ends() -> None:
     tried.clear()
     many = [f"case-{index}" for index in range(3000)]
     assert len(laboratory().sequence(many, always_all)) == MOST_EARLIER
-    assert len(tried) <= PROCESSES
+    assert len(tried) <= WHOLE.processes

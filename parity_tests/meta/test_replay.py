@@ -15,7 +15,7 @@ from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.plan import THREADED, case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.run.shard_builder import LARGEST
+from sampler_parity.run.effort import WHOLE
 
 HERE = capability_here()
 RECORDED = sorted((FIXTURES / "cases").glob("*.safetensors"))
@@ -62,7 +62,7 @@ def test_any_case_replays(example: Path, tmp_path: Path) -> None:
     for family in sorted(FAMILIES.keys() - THREADED):
         for index in range(8):
             case = case_of(f"{family}-{index}@3")
-            if case.logits.size > LARGEST:
+            if case.logits.size > WHOLE.largest:
                 continue  # a run keeps no file of it
             outcome = PythonRef().run(case, HERE)
             failures += outcome.failure is not None

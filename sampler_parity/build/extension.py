@@ -24,6 +24,9 @@ SOURCES = (
 )
 """What the extension's code depends on; ``rust_ext/build.rs`` hashes the same."""
 
+EXTENSION = "rust_ext"
+"""The name of the module that is compiled."""
+
 
 def source_hash(root: Path = REPOSITORY) -> str | None:
     """Hash the Rust sources as the build script does; ``None`` where there is no checkout."""
@@ -49,7 +52,7 @@ def load_extension(root: Path = REPOSITORY) -> ModuleType:
     """
     mend = how_to_build(root)
     try:
-        extension = importlib.import_module("rust_ext")
+        extension = importlib.import_module(EXTENSION)
         build = extension.build_info()
     except (ImportError, AttributeError) as error:
         # A checkout's rust_ext folder imports as an empty namespace package.

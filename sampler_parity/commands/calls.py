@@ -15,7 +15,6 @@ from sampler_parity.commands.terminal import EXIT_STATUS, log, out, showing_prog
 from sampler_parity.engines.findings import Attribution, listed
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
-from sampler_parity.report.calls import write_calls_report
 
 RESULT = "calls.json"
 
@@ -69,6 +68,8 @@ def store(found: Attribution, folder: Path) -> Path:
     """Write a result and its page, and give the page's path."""
     folder.mkdir(parents=True, exist_ok=True)
     write_atomically(folder / RESULT, encoded(found))
+    from sampler_parity.report.calls import write_calls_report
+
     return write_calls_report(found, folder)
 
 

@@ -3,8 +3,7 @@
 import os
 import subprocess
 import sys
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,12 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from sampler_parity.build.processor import reached
-from sampler_parity.cases.case_file import KINDS, load_case
-from sampler_parity.cases.plan import case_of
-from sampler_parity.cases.recorded import Recorded, recorded_cases
-from sampler_parity.cases.your_logits import is_yours
+from sampler_parity.commands.question import LEVEL, Question, found_case
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
-from sampler_parity.implementations.registry import PORT
 from sampler_parity.judge import Comparison, compare
 from sampler_parity.judge.around import Neighbour, neighbours
 from sampler_parity.judge.causes import judge
@@ -28,40 +23,8 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import values_of
 from sampler_parity.model.verdict import Divergence, Verdict
-from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.retrial import alike, stateful
-from sampler_parity.run.run_file import read_run
-from sampler_parity.run.your_cases import opened
-from sampler_parity.sandbox.isolated import Isolated, Limits, options_of
-
-
-@dataclass(frozen=True, slots=True)
-class Question:
-    """What is to be explained.
-
-    Attributes:
-        case: a case's id, the file of one (``*.safetensors``), or ``recorded:ID``.
-        after: cases that the candidate's process is asked before, in their order, likewise.
-        capability: torch's dispatch level; ``None`` for the file's or this process' own.
-        implementation: the candidate.
-        limits: what it may use.
-        reference: ``module:OBJECT`` of the pipeline that a file's case is for, where it is one's
-            own; an id names it itself.
-        run: the stored run that says where logits are that a case is made of.
-    """
-
-    case: str
-    after: tuple[str, ...] = ()
-    capability: str | None = None
-    implementation: str = PORT
-    limits: Limits = field(default_factory=Limits)
-    reference: str = ""
-    run: Path | None = None
-
-    @property
-    def kinds(self) -> Any:
-        """The parameters that a file's case may have."""
-        return reference_of(self.reference) if self.reference else KINDS
+from sampler_parity.sandbox.isolated import Isolated, options_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +36,10 @@ class _Asked:
     alone: Outcome | None
 
 
-def explain(question: Question, out: Console) -> bool:
+def explain(question: Question, started: Isolated, out: Console) -> bool:
     """Run a case on both sides, print every stage, and say whether all of it is equal.
+
+    ``started`` is the question's candidate, which may not have said yet what it is.
 
     A recorded case is compared with its recording. Any other one is compared with torch, in a
     process of its own where this one's torch is at another capability. Where other cases are asked
@@ -85,11 +50,11 @@ def explain(question: Question, out: Console) -> bool:
             declines the case, or its answer has not the form that the case asks for.
     """
     here = capability_here()
-    case, recorded, kept = _found(question, question.case, question.capability or here)
+    case, recorded, kept = found_case(question, question.case, question.capability or here)
     capability = question.capability or kept or here
     if recorded is None and here != capability:
         return _in_another_process(question, capability)
-    asked = _ask(question, case, capability)
+    asked = _ask(question, started, case, capability)
     if asked.outcome.declined:
         raise CannotJudgeError(
             f"{question.implementation} does not take {case.id}: {asked.outcome.declined}"
@@ -120,49 +85,19 @@ def explain(question: Question, out: Console) -> bool:
     return divergence is None
 
 
-def _ask(question: Question, case: Case, capability: str) -> _Asked:
-    earlier = [_found(question, what, capability)[0] for what in question.after]
-    also = case.parameters.sampler
-    with Isolated(question.implementation, question.limits, also=also) as candidate:
-        alone = candidate.run(case, capability) if earlier else None
-        candidate.renew()
-        for one in earlier:
-            candidate.run(one, capability)
-        return _Asked(candidate.about, candidate.run(case, capability), alone)
-
-
-def _found(question: Question, what: str, capability: str) -> tuple[Case, Recorded | None, str]:
-    """Find a case by its id, file or recording; with its recording, and its file's capability."""
-    if what.startswith("recorded:"):
-        return *_recorded(what, capability), ""
-    if what.endswith(".safetensors"):
-        case, kept = load_case(Path(what), question.kinds)
-        return case, None, kept
-    if is_yours(what):
-        return _yours(question, what), None, ""
-    return case_of(what), None, ""
-
-
-def _yours(question: Question, what: str) -> Case:
-    if question.run is None:
-        raise CannotJudgeError(f"case {what!r} is of somebody's own logits: name its run, --run")
-    run = read_run(question.run)
-    if run.logits is None:
-        raise CannotJudgeError(f"the run in {question.run} was given no logits: {what!r} is none")
-    return opened(run.logits, run.reference, run.seed).by_id(what)
-
-
-def _recorded(case_id: str, capability: str) -> tuple[Case, Recorded]:
-    for case, recorded in recorded_cases(capability):
-        if case.id == case_id:
-            return case, recorded
-    raise CannotJudgeError(f"case {case_id!r} is not recorded: see fixtures/golden/cases.json")
+def _ask(question: Question, candidate: Isolated, case: Case, capability: str) -> _Asked:
+    earlier = [found_case(question, what, capability)[0] for what in question.after]
+    alone = candidate.run(case, capability) if earlier else None
+    candidate.renew()
+    for one in earlier:
+        candidate.run(one, capability)
+    return _Asked(candidate.about, candidate.run(case, capability), alone)
 
 
 def _in_another_process(question: Question, capability: str) -> bool:
-    if reached(capability) != capability:
+    if reached(capability) != capability or os.environ.get(LEVEL) == capability:
         raise CannotJudgeError(
-            f"torch cannot reach capability {capability} on this processor: "
+            f"torch cannot reach capability {capability} here: "
             "explain the case at a lower one, or a recorded case"
         )
     command = [sys.executable, "-m", "sampler_parity", "explain", question.case]
@@ -171,7 +106,7 @@ def _in_another_process(question: Question, capability: str) -> bool:
     command += ["--run", str(question.run)] if question.run else []
     command += [word for case in question.after for word in ("--after", case)]
     command += options_of(question.limits)
-    environment = {**os.environ, "ATEN_CPU_CAPABILITY": capability}
+    environment = {**os.environ, LEVEL: capability}
     status = subprocess.run(command, env=environment, check=False).returncode
     if status not in (0, 1):
         # It has said why, or a signal has ended it.

@@ -9,7 +9,7 @@ from sampler_parity.commands.summary import conclusion, in_words
 from sampler_parity.model.files import write_atomically
 from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.words import not_compared
+from sampler_parity.run.words import left_out, not_compared
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import controlled, summary, tested
 
@@ -27,7 +27,7 @@ def markdown(run: Run) -> str:
     """Write a run as a job's summary."""
     mark = {"holds": "=", "equal": "?", "diverges": "≠", "unjudged": "?"}[run.status]
     lines = [f"## {mark} sampler-parity: {conclusion(run)}", ""]
-    lines += [f"- {inline(reason)}" for reason in run.reasons]
+    lines += [f"- {inline(reason)}" for reason in (*run.reasons, *left_out(run))]
     lines += ["", "| implementation | capability | against | cases compared | tokens | differ |"]
     lines += ["| --- | --- | --- | ---: | ---: | ---: |"]
     lines += [

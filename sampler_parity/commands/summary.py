@@ -6,9 +6,11 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from sampler_parity.cases.plan import LOOK
 from sampler_parity.report.order import DivergentCase, in_order
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.words import not_compared
+from sampler_parity.run.words import failed_again, left_out, not_compared
 from sampler_parity.statistics.words import summary as summary_of_frequencies
 
 SHOWN = 5
@@ -27,7 +29,20 @@ def conclusion(run: Run) -> str:
     accepted = sum(shard.accepted for shard in run.shards)
     if run.status == "holds" and accepted:
         return f"the gate holds: {accepted:,} divergent cases are waived, nothing else differs"
+    if run.profile == LOOK and run.status == "diverges":
+        return "a quick look, not the gate: it found a divergence"
     return SENTENCES[run.status]
+
+
+def before(request: Request) -> str:
+    """Say which cases come first."""
+    if not request.failed:
+        return "nothing diverged in the stored run: the cases come in their usual order"
+    first, others = len(request.first), len(request.failed) - len(request.first)
+    words = "comes 1 case" if first == 1 else f"come {first:,} cases"
+    more = "1 other is" if others == 1 else f"{others:,} others are"
+    ending = f"; {more} not in this run" if others else ""
+    return f"first {words} that diverged in the stored run{ending}"
 
 
 def summarise(run: Run, out: Console) -> None:
@@ -71,6 +86,8 @@ def print_conclusion(run: Run, out: Console) -> None:
     out.print(f"{conclusion(run)} ({run.seconds:.0f} s)", style=style)
     for reason in run.reasons:
         out.print(f"  {escape(reason)}", soft_wrap=True)
+    for words in (*failed_again(run.shards), *left_out(run)):
+        out.print(f"  {escape(words)}", soft_wrap=True)
 
 
 def _divergences(run: Run, out: Console) -> None:

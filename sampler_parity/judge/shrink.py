@@ -25,12 +25,15 @@ class _SpentError(Exception):
 
 
 class _Search:
-    def __init__(self, case: Case, still: Callable[[Case], bool], budget: int) -> None:
+    def __init__(
+        self, case: Case, still: Callable[[Case], bool], budget: int, most_work: int
+    ) -> None:
         self.case = case
         self.tried = 0
         self._work = 0
         self._still = still
         self._budget = budget
+        self._most_work = most_work
         self._seen = {_key(case)}
 
     def take(self, case: Case) -> bool:
@@ -38,9 +41,9 @@ class _Search:
         # To see that a case was tried before takes its time as well.
         self._work += case.logits.size
         key = _key(case)
-        if key in self._seen and self._work <= WORK:
+        if key in self._seen and self._work <= self._most_work:
             return False
-        if self.tried >= self._budget or self._work > WORK:
+        if self.tried >= self._budget or self._work > self._most_work:
             raise _SpentError
         self._seen.add(key)
         self.tried += 1
@@ -54,13 +57,15 @@ class _Search:
         return any(self.take(case) for case in cases)
 
 
-def shrink(case: Case, still: Callable[[Case], bool], budget: int = BUDGET) -> tuple[Case, int]:
+def shrink(
+    case: Case, still: Callable[[Case], bool], budget: int = BUDGET, work: int = WORK
+) -> tuple[Case, int]:
     """Find a smaller case for which ``still`` holds, and say how many were tried.
 
     ``still`` is called with cases that may well be refused by a sampler: it says no to those that
     do not diverge at the same stage with the same verdict.
     """
-    search = _Search(case, still, budget)
+    search = _Search(case, still, budget, work)
     try:
         before = None
         while before is not search.case:

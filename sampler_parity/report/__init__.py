@@ -4,13 +4,13 @@ import base64
 import hashlib
 from functools import cache
 from pathlib import Path
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
+from typing import TYPE_CHECKING
 
 from sampler_parity.model.files import write_atomically
-from sampler_parity.report.content import build
 from sampler_parity.run.run_file import Run
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
 
 __all__ = ["REPORT_NAME", "page", "render", "write_report"]
 
@@ -41,11 +41,16 @@ def render(run: Run, folder: Path | None = None) -> str:
         run: the run to show; everything but the pictures of single cases comes from it.
         folder: where the run's evidence is, from which those pictures are drawn.
     """
+    # Here, not above: what has words in common with the report needs none of its pages.
+    from sampler_parity.report.content import build
+
     return page("report.html.j2", report=build(run, folder))
 
 
 def page(template: str, **values: object) -> str:
     """Lay out a page that may run the report's script, and nothing else."""
+    from markupsafe import Markup
+
     environment = _environment()
     script = environment.loader.get_source(environment, _SCRIPT)[0] if environment.loader else ""
     # What stands between the tags is hashed, to the last character.
@@ -61,7 +66,9 @@ def page(template: str, **values: object) -> str:
 
 
 @cache
-def _environment() -> Environment:
+def _environment() -> "Environment":
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
     environment = Environment(
         loader=PackageLoader("sampler_parity.report"),
         autoescape=True,

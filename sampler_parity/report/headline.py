@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from sampler_parity.cases.plan import LOOK
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Verdict
 from sampler_parity.report.frequencies import caught
@@ -22,6 +23,7 @@ from sampler_parity.report.words import (
     place,
 )
 from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.words import left_out
 from sampler_parity.statistics.result import Status
 
 
@@ -114,7 +116,8 @@ def _conclusion(
     """Give the tone, its word, the verdict and its meaning."""
     compared = sum(shard.compared for shard in run.shards)
     if run.status == "diverges":
-        return "diverges", "The gate does not hold", *_diverges(run, summaries)
+        word = "A quick look differs" if run.profile == LOOK else "The gate does not hold"
+        return "diverges", word, *_diverges(run, summaries)
     if run.status == "holds" and compared and not wrong:
         return "holds", *_holds(run, summaries)
     nothing = "This run says nothing for the port, and nothing against it."
@@ -364,7 +367,8 @@ def _catches(run: Run) -> tuple[Sentence, ...]:
     if not run.shards:
         return ()
     if not run.planted:
-        return ((Piece("No fault was planted: this run has not shown that it would catch one."),),)
+        none = "No fault was planted: this run has not shown that it would catch one."
+        return ((Piece(none),), *((Piece(f"{words}."),) for words in left_out(run)))
     killed = sum(fault.killed for fault in run.planted)
     sentence = (
         f"It caught {killed:,} of {counted(len(run.planted), 'planted fault')}, each at its stage "

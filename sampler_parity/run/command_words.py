@@ -30,6 +30,7 @@ def run_command(request: Request) -> str:
     ):
         if value != default:
             command += [option, str(value)]
+    command += ["--failed"] if request.failed else []
     command += [] if request.logits is None else options_of_logits(request.logits)
     command += [] if request.evidence else ["--no-evidence"]
     return shlex.join([*command, *options_of(request.limits)])
@@ -56,6 +57,13 @@ def range_in_words(ends: tuple[int, int | None]) -> str:
     """Give FIRST:END as an option takes it."""
     first, end = ends
     return f"{first}:{'' if end is None else end}"
+
+
+def gate_command(command: str) -> str:
+    """Give the command of the gate for that of a quick look."""
+    words = shlex.split(command)
+    at = words.index("--quick-look")
+    return shlex.join([*words[:at], "--profile", "quick", *words[at + 1 :]])
 
 
 def replay_command(

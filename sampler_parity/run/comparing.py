@@ -13,12 +13,12 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines.references import reference_of
-from sampler_parity.run.diagnosis import explained
+from sampler_parity.run.effort import effort_of
 from sampler_parity.run.history import Laboratory
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
 from sampler_parity.run.reproducibility import ReproducibilityCounter
 from sampler_parity.run.retrial import Retrial
-from sampler_parity.run.run_file import Shard
+from sampler_parity.run.run_file import Explained, Shard
 from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated
@@ -32,8 +32,10 @@ IN_A_ROW = 5
 """How many cases in a row a candidate may leave without an answer before it is given up."""
 
 
-def compare_cases(order: CompareCases, say: Say) -> Result:
+def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
     """Compare the recorded traces, which works on any processor, then every planned case.
+
+    ``candidate`` is the order's implementation, which may not have said yet what it is.
 
     Raises:
         CannotJudgeError: the candidate cannot be started.
@@ -52,12 +54,16 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
         return recorded[case_id][0] if case_id in recorded else case_of(case_id)
 
     tell = _Teller(say)
-    with (
-        Isolated(order.implementation, order.limits, also=also) as candidate,
-        Laboratory(
-            order.implementation, order.limits, order.capability, recall, tell.again, also
-        ) as laboratory,
-    ):
+    effort = effort_of(order.profile)
+    with Laboratory(
+        order.implementation,
+        order.limits,
+        order.capability,
+        recall,
+        tell.again,
+        also,
+        effort.processes,
+    ) as laboratory:
         if also and also not in candidate.about.samplers:
             raise CannotJudgeError(
                 f"{order.implementation} says that it has {', '.join(candidate.about.samplers)}, "
@@ -73,6 +79,7 @@ def compare_cases(order: CompareCases, say: Say) -> Result:
                 order.waivers,
                 order.limits,
                 order.reference,
+                effort,
                 evidence=order.evidence,
             )
             for _ in range(2)
@@ -121,14 +128,24 @@ class _Bench:
         return generated + (len(self.yours) if self.yours else 0)
 
     def cases(self) -> Iterator[Case]:
-        """Make those cases: somebody's own logits first."""
+        """Make those cases: somebody's own logits first, then what diverged last time."""
         yield from self.yours or ()
         order = self.order
-        yield from plan(CASE_COUNTS[order.profile], order.seed, order.families, order.reference)
+        counts = CASE_COUNTS[order.profile]
+        yield from plan(counts, order.seed, order.families, order.reference, order.failed)
 
     def alive(self) -> None:
         """Tell the gate that the worker goes on."""
         self.say.again()
+
+    def again(self, builder: ShardBuilder, total: int) -> None:
+        """Tell the gate how many cases that diverged last time were compared."""
+        doing = "what diverged last time"
+        self.say(Message(done=builder.failed_before, total=total, doing=doing))
+
+    def closer(self, done: int, total: int) -> None:
+        """Tell the gate how many divergent cases were looked at closer."""
+        self.say(Message(done=done, total=total, doing="its divergent cases again, and smaller"))
 
     @property
     def recorded(self) -> bool:
@@ -175,7 +192,9 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     def again(case: Case) -> tuple[Outcome, Outcome]:
         return laboratory.both(case, refer)
 
+    failed = frozenset(order.failed)
     for case in bench.cases():
+        found = builder.found
         if declined := candidate.about.too_long(case):
             builder.add(case, Outcome(), Outcome(declined=declined), None)
         else:
@@ -186,17 +205,35 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             builder.add(case, expected, outcome, again, retrial)
             if order.reproducibility:
                 itself.add(case, expected)
+        if case.id in failed:
+            builder.failed_before += 1
+            builder.failed_again += builder.found > found
+            bench.again(builder, len(failed))
         if builder.seen % PROGRESS_EVERY == 0:
             bench.say(Message(done=builder.seen, total=total))
         if builder.unanswered >= IN_A_ROW:
             break
+    builder.look_closer(bench.closer)
     return builder.shard(
         total,
         "torch",
         _given_up(total, builder),
         itself.counts(),
-        explained(builder.semantic, candidate.about, here, bench.alive),
+        _explained(bench, builder),
     )
+
+
+def _explained(bench: _Bench, builder: ShardBuilder) -> Explained | None:
+    if not builder.semantic:
+        return None
+    # Here, not above: all that is known is imported for it.
+    from sampler_parity.run.diagnosis import explained
+
+    def progress(done: int, total: int) -> None:
+        bench.say(Message(done=done, total=total, doing="known functions beside it"))
+
+    effort = effort_of(bench.order.profile)
+    return explained(builder.semantic, bench.candidate.about, capability_here(), progress, effort)
 
 
 def _asked(candidate: Isolated) -> Callable[[], Sequence[str]]:

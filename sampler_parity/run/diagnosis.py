@@ -6,16 +6,8 @@ from sampler_parity.faults.identify import Match, Search, alike, library
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.run.effort import WHOLE, Effort
 from sampler_parity.run.run_file import Explained
-
-MOST = 300
-"""Semantic cases that are kept to be explained."""
-
-LONGEST = 1000
-"""Tokens of the longest row of one: what is known is run on each."""
-
-AT_FIRST = 24
-"""Cases that everything known is tried on; only the best go on."""
 
 BEST = 6
 """How many go on."""
@@ -25,22 +17,27 @@ def explained(
     found: Sequence[tuple[Case, Outcome]],
     about: About,
     capability: str,
-    alive: Callable[[], None],
+    progress: Callable[[int, int], None],
+    effort: Effort = WHOLE,
 ) -> Explained | None:
-    """Give what explains at least half of the cases; ``None`` where nothing known does."""
+    """Give what explains at least half of the cases; ``None`` where nothing known does.
+
+    ``progress`` is called with how many are done of how many.
+    """
+    at_first = effort.explained_by_all
     if not found:
         return None
     search = Search(library(), about, capability)
-    for case, outcome in found[:AT_FIRST]:
+    for done, (case, outcome) in enumerate(found[:at_first], 1):
         search.add(case, outcome)
-        alive()
+        progress(done, len(found))
     best = [match for match in search.best()[:BEST] if match.agreeing]
     if not best:
         return None
     search.matches = best
-    for case, outcome in found[AT_FIRST:]:
+    for done, (case, outcome) in enumerate(found[at_first:], at_first + 1):
         search.add(case, outcome)
-        alive()
+        progress(done, len(found))
     matches = search.best()
     first = _simplest(alike(matches)) if matches[0].cases else matches[0]
     if first.agreeing * 2 < len(found):

@@ -11,7 +11,7 @@ from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import has_sources
 from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.cases.fixtures import check_fixtures
-from sampler_parity.cases.plan import CASE_COUNTS, planned
+from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned
 from sampler_parity.cases.your_logits import YourCases
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
@@ -83,10 +83,13 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             limits=request.limits,
             waivers=request.waivers_of(implementation),
             # The port stands for the reference at other capabilities: for its own two alone.
-            reproducibility=implementation == request.implementations[0] and not request.reference,
+            reproducibility=request.profile != LOOK
+            and implementation == request.implementations[0]
+            and not request.reference,
             reference=request.reference,
             logits=request.logits,
             evidence=request.evidence,
+            failed=request.first,
         )
         for implementation in request.implementations
         for capability in request.capabilities

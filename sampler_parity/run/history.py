@@ -1,5 +1,6 @@
 """A candidate in processes with other histories: which earlier cases its answer depends on."""
 
+import contextlib
 from collections.abc import Callable, Sequence
 from types import TracebackType
 from typing import Self
@@ -8,13 +9,11 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Lost, Outcome
 from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.effort import WHOLE
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
 MOST_EARLIER = 1024
 """How many of the cases before a divergent one are asked again."""
-
-PROCESSES = 200
-"""How many processes a run's shard may take to find out which earlier cases matter."""
 
 ASKED = 20_000
 """How many cases a run's shard may ask for that."""
@@ -39,11 +38,13 @@ class Laboratory:
         recall: Callable[[str], Case],
         alive: Callable[[], None] = lambda: None,
         also: str = "",
+        processes: int = WHOLE.processes,
     ) -> None:
         """Start nothing yet.
 
         The candidate may have the sampler ``also``, see :class:`Isolated`. ``recall`` gives the
-        run's case that has an id; ``alive`` is called before every case.
+        run's case that has an id; ``alive`` is called before every case. A search for earlier cases
+        may take as many ``processes``.
         """
         self._name = name
         self._limits = limits
@@ -52,7 +53,7 @@ class Laboratory:
         self._alive = alive
         self._also = also
         self._candidate: Isolated | None = None
-        self.processes = PROCESSES
+        self.processes = processes
         self.asked = ASKED
 
     def __enter__(self) -> Self:
@@ -71,6 +72,12 @@ class Laboratory:
     def forks(self) -> bool:
         """Whether a new process costs a fork, and no start of the candidate."""
         return self._candidate is not None and self._candidate.forks
+
+    def begin(self) -> None:
+        """Start the candidate, and do not wait for it."""
+        if self._candidate is None:
+            with contextlib.suppress(CannotJudgeError):
+                self._candidate = self._start(wait=False)
 
     def both(self, case: Case, reference: Callable[[Case], Outcome]) -> tuple[Outcome, Outcome]:
         """Run a case on both sides at a time, in whichever process of the candidate there is."""
@@ -134,12 +141,16 @@ class Laboratory:
         return _fewest(cases, shows, affordable)
 
     def _started(self) -> Isolated | None:
-        if self._candidate is None:
-            try:
-                self._candidate = Isolated(self._name, self._limits, also=self._also)
-            except CannotJudgeError:
-                return None
+        try:
+            if self._candidate is None:
+                self._candidate = self._start(wait=True)
+            self._candidate.wait()
+        except CannotJudgeError:
+            self._candidate = None
         return self._candidate
+
+    def _start(self, *, wait: bool) -> Isolated:
+        return Isolated(self._name, self._limits, also=self._also, wait=wait)
 
 
 _NO_SECOND = Outcome(

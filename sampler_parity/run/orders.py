@@ -42,6 +42,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         reference: the pipeline that it is held against; empty for the two of the port.
         logits: somebody's own, of which cases are made as well.
         evidence: whether divergent cases are kept, and made small.
+        failed: the ids of cases that diverged last time: they are compared first.
     """
 
     implementation: str
@@ -57,6 +58,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     reference: str = ""
     logits: YourLogits | None = None
     evidence: bool = True
+    failed: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
@@ -183,10 +185,19 @@ class Result(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """How far a worker is, and at the end its result or why it cannot judge."""
+    """How far a worker is, and at the end its result or why it cannot judge.
+
+    Attributes:
+        done: how much is done.
+        total: of how much.
+        doing: of what, in words; empty for the cases of the order.
+        result: what was found, at the end.
+        cannot_judge: why there is no result, at the end.
+    """
 
     done: int = 0
     total: int = 0
+    doing: str = ""
     result: Result | None = None
     cannot_judge: str = ""
 

@@ -5,13 +5,14 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from sampler_parity.cases.families import FAMILIES, YOURS
-from sampler_parity.cases.plan import CASE_COUNTS, LOOK
-from sampler_parity.cases.your_logits import YourLogits
+from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned_ids
+from sampler_parity.cases.your_logits import YourLogits, is_yours
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.benchmark_file import Benchmark
+from sampler_parity.run.run_file import read_run
 from sampler_parity.run.waivers import Waiver, expired
 from sampler_parity.sandbox.isolated import Limits, command_of
 
@@ -25,6 +26,23 @@ def usual_folder(profile: str) -> Path:
     A quick look leaves what the gate has stored.
     """
     return LATEST.with_name(LOOK) if profile == LOOK else LATEST
+
+
+def diverged_last_time(folder: Path) -> tuple[str, ...]:
+    """Give the ids of the divergent cases that the run in ``folder`` keeps, each once.
+
+    Raises:
+        CannotJudgeError: there is no run in it, or one that cannot be read.
+    """
+    run = read_run(folder)
+    return tuple(
+        dict.fromkeys(
+            found.case
+            for shard in run.shards
+            if shard.source == "torch"
+            for found in shard.divergences
+        )
+    )
 
 
 def usual_capabilities(profile: str) -> tuple[str, ...]:
@@ -60,6 +78,7 @@ class Request:
         benchmark: what the report shows of speed; nothing is judged by it.
         logits: somebody's own, which are the family ``your-logits``.
         evidence: whether divergent cases are kept, with their logits, and made small.
+        failed: the ids of cases that diverged last time, which are compared first.
     """
 
     profile: str = "quick"
@@ -77,6 +96,7 @@ class Request:
     benchmark: Benchmark | None = None
     logits: YourLogits | None = None
     evidence: bool = True
+    failed: tuple[str, ...] = ()
 
     @property
     def whole(self) -> bool:
@@ -84,6 +104,14 @@ class Request:
         if self.profile == LOOK:
             return False
         return set(self.capabilities) >= set(CAPABILITIES) and set(self.families) >= set(FAMILIES)
+
+    @property
+    def first(self) -> tuple[str, ...]:
+        """The ids of the cases that diverged last time and that this run has as well."""
+        counts = CASE_COUNTS[self.profile]
+        ids = planned_ids(counts, self.seed, self.families, self.reference)
+        yours = self.logits is not None
+        return tuple(name for name in self.failed if name in ids or (yours and is_yours(name)))
 
     def waivers_of(self, implementation: str) -> tuple[Waiver, ...]:
         """Give the waivers that count for ``implementation``."""
@@ -114,6 +142,12 @@ class Request:
             reference_of(self.reference)
         for name in self.implementations:
             command_of(name)
+        if self.failed and not self.first:
+            raise CannotJudgeError(
+                f"none of the {len(self.failed):,} cases that diverged last time, {self.failed[0]} "
+                "among them, is one of this run: give the last run's seed and profile, or leave "
+                "out --failed"
+            )
         for waiver in self.waivers:
             if waiver.implementation not in self.implementations:
                 raise CannotJudgeError(

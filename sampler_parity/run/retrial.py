@@ -8,25 +8,17 @@ import msgspec
 
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
-from sampler_parity.judge.shrink import BUDGET, shrink
+from sampler_parity.judge.shrink import shrink
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
+from sampler_parity.run.effort import WHOLE, Effort
 from sampler_parity.run.history import Laboratory
 
-BUDGET_OF_PROCESSES = 40
-"""Cases that are tried to make one small where each costs a process: the candidate crashes, or
-what it answers depends on what it was asked before."""
-
-CHECKS = 500
-"""Divergent cases that are asked alone, in a process that was asked nothing before."""
-
-CHECKS_OF_STARTS = 100
-"""As many where such a process is a start of the candidate, and no fork."""
-
 CHECKS_OF_TIME = 2
-"""As many where the candidate did not answer in time: each takes the whole of its time."""
+"""Divergent cases that are asked alone where the candidate did not answer in time: each takes the
+whole of its time."""
 
 CONFIRMED = 3
 """Times that a case must diverge after earlier ones and not alone, so that it is no chance."""
@@ -128,11 +120,23 @@ class Small:
 class Retrials:
     """Asks divergent cases again, within a budget."""
 
-    def __init__(self, about: About) -> None:
+    def __init__(self, about: About, effort: Effort = WHOLE) -> None:
         """Judge as a candidate is judged that is what ``about`` says."""
         self._about = about
+        self._effort = effort
+        self._left = effort.tried_in_all
         self._checked: Counter[Verdict] = Counter()
         self._alone: Counter[tuple[str, Verdict, bool]] = Counter()
+
+    @property
+    def checked(self) -> int:
+        """How many cases were asked alone."""
+        return self._checked.total()
+
+    @property
+    def spent(self) -> bool:
+        """Whether no case can be tried any more to make one small."""
+        return self._left <= 0
 
     def settled(self, seen: Seen, retrial: Retrial, *, check: bool, search: bool) -> Seen:
         """Ask a case alone: what does not come again alike there is ``stateful``.
@@ -146,7 +150,12 @@ class Retrials:
         """
         divergence = seen.divergence
         kind = (divergence.stage, divergence.verdict)
-        if not (check and self._affordable(divergence.verdict, retrial.laboratory)):
+        asked = self._alone[*kind, True] + self._alone[*kind, False]
+        if not (
+            check
+            and asked < self._effort.checks_of_a_kind
+            and self._affordable(divergence.verdict, retrial.laboratory)
+        ):
             if self._alone[*kind, True] or not self._alone[*kind, False]:
                 return seen
             return replace(seen, divergence=stateful(divergence, None, ()), plain=divergence)
@@ -192,8 +201,9 @@ class Retrials:
             return found if alike(plain, found) else None
 
         if seen.plain is None:
-            budget = BUDGET_OF_PROCESSES if plain.verdict is Verdict.CRASHED else BUDGET
-            case, tried = shrink(seen.case, lambda one: bool(diverges(one, again(one))), budget)
+            crashed = plain.verdict is Verdict.CRASHED
+            budget = self._effort.tried_in_processes if crashed else self._effort.tried
+            case, tried = self._shrunk(seen, lambda one: bool(diverges(one, again(one))), budget)
             sides = alone(case)
             found = diverges(case, sides)
             if found is not None or retrial is None:
@@ -214,7 +224,7 @@ class Retrials:
             # What is stateful must stay so.
             return not seen.after or diverges(case, alone(case)) is None
 
-        case, tried = shrink(seen.case, still, BUDGET_OF_PROCESSES)
+        case, tried = self._shrunk(seen, still, self._effort.tried_in_processes)
         sides = alone(case, seen.after)
         found = diverges(case, sides)
         if found is None:
@@ -224,10 +234,16 @@ class Retrials:
             found = stateful(found, by_itself, [one.id for one in seen.after])
         return Small(case, sides, found, tried)
 
+    def _shrunk(self, seen: Seen, still: Callable[[Case], bool], budget: int) -> tuple[Case, int]:
+        case, tried = shrink(seen.case, still, min(budget, self._left), self._effort.work)
+        self._left -= tried
+        return case, tried
+
     def _affordable(self, verdict: Verdict, laboratory: Laboratory) -> bool:
         if verdict is Verdict.TIMED_OUT:
             return self._checked[verdict] < CHECKS_OF_TIME
-        return self._checked.total() < (CHECKS if laboratory.forks else CHECKS_OF_STARTS)
+        effort = self._effort
+        return self.checked < (effort.checks if laboratory.forks else effort.checks_of_starts)
 
     def _judged(self, case: Case, sides: Sides) -> Divergence | None:
         reference, candidate = sides

@@ -174,6 +174,9 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         accepted: how many of the divergent cases a waiver covers.
         streams: long series of calls, by sampler, where the candidate draws from torch's stream.
         explained: what explains the semantic divergences, if one known change does.
+        left_out: what a quick look did not do with divergent cases, each with its count.
+        failed_before: cases that were compared first, since they diverged last time.
+        failed_again: as many of them as diverge.
     """
 
     implementation: str
@@ -196,6 +199,9 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     streams: tuple[Series, ...] = ()
     explained: Explained | None = None
+    left_out: tuple[str, ...] = ()
+    failed_before: int = 0
+    failed_again: int = 0
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):

@@ -32,7 +32,7 @@ ENDING = 10.0
 """Seconds that a worker may take to end."""
 
 Progress = Callable[[str, int, int], None]
-"""Called with a worker's name, and how many of its cases are done of how many."""
+"""Called with a worker's name or what it does, and how much of that is done of how much."""
 
 
 def run_workers(
@@ -80,7 +80,8 @@ def run_workers(
             elif message.result is not None:
                 results[order.name] = message.result
             else:
-                progress(order.name, message.done, message.total)
+                doing = f": {message.doing}" if message.doing else ""
+                progress(f"{order.name}{doing}", message.done, message.total)
     finally:
         for process in running.values():
             process.kill()

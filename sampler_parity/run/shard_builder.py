@@ -1,7 +1,7 @@
 """Makes a shard of a run: counts what is compared, and keeps divergences with their evidence."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
 from typing import Literal
 
@@ -17,7 +17,7 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
 from sampler_parity.run.command_words import replay_command
-from sampler_parity.run.diagnosis import LONGEST, MOST
+from sampler_parity.run.effort import WHOLE, Effort
 from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
@@ -35,13 +35,15 @@ from sampler_parity.sandbox.isolated import Limits
 OF_A_FAMILY = 4
 """Divergences of one family at one stage with one verdict that are kept one by one; the others are
 counted."""
-SMALL_OF_A_KIND = 2
-"""Families of one importance of which a divergence at one stage with one verdict is made small."""
-LARGEST = 1 << 21
-"""Logits of the largest case whose stages are kept and that is made small: a file of it has up to
-80 MB."""
+ALIKE = "at the stage and with the verdict of another one"
+SPENT = "after as many cases as are tried to make others small"
+LARGER = "that did not come again by themselves"
+"""Why a divergent case was not made small."""
 EARLIER_FILES = 8
 """Earlier cases of a divergence that depends on them which are kept."""
+LONGEST = 1000
+"""Tokens of the longest row of a semantic case that is held against what is known: all of that is
+run on each."""
 READABLE = 64
 """Logits of a shrunken case that are shown in words."""
 
@@ -59,14 +61,15 @@ class ShardBuilder:
         waivers: tuple[Waiver, ...] = (),
         limits: Limits | None = None,
         reference: str = "",
+        effort: Effort = WHOLE,
         *,
         evidence: bool = True,
     ) -> None:
         """Count for ``implementation``, as a command line calls it; reports call it by its name.
 
         Evidence goes into ``folder``; commands that replay it look for it in ``home``, name the
-        ``reference``, and give the candidate the run's ``limits``. Without ``evidence``,
-        no case is kept nor made small.
+        ``reference``, and give the candidate the run's ``limits``. Divergent cases are looked at
+        closer with as much ``effort``. Without ``evidence``, none is kept nor made small.
         """
         self._implementation = implementation
         self._about = about
@@ -77,9 +80,14 @@ class ShardBuilder:
         self._limits = limits or Limits()
         self._reference = reference
         self._keeps = evidence
-        self._retrials = Retrials(about)
+        self._effort = effort
+        self._retrials = Retrials(about, effort)
+        self._waiting: list[tuple[Seen, RunBoth | None, Retrial | None]] = []
+        self._not_small: Counter[str] = Counter()
+        self._semantic = 0
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
+        self.failed_before = self.failed_again = 0
         self.unanswered = 0
         """How many cases in a row, up to the last one, had no answer."""
         self._stages = self._elements = self._tokens = 0
@@ -99,6 +107,11 @@ class ShardBuilder:
     def seen(self) -> int:
         """How many cases were compared or declined."""
         return self.compared + self.declined
+
+    @property
+    def found(self) -> int:
+        """How many divergent cases were found, those included that wait to be looked at closer."""
+        return self.divergent + len(self._waiting)
 
     def add(
         self,
@@ -136,15 +149,33 @@ class ShardBuilder:
         divergence = judge(case, reference, candidate, comparison, self._about)
         if divergence is None:
             return
-        seen = Seen(case, reference, candidate, divergence)
-        if retrial is not None:
-            seen = self._retrials.settled(
-                seen,
-                retrial,
-                check=self._listed(case.family, divergence.stage, divergence.verdict),
-                search=self._listed(case.family, divergence.stage, Verdict.STATEFUL),
-            )
-        self._diverges(seen, again, retrial)
+        self._waiting.append((Seen(case, reference, candidate, divergence), again, retrial))
+        if not self._effort.afterwards:
+            self.look_closer()
+        elif retrial is not None:
+            retrial.laboratory.begin()
+
+    def look_closer(self, progress: Callable[[int, int], None] = lambda _, __: None) -> None:
+        """Ask the divergent cases again that wait for it, and make some small: short ones first.
+
+        ``progress`` is called with how many are done of how many.
+        """
+        waiting, self._waiting = self._waiting, []
+        waiting.sort(key=lambda one: one[0].case.logits.size * one[0].case.draws)
+        for done, (seen, again, retrial) in enumerate(waiting):
+            progress(done, len(waiting))
+            self._diverges(self._settled(seen, retrial), again, retrial)
+
+    def _settled(self, seen: Seen, retrial: Retrial | None) -> Seen:
+        if retrial is None:
+            return seen
+        family, divergence = seen.case.family, seen.divergence
+        return self._retrials.settled(
+            seen,
+            retrial,
+            check=self._listed(family, divergence.stage, divergence.verdict),
+            search=self._listed(family, divergence.stage, Verdict.STATEFUL),
+        )
 
     def _listed(self, family: str, stage: str, verdict: Verdict) -> bool:
         """Whether another divergence of this kind is kept one by one."""
@@ -154,8 +185,10 @@ class ShardBuilder:
         case, divergence = seen.case, seen.divergence
         self.divergent += 1
         short = case.logits.shape[-1] <= LONGEST and case.logits.ndim > 1
-        if divergence.verdict is Verdict.SEMANTIC and short and len(self.semantic) < MOST:
-            self.semantic.append((case, seen.candidate))
+        if divergence.verdict is Verdict.SEMANTIC and short:
+            self._semantic += 1
+            if len(self.semantic) < self._effort.explained:
+                self.semantic.append((case, seen.candidate))
         self._verdicts[divergence.verdict.value] += 1
         self._cells[case.family, divergence.first, "first"] += 1
         self._decided[case.family, divergence.stage, divergence.verdict.value] += 1
@@ -169,6 +202,7 @@ class ShardBuilder:
         listed = self._listed(case.family, *kind)
         self._kept[case.family, *kind] += 1
         if not listed:
+            self._not_small[ALIKE] += 1
             return
         keep, small = self._evidence(case, divergence)
         after = [one.id for one in seen.after]
@@ -193,13 +227,26 @@ class ShardBuilder:
         Stored are all that are kept on real logits, all that depend on earlier cases, and the first
         of every other family.
         """
-        if not self._keeps or case.logits.size > LARGEST:
+        if not self._keeps:
+            self._not_small["of a run without evidence"] += 1
+            return False, False
+        largest = self._effort.largest
+        if case.logits.size > largest:
+            self._not_small[f"of more than {largest:,} logits"] += 1
             return False, False
         matters, verdict = importance(case.family), divergence.verdict
         first = self._kept[case.family, divergence.stage, verdict] == 1
-        most = 1 if verdict is Verdict.CRASHED else SMALL_OF_A_KIND
-        small = first and self._small[matters, divergence.stage, verdict] < most
-        self._small[matters, divergence.stage, verdict] += small
+        kind = (0 if self._effort.first_only else matters, divergence.stage, verdict)
+        most = 1 if verdict is Verdict.CRASHED else self._effort.small_of_a_kind
+        small = first and self._small[kind] < most
+        if not small:
+            self._not_small[ALIKE] += 1
+        elif self._retrials.spent:
+            small = False
+            self._not_small[SPENT] += 1
+        self._small[kind] += small
+        if self._effort.first_only:
+            return small, small
         # Of one that depends on earlier cases, those cases are the evidence.
         return first or not matters or verdict is Verdict.STATEFUL, small
 
@@ -212,6 +259,7 @@ class ShardBuilder:
         explained: Explained | None = None,
     ) -> Shard:
         """Give the counts; ``reason`` says why cases were neither compared nor declined."""
+        self.look_closer()
         names = dict.fromkeys(key[:2] for key in (*self._cells, *self._decided))
         decided: dict[tuple[str, str], dict[str, int]] = {}
         for (family, stage, verdict), count in self._decided.items():
@@ -249,7 +297,32 @@ class ShardBuilder:
             accepted=self.accepted,
             streams=tuple(series.counts() for series in self._series.values()),
             explained=explained,
+            failed_before=self.failed_before,
+            failed_again=self.failed_again,
+            left_out=tuple(self._left_out()) if self._effort.afterwards else (),
         )
+
+    def _left_out(self) -> Iterator[str]:
+        """Say what was not done with divergent cases, how often, and why."""
+        small = sum(one.shrunken is not None for one in self._divergences)
+        if self._not_small:
+            why = ", ".join(f"{count:,} {words}" for words, count in self._not_small.most_common())
+            total = self._not_small.total()
+            yield (
+                f"{small:,} of {self.divergent:,} divergent cases made small, {total:,} not: {why}"
+            )
+        asked = self._retrials.checked
+        if asked < self.divergent:
+            yield (
+                f"{asked:,} of {self.divergent:,} divergent cases asked again in a process that "
+                "was asked nothing before: up to "
+                f"{self._effort.checks_of_a_kind} of a stage and verdict"
+            )
+        if len(self.semantic) < self._semantic:
+            yield (
+                f"{len(self.semantic):,} of {self._semantic:,} semantic cases of short rows held "
+                "against the known functions"
+            )
 
     def _replay(self, what: str, after: Sequence[str]) -> str:
         return replay_command(
@@ -267,6 +340,7 @@ class ShardBuilder:
     ) -> Shrunken | None:
         found = self._retrials.small(seen, again, retrial)
         if found is None:
+            self._not_small[LARGER] += 1
             return None
         evidence = self._keep(found.case, *found.sides)
         after = [str(self._home / path) for path in earlier] or [one.id for one in seen.after]

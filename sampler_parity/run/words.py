@@ -3,7 +3,8 @@
 from collections.abc import Iterable, Sequence
 
 from sampler_parity.model.case import CAPABILITIES
-from sampler_parity.run.run_file import Shard
+from sampler_parity.run.command_words import gate_command
+from sampler_parity.run.run_file import Run, Shard
 
 AGAINST = {"torch": "live torch", "recorded": "recorded torch"}
 """What a shard was compared with, in words."""
@@ -43,6 +44,24 @@ def _differs(group: Sequence[Shard]) -> str:
         + (f"; {shard.accepted:,} are waived" if shard.accepted else "")
         + (f"; {shard.explained.words}" if shard.explained else "")
     )
+
+
+def failed_again(shards: Sequence[Shard]) -> tuple[str, ...]:
+    """Say how many of the cases that diverged last time still do."""
+    return tuple(
+        f"{shard.implementation} {at([shard.capability])}: of {shard.failed_before:,} cases that "
+        f"diverged last time, {shard.failed_again:,} still do"
+        for shard in shards
+        if shard.failed_before
+    )
+
+
+def left_out(run: Run) -> tuple[str, ...]:
+    """Say what a quick look did not do with divergent cases, and what does more of it."""
+    found = [f"{shard.implementation}: {words}" for shard in run.shards for words in shard.left_out]
+    if not found:
+        return ()
+    return (*found, f"the gate does more of it: {gate_command(run.command)}")
 
 
 def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:

@@ -177,7 +177,6 @@ class Isolated:
     as a context manager, in the thread that lives longest: a candidate ends with that thread.
 
     Attributes:
-        about: what the candidate says it is.
         earlier: the ids of the cases that the process which answers now was asked, in order.
     """
 
@@ -187,10 +186,14 @@ class Isolated:
         limits: Limits | None = None,
         environment: dict[str, str] | None = None,
         also: str = "",
+        *,
+        wait: bool = True,
     ) -> None:
         """Start the candidate ``name``: a registered name, ``module:object`` or ``command:...``.
 
         It may have, beside the samplers that come with the harness, the one called ``also``.
+        Without ``wait``, what it says that it is comes with the first use of ``about``, or with
+        :meth:`wait`, which may raise the same.
 
         Raises:
             CannotJudgeError: it cannot be started.
@@ -208,8 +211,11 @@ class Isolated:
         self._starting = False
         self._case: Case | None = None
         self._early: Outcome | None = None
+        self._about: About | None = None
         self.earlier: list[str] = []
-        self.about = self._start()
+        self._begin()
+        if wait:
+            self.wait()
 
     def __enter__(self) -> Self:
         return self
@@ -226,6 +232,21 @@ class Isolated:
     def forks(self) -> bool:
         """Whether a process that was asked nothing costs a fork, and no start."""
         return self._process is not None and self._process.forks
+
+    @property
+    def about(self) -> About:
+        """What the candidate says it is."""
+        return self.wait()
+
+    def wait(self) -> About:
+        """Wait until the candidate has said what it is, if it has not yet.
+
+        Raises:
+            CannotJudgeError: it cannot be started.
+        """
+        if self._about is None:
+            self._about = self._greeted()
+        return self._about
 
     def close(self) -> None:
         """End the candidate, and every process that it has started."""
@@ -279,7 +300,8 @@ class Isolated:
             return
         if self._process is None:
             try:
-                about = self._start()
+                self._begin()
+                about = self._greeted()
             except CannotJudgeError as error:
                 self._early = Outcome(lost=Lost(Verdict.CRASHED, f"no second start: {error}"))
                 return
@@ -333,9 +355,11 @@ class Isolated:
             raise RuntimeError("the candidate is closed")
         return self._process
 
-    def _start(self) -> About:
+    def _begin(self) -> None:
         self._process = self._spawn()
         self._deadline = time.monotonic() + self._limits.starting
+
+    def _greeted(self) -> About:
         self._starting = True
         try:
             hello, _ = wire.decode(*self._receive(wire.LONGEST_LINE), Hello)
@@ -350,7 +374,7 @@ class Isolated:
         if about is None or words:
             self.close()
             raise CannotJudgeError(hello.cannot or f"{self._name} {words}")
-        self._process.forks = hello.forks
+        self._now.forks = hello.forks
         return about
 
     def _spawn(self) -> _Process:
