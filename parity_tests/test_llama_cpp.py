@@ -288,6 +288,14 @@ def test_a_draw_of_one_candidate_takes_its_uniform() -> None:
     assert outcome.generator == MT19937.state(MT19937.start(1, 4, b""))
 
 
+def test_a_masked_candidate_makes_the_entropy_no_number() -> None:
+    """Then typical sampling takes the likeliest, and not the nearest to the entropy."""
+    likely = np.log(np.array([0.4, 0.3, 0.3], np.float32))
+    cuts = LlamaCpp(typical_p=0.25).cuts
+    assert chain(likely, cuts)[2].tokens.tolist() == [1]
+    assert chain(np.append(likely, np.float32(-np.inf)), cuts)[2].tokens.tolist() == [0]
+
+
 def test_what_is_no_number_is_refused() -> None:
     failure = PythonRef().run(asked(LlamaCpp(), 1, np.nan), HERE).failure
     assert failure is not None
