@@ -16,6 +16,7 @@ import numpy.typing as npt
 import pytest
 from msgspec import structs
 
+from benchmarks.reference_evidence import Evidence, ports
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here, reference_stage
@@ -24,6 +25,7 @@ from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, View
 from sampler_parity.model.outcome import Outcome
+from sampler_parity.model.pipeline import values_of
 from sampler_parity.model.verdict import HARMLESS
 from sampler_parity.pipelines.candidates import Candidates, chain
 from sampler_parity.pipelines.draws import surely_beside
@@ -153,6 +155,21 @@ def test_the_package_is_judged_to_be_right(every: int) -> None:
             verdicts[found.verdict.value if found else "exact"] += 1
     assert verdicts["exact"] > 700 / every
     assert every > 1 or verdicts["rounding"] > 5
+
+
+@pytest.mark.parametrize("name", ["odd-parameters-11@2", "denormal-1@1"])
+def test_no_correct_port_is_called_wrong(name: str) -> None:
+    """Of k tokens all but two vanish at a temperature near 0; and tokens that differ by a denormal.
+
+    ``reference_evidence`` found the cases.
+    """
+    case = replace(case_of(f"llama_cpp/{name}"), advance=0)
+    expected, evidence = PythonRef().run(case, HERE), Evidence()
+    for words, changed in ports(LlamaCpp):
+        other = replace(case, parameters=changed(**values_of(case.parameters)))
+        evidence.add(case, expected, words, PythonRef().run(other, HERE))
+    assert evidence.wrong == 0, evidence.words
+    assert evidence.done > 10
 
 
 def test_the_recording_has_what_is_hard() -> None:
@@ -286,6 +303,14 @@ def test_below_zero_there_is_no_cut() -> None:
 def test_a_draw_of_one_candidate_takes_its_uniform() -> None:
     outcome = PythonRef().run(asked(LlamaCpp(top_k=1), 1, 3, 2, draws=2), HERE)
     assert outcome.generator == MT19937.state(MT19937.start(1, 4, b""))
+
+
+def test_a_masked_candidate_makes_the_entropy_no_number() -> None:
+    """Then typical sampling takes the likeliest, and not the nearest to the entropy."""
+    likely = np.log(np.array([0.4, 0.3, 0.3], np.float32))
+    cuts = LlamaCpp(typical_p=0.25).cuts
+    assert chain(likely, cuts)[2].tokens.tolist() == [1]
+    assert chain(np.append(likely, np.float32(-np.inf)), cuts)[2].tokens.tolist() == [0]
 
 
 def test_what_is_no_number_is_refused() -> None:

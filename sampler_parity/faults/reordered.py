@@ -148,12 +148,15 @@ def _scaled_later(pipeline: Pipeline) -> Iterator[_Move]:
 
 
 def _scaled_earlier(pipeline: Pipeline) -> Iterator[_Move]:
-    """Move a scale of scores before each of the masks that come first, and that it changes."""
+    """Move a scale of scores before each of the masks that come first, and that it changes.
+
+    Before the last of them alone is a variation of that one.
+    """
     names = list(pipeline.names)
     for at, scale in enumerate(pipeline.stages):
         if not _scales(scale):
             continue
-        for begin, mask in enumerate(pipeline.stages[:at]):
+        for begin, mask in enumerate(pipeline.stages[: at - 1]):
             if mask.kind == "mask" and mask.reads[0] == scale.reads[0] and mask.name != BY_RANK:
                 order = [*names[:begin], scale.name, *names[begin:at], *names[at + 1 :]]
                 changed = _off(*pipeline.stages[begin:at])

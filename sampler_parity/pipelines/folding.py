@@ -173,14 +173,29 @@ def start(logits: Any) -> Folded:
 
 
 def scale(rows: Folded, temperature: float) -> Folded:
-    """Divide logarithms by the temperature, or multiply by its reciprocal."""
+    """Divide logarithms by the temperature, or multiply by its reciprocal.
+
+    What a cut before it says of how many it keeps holds where what it keeps still shows.
+    """
     if temperature == 1.0:
         return rows
     with np.errstate(all="ignore"):
         log = rows.log / np.float64(temperature)
         error = scale_error(temperature)
         moved = rows.moved / abs(temperature) * (1 + error) + error * np.abs(log) + 4 * TINY
-    return rows.changed(log, np.where(np.isfinite(log), moved, 0))
+    found = rows.changed(log, np.where(np.isfinite(log), moved, 0))
+    if not rows.right:
+        return found
+    hidden: Mask = (~found.dropped & ~found.fates().visible).any(axis=-1)
+    return replace(found, right=tuple(_unless(hidden, right) for right in rows.right))
+
+
+def _unless(hidden: Mask, right: Right) -> Right:
+    def found(mask: Mask) -> Mask:
+        either: Mask = hidden | right(mask)
+        return either
+
+    return found
 
 
 def softmax(rows: Folded) -> Folded:

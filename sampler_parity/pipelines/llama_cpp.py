@@ -397,6 +397,12 @@ def _in_order(probs: Array, found: Candidates) -> Candidates:
 
 
 def _drawing(draw: OfWalk) -> stages.Operation:
+    """Draw each row's token from its probabilities, along its own chain's candidates.
+
+    These are worked out from the logits once more: of some candidates nothing else is known than
+    their probabilities.
+    """
+
     def reference(tensors: stages.Given, p: LlamaCpp, generator: Any) -> Any:
         import torch
 
