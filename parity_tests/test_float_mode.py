@@ -127,7 +127,7 @@ def test_the_mode_stays_after_an_error(mode: Mode) -> None:
         rust_ext.sample_logits(logits, generator=rust_ext.Generator(1))
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 def test_helpers_that_start_while_denormals_are_flushed() -> None:
     """A thread inherits the mode of the one that starts it."""
     script = """

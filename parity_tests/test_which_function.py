@@ -60,6 +60,7 @@ def test_as_many_functions_are_known() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_is_named(name: str) -> None:
     """Each, and no other beside it that is another function."""
@@ -72,6 +73,7 @@ def test_every_function_is_named(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_one_change_is_named_with_its_stage() -> None:
     candidate = Plain(
         top_p=lambda probs, p: plain.top_p(probs / probs.sum(axis=-1, keepdims=True), p)
@@ -114,6 +116,7 @@ class Ordered(PythonRef):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -151,6 +154,7 @@ def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_two_changes_are_near_one_of_them() -> None:
     candidate = Plain(
         top_p=nucleus(crosses=np.greater_equal, shifted=lambda crossed: crossed),
