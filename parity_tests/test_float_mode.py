@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,15 @@ def flushing() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@cache
+def mathematics() -> ctypes.CDLL:
+    """Look for C's library once: each look starts a program."""
+    return ctypes.CDLL(ctypes.util.find_library("m"))
+
+
 @contextmanager
 def rounding_upward() -> Iterator[None]:
-    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    library = mathematics()
     assert library.fesetround(UPWARD[platform.machine()]) == 0
     try:
         yield

@@ -138,6 +138,7 @@ def test_an_order_is_named(order: str, words: str) -> None:
     assert not words or among == {words}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["transformers", "sample_logits"])
 def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
     """Where it says that it is idle, the reordered pipeline has the reference's bits."""

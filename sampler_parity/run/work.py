@@ -1,8 +1,10 @@
-"""What a worker does: it carries out one order, of whatever kind."""
+"""What a worker does: it carries out one order, of whatever kind.
+
+It imports what the order needs and no more: scipy's statistics take a second, and most need none.
+"""
 
 from typing import assert_never
 
-from sampler_parity.run.comparing import compare_cases
 from sampler_parity.run.orders import (
     CompareCases,
     CountFrequencies,
@@ -15,8 +17,6 @@ from sampler_parity.run.orders import (
     Result,
     Say,
 )
-from sampler_parity.run.planting import plant_engines, plant_plain, plant_port, plant_stages
-from sampler_parity.statistics.frequencies import frequencies
 
 
 def work(order: Order, say: Say) -> Result:
@@ -27,22 +27,34 @@ def work(order: Order, say: Say) -> Result:
     """
     match order:
         case CompareCases():
+            from sampler_parity.run.comparing import compare_cases
+
             return compare_cases(order, say)
         case CountFrequencies():
             return _count(order, say)
         case PlantInPort():
+            from sampler_parity.run.planting import plant_port
+
             return plant_port(order, say)
         case PlantInPlain():
+            from sampler_parity.run.planting import plant_plain
+
             return plant_plain(order, say)
         case PlantInStages():
+            from sampler_parity.run.planting import plant_stages
+
             return plant_stages(order, say)
         case PlantInEngines():
+            from sampler_parity.run.planting import plant_engines
+
             return plant_engines(order, say)
         case _:
             assert_never(order)
 
 
 def _count(order: CountFrequencies, say: Say) -> Result:
+    from sampler_parity.statistics.frequencies import frequencies
+
     def progress(_: str, done: int, total: int) -> None:
         say(Message(done=done, total=total))
 
