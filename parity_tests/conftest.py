@@ -7,6 +7,9 @@ The tests that need it stand first, so that a worker that makes it delays no oth
 ``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
 takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
 ``-m`` is named.
+
+A test that takes seconds is either a ``promise`` of the port or a ``proof``: who marks one ``slow``
+must say which. A test that is neither starts no worker of the gate.
 """
 
 import os
@@ -27,6 +30,7 @@ from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run import scheduler
 from sampler_parity.run.run_file import Run, read_run
 
 CANNOT_JUDGE = 2
@@ -36,11 +40,13 @@ MOST_WORKERS = 4
 QUICK = ("not slow", "not slow and not proof")
 """Marker expressions of ``make check`` and CI, which leave the whole gate out and say so."""
 
-MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser")
+MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser", "llama")
 """Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
 
-PROOFS_OF = ("wheel", "browser", "reports", "example", "program")
+PROOFS_OF = ("wheel", "browser", "reports", "example", "program", "counted")
 """Fixtures of what is not the port as Python has it: a test that asks for one is a proof."""
+
+UNMARKED = "a worker of the gate takes seconds: mark the test that starts it `promise` or `proof`"
 
 _deselected = pytest.StashKey[set[str]]()
 
@@ -150,10 +156,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker("proof")
         if is_proof(item) and "gate" in names:
             raise pytest.UsageError(f"{item.nodeid} is about the gate, and cannot be left out")
-        if shared:
+        promise = item.get_closest_marker("promise") is not None
+        slow = item.get_closest_marker("slow") is not None
+        if promise + is_proof(item) != 1 and (promise or slow):
+            raise pytest.UsageError(f"{item.nodeid} is slow: mark it `promise` or `proof`")
+        if shared or promise:
             item.add_marker("slow")
-            return shared[0]
-        return len(MADE_ONCE) + (item.get_closest_marker("slow") is None and not is_proof(item))
+        return shared[0] if shared else len(MADE_ONCE) + (not takes_seconds(item))
 
     items.sort(key=place)
     if without_proofs(config):
@@ -164,6 +173,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def is_proof(item: pytest.Item) -> bool:
     return item.get_closest_marker("proof") is not None
+
+
+def takes_seconds(item: pytest.Item) -> bool:
+    return is_proof(item) or item.get_closest_marker("slow") is not None
 
 
 def pytest_deselected(items: Sequence[pytest.Item]) -> None:
@@ -242,6 +255,15 @@ def gate_run(gate: Gate) -> Run:
     if not (folder / "run.json").exists():
         pytest.fail(f"the gate stored no run:\n{gate.printed}")
     return read_run(folder)
+
+
+@pytest.fixture(autouse=True)
+def no_worker_in_quick_tests(request: pytest.FixtureRequest) -> Iterator[None]:
+    """A worker of the gate takes seconds to begin: a test that starts one must say so."""
+    with pytest.MonkeyPatch.context() as patch:
+        if not takes_seconds(request.node):
+            patch.setattr(scheduler, "WORKER", ("-c", f"raise SystemExit({UNMARKED!r})"))
+        yield
 
 
 @pytest.fixture

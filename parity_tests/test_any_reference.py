@@ -42,6 +42,7 @@ def against(reference: str, implementation: str, folder: Path, *families: str) -
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_port_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A correct one: where it does not raise, its bits differ, and no more."""
     (tmp_path / "my_warpers.py").write_text(listing("warpers"))
@@ -58,6 +59,7 @@ def test_a_port_of_transformers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_mistake_in_it_is_semantic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     code = listing("warpers").replace("x /= p.temperature", "x *= p.temperature")
     (tmp_path / "my_warpers.py").write_text(code)
@@ -70,6 +72,7 @@ def test_a_mistake_in_it_is_semantic(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_a_pipeline_of_one_s_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -120,6 +123,7 @@ def test_a_pipeline_of_one_s_own(
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", SHELF)
 def test_every_variation_is_named(name: str) -> None:
     """A mistake at its stage, and what is right in other arithmetic as no mistake."""
@@ -141,6 +145,7 @@ def test_an_unknown_reference_is_told() -> None:
         reference_of("math:pi")
 
 
+@pytest.mark.proof
 def test_a_candidate_of_another_sampler_is_told(tmp_path: Path) -> None:
     with pytest.raises(CannotJudgeError, match=r"has sample_logits, .*and not transformers: name"):
         against("transformers", "rust_ext", tmp_path, "flat")

@@ -436,6 +436,7 @@ def test_a_long_timeline_stays_small_and_loses_nothing() -> None:
     assert "differ at 1, by 0.25 at most" in drawn.words
 
 
+@pytest.mark.proof
 def test_many_kinds_everywhere_stay_small() -> None:
     kinds = ("loop", "sampler", "parameters", "vocabulary", "stream", "logits", "arithmetic")
     random = np.random.default_rng(0)

@@ -14,7 +14,7 @@ WHOLE = 10_000
 """Of those, calls that the reference makes as a whole."""
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.usefixtures("one_thread")
 def test_a_hundred_thousand_semantic_draws() -> None:
     """Successive reference calls on one row of real logits, against one ``draw``.

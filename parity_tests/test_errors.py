@@ -193,6 +193,7 @@ def test_a_read_only_array_is_refused_in_place_and_read_elsewhere() -> None:
     assert port.get_state() == rust_ext.Generator(1).get_state()
 
 
+@pytest.mark.promise
 def test_both_sides_name_the_same_cause() -> None:
     """So that the gate, which compares causes where it knows both, does compare them."""
     seen = set()

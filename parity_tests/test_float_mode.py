@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,15 @@ def flushing() -> Iterator[None]:
         torch.set_flush_denormal(False)
 
 
+@cache
+def mathematics() -> ctypes.CDLL:
+    """Look for C's library once: each look starts a program."""
+    return ctypes.CDLL(ctypes.util.find_library("m"))
+
+
 @contextmanager
 def rounding_upward() -> Iterator[None]:
-    library = ctypes.CDLL(ctypes.util.find_library("m"))
+    library = mathematics()
     assert library.fesetround(UPWARD[platform.machine()]) == 0
     try:
         yield
@@ -127,7 +134,7 @@ def test_the_mode_stays_after_an_error(mode: Mode) -> None:
         rust_ext.sample_logits(logits, generator=rust_ext.Generator(1))
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 def test_helpers_that_start_while_denormals_are_flushed() -> None:
     """A thread inherits the mode of the one that starts it."""
     script = """

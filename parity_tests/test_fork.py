@@ -95,7 +95,7 @@ assert [batch(top_k, threads=2) for top_k in (80, 0)] == expected
     run(script, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 def test_the_torch_call_uses_as_many_threads_as_torch(tmp_path: Path) -> None:
     script = """
 import torch
@@ -108,7 +108,7 @@ assert threads_here() == before
     run(script, tmp_path)
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 def test_a_torch_generator_that_another_thread_had(tmp_path: Path) -> None:
     """Its state is taken over when the call ends: in the child, the call was made or was not."""
     script = """

@@ -3,6 +3,7 @@
 import ast
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import sampler_parity
@@ -28,10 +29,11 @@ def module(path: Path) -> str:
     return ".".join(part for part in parts if part != "__init__")
 
 
-def sources() -> Iterator[tuple[Path, ast.Module]]:
-    for path in sorted(PACKAGE.rglob("*.py")):
-        if "fixtures" not in path.parts:
-            yield path, ast.parse(path.read_text(), str(path))
+@cache
+def sources() -> tuple[tuple[Path, ast.Module], ...]:
+    """Parse every module, once for all tests."""
+    paths = [path for path in sorted(PACKAGE.rglob("*.py")) if "fixtures" not in path.parts]
+    return tuple((path, ast.parse(path.read_text(), str(path))) for path in paths)
 
 
 def imports(tree: ast.Module) -> Iterator[str]:

@@ -14,6 +14,7 @@ from sampler_parity.pipelines import KINDS, PIPELINES
 CASES = 60
 """Cases of each family; the families of long rows have fewer."""
 LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1, "vast-rows": len(VAST)}
+HEAVY = (pytest.mark.slow, pytest.mark.proof)
 
 
 def composed(case: Case) -> Case:
@@ -33,7 +34,7 @@ def composed(case: Case) -> Case:
 
 @pytest.mark.parametrize(
     "family",
-    [pytest.param(name, marks=pytest.mark.slow if name in LONG else ()) for name in FAMILIES],
+    [pytest.param(name, marks=HEAVY if name in LONG else ()) for name in FAMILIES],
 )
 def test_composed_stages_are_the_reference(family: str) -> None:
     reference, here = PythonRef(), capability_here()

@@ -37,7 +37,7 @@ PARAMETERS = st.one_of(
 )
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 @settings(max_examples=1500, deadline=None, derandomize=True)
 @given(
     logits=LOGITS,

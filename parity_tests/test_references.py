@@ -93,6 +93,7 @@ def by_transformers(logits: torch.Tensor, case: Case, generator: Any) -> torch.T
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("family", QUICK)
 def test_transformers(family: str) -> None:
     assert held_against(by_transformers, "transformers", family, 12) > 10
@@ -126,6 +127,7 @@ def by_rwkv(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
 @pytest.mark.parametrize("family", QUICK)
 def test_rwkv(family: str) -> None:
@@ -205,12 +207,14 @@ def by_rwkv_generate(logits: torch.Tensor, case: Case, generator: Any) -> torch.
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
 @pytest.mark.parametrize("family", QUICK)
 def test_rwkv_generate(family: str) -> None:
     assert held_against(by_rwkv_generate, "rwkv_generate", family, 12) > 10
 
 
+@pytest.mark.proof
 def test_what_rwkv_does_not_count() -> None:
     """Its ``generate`` counts no token whose text is among blanks and digits."""
     words = {token: rwkv_words().decode([token]) for token in rwkv_words().idx2token}
@@ -242,6 +246,7 @@ def by_a_loop(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("family", QUICK)
 def test_repetition_aware(family: str) -> None:
     assert held_against(by_a_loop, "repetition_aware", family, 6) > 5

@@ -470,6 +470,7 @@ def test_the_page_can_be_heard() -> None:
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 
+@pytest.mark.proof
 def test_ten_thousand_divergences_stay_readable() -> None:
     many = tuple(
         found(f"normal-{n}@7", ("probs", "token", "renormalized")[n % 3], ulps=n, also=())

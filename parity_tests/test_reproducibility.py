@@ -37,7 +37,7 @@ def test_a_run_tells_it(gate_run: Run) -> None:
     assert bits > 1000, "capabilities do differ in bits"
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 def test_what_one_thread_changes_is_what_torch_itself_shows() -> None:
     """The port stands for torch with one thread; here torch with one thread says the same."""
     itself, expected, threads = (

@@ -17,7 +17,6 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 from torch import Tensor
-from transformers import GenerationConfig, LlamaConfig, LlamaForCausalLM
 
 import rust_ext
 from parity_tests.pipeline_rules import (
@@ -59,7 +58,7 @@ def generator(seed: int = 0) -> rust_ext.Generator:
     return rust_ext.Generator(seed)
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.parametrize("level", LIVE)
 def test_every_step_is_transformers_at_every_capability(level: str) -> None:
     """Each step, all pairs and generate's order, on rows of each kind, in a process of its own."""
@@ -404,8 +403,10 @@ def test_a_long_row_alone_is_that_of_torchs_threads() -> None:
 
 
 @pytest.fixture(scope="module")
-def model() -> Any:
+def llama() -> Any:
     """A small model made from a seed: its logits are as spread as a trained one's."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(11)
         config = LlamaConfig(
@@ -435,9 +436,9 @@ SETTINGS: list[dict[str, Any]] = [
 ]
 
 
-@pytest.mark.slow
+@pytest.mark.promise
 @pytest.mark.parametrize("settings", SETTINGS, ids=lambda settings: " ".join(settings) or "default")
-def test_generations_are_replayed_token_for_token(model: Any, settings: dict[str, Any]) -> None:
+def test_generations_are_replayed_token_for_token(llama: Any, settings: dict[str, Any]) -> None:
     """20 generations of three rows each, the first of which is padded on the left."""
     pipeline = rust_ext.Pipeline.transformers(**settings)
     random = np.random.default_rng(12)
@@ -448,7 +449,7 @@ def test_generations_are_replayed_token_for_token(model: Any, settings: dict[str
         prompts[0, :2], mask[0, :2] = 0, 0
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            made: Any = model.generate(
+            made: Any = llama.generate(
                 prompts,
                 attention_mask=mask,
                 do_sample=True,
@@ -492,15 +493,17 @@ def test_generations_are_replayed_token_for_token(model: Any, settings: dict[str
     ],
     ids=str,
 )
-def test_the_steps_are_those_that_generate_makes(model: Any, settings: dict[str, Any]) -> None:
+def test_the_steps_are_those_that_generate_makes(llama: Any, settings: dict[str, Any]) -> None:
     """In its order, with what it leaves out, and with what it refuses."""
-    config: Any = GenerationConfig.from_model_config(model.config)
+    from transformers import GenerationConfig
+
+    config: Any = GenerationConfig.from_model_config(llama.config)
     config.do_sample = True
     for name, value in settings.items():
         setattr(config, name, value)
-    config, _ = model._prepare_generation_config(config)
+    config, _ = llama._prepare_generation_config(config)
     try:
-        processors = model._get_logits_processor(config, input_ids_seq_length=3, device="cpu")
+        processors = llama._get_logits_processor(config, input_ids_seq_length=3, device="cpu")
     except ValueError:
         with pytest.raises(ValueError, match=rf"{next(iter(settings))} = "):
             rust_ext.Pipeline.transformers(**settings)

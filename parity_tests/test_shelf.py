@@ -279,6 +279,7 @@ def test_numpy_chooses_from_its_own_stream() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", MADE)
 def test_every_mistake_is_named(kind: type[Parameters]) -> None:
     cases = stage_cases(name_of(kind), "quick", HERE)[:250]
@@ -306,6 +307,7 @@ def asked(kind: type[Parameters], count: int) -> Iterator[tuple[Case, Outcome]]:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("kind", MADE)
 def test_no_other_arithmetic_is_called_wrong(kind: type[Parameters]) -> None:
     """In any view: as a trace, as a distribution, and as tokens, over several calls."""

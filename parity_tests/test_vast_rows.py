@@ -80,6 +80,7 @@ def test_only_those_that_declare_it_get_the_largest_rows() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_what_is_too_long_is_counted_with_its_reason(tmp_path: Path) -> None:
     run = run_gate(
         Request(

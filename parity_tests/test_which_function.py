@@ -62,6 +62,7 @@ def test_as_many_functions_are_known() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("name", FUNCTIONS)
 def test_every_function_is_named(name: str) -> None:
     """Each, and no other beside it that is another function."""
@@ -74,6 +75,7 @@ def test_every_function_is_named(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_one_change_is_named_with_its_stage() -> None:
     candidate = Plain(
         top_p=lambda probs, p: plain.top_p(probs / probs.sum(axis=-1, keepdims=True), p)
@@ -116,6 +118,7 @@ class Ordered(PythonRef):
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("order", "words"),
     [
@@ -137,7 +140,7 @@ def test_an_order_is_named(order: str, words: str) -> None:
     assert not words or among == {words}
 
 
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("words", ["temperature before typical", "temperature before top-p"])
 def test_a_temperature_that_comes_first_is_named(words: str) -> None:
     """llama.cpp's comes last; where a port takes it earlier is told."""
@@ -154,6 +157,7 @@ def test_a_temperature_that_comes_first_is_named(words: str) -> None:
     assert {one.known.change for one in alike(found)} == {words}
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", ["transformers", "sample_logits", "llama_cpp"])
 def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
     """Where it says that it is idle, the reordered pipeline has the reference's bits."""
@@ -170,6 +174,7 @@ def test_an_order_that_changes_nothing_is_the_reference(name: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.proof
 def test_two_changes_are_near_one_of_them() -> None:
     candidate = Plain(
         top_p=nucleus(crosses=np.greater_equal, shifted=lambda crossed: crossed),

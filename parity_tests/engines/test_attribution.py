@@ -225,6 +225,7 @@ def test_streams_that_differ_by_design(tmp_path: Path) -> None:
     assert [finding.kind for finding in found.findings] == ["consequence"]
 
 
+@pytest.mark.proof
 def test_a_token_that_its_own_call_cannot_give(tmp_path: Path) -> None:
     one, other = tmp_path / "one.calls", tmp_path / "other.calls"
     engine(one, by_chance(1), source="StdRng")

@@ -187,6 +187,7 @@ def test_one_uniform_for_ever_is_caught_from_64_calls(tmp_path: Path) -> None:
     assert found.seed is not None
 
 
+@pytest.mark.proof
 def test_a_stream_that_is_known_is_named(tmp_path: Path) -> None:
     path = tmp_path / "one.calls"
     generator = np.random.default_rng(1234)

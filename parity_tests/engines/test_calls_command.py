@@ -56,6 +56,7 @@ def test_quiet(pair: tuple[Path, Path]) -> None:
     assert said == ""
 
 
+@pytest.mark.proof
 def test_json(pair: tuple[Path, Path], tmp_path: Path) -> None:
     status, printed, _ = run(*pair, "--json", "--out", tmp_path / "out")
     found = json.loads(printed)
@@ -138,6 +139,7 @@ def test_names_with_markup(tmp_path: Path) -> None:
     assert "<b>x</b>[bold red]" in printed, "as it is, without being obeyed"
 
 
+@pytest.mark.proof
 def test_a_long_recording_of_one_token(tmp_path: Path) -> None:
     """The same call again and again: no mistake, and a timeline that stays finite."""
     path = tmp_path / "one.calls"

@@ -274,6 +274,7 @@ def test_a_draw_within_rounding_is_no_other_generator() -> None:
     assert told == {second: Verdict.ROUNDING, third: Verdict.GENERATOR}
 
 
+@pytest.mark.proof
 def test_near_maxima_of_the_simple_sampler_are_rounding() -> None:
     """A quotient and a product with the reciprocal: the largest of two is another, an ulp apart."""
     simple = PlainSimple(scale=lambda x, p: x / F32(p.temp))

@@ -156,9 +156,10 @@ def test_deselected_capability_in_pytest(repository: Path) -> None:
     ("arguments", "sentence"),
     [
         (["run", "--implementation", "no_such"], "implementation 'no_such' is unknown"),
-        (
+        pytest.param(
             ["run", "--family", "flat", "--capability", "avx2", "--implementation", "no:such"],
             "could not be loaded",
+            marks=pytest.mark.proof,
         ),
         (["run", "--implementation", "command:'"], "is no command"),
         (["run", "--capability", "sse2"], "capability 'sse2' is none of default, avx2, avx512"),
@@ -400,6 +401,7 @@ def test_torch_is_never_told_of_more_than_the_processor_has(
         assert [reached(capability) for capability in CAPABILITIES] == expected
 
 
+@pytest.mark.proof
 def test_the_processor_s_capability_is_torch_s_own_choice() -> None:
     """As torch chooses where nothing is forced."""
     command = (

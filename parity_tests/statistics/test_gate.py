@@ -57,7 +57,7 @@ def tiny() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def result(sound: PortSource, tiny: None) -> StatisticsResult:  # noqa: ARG001  (order)
+def counted(sound: PortSource, tiny: None) -> StatisticsResult:  # noqa: ARG001  (order)
     return run_statistics(sound, "quick", seed=0)
 
 
@@ -86,61 +86,60 @@ def tests(sound: PortSource) -> list[StatisticalTest]:
     ]
 
 
-@pytest.mark.slow
-def test_the_port_passes(result: StatisticsResult) -> None:
-    assert result.status == "holds", result.reasons
-    assert result.finished
-    assert result.reasons == ()
-    assert {test.decision for test in result.tests} == {"passes"}
-    assert all(test.p is not None and test.looks for test in result.tests)
-    assert result.draws >= sum(test.planned.draws for test in result.tests)
+def test_the_port_passes(counted: StatisticsResult) -> None:
+    assert counted.status == "holds", counted.reasons
+    assert counted.finished
+    assert counted.reasons == ()
+    assert {test.decision for test in counted.tests} == {"passes"}
+    assert all(test.p is not None and test.looks for test in counted.tests)
+    assert counted.draws >= sum(test.planned.draws for test in counted.tests)
 
 
-def test_every_test_says_what_it_would_have_caught(result: StatisticsResult) -> None:
-    for test in result.tests:
+def test_every_test_says_what_it_would_have_caught(counted: StatisticsResult) -> None:
+    for test in counted.tests:
         planned = test.planned
         assert "0.99" in planned.catches
         assert 0 < planned.smallest_distance < 1
-        assert planned.alpha == pytest.approx(0.5e-6 / (len(result.tests) + 2))
+        assert planned.alpha == pytest.approx(0.5e-6 / (len(counted.tests) + 2))
         assert planned.first + planned.margin * planned.second == pytest.approx(planned.alpha)
         assert len(planned.cells) == len(planned.probabilities) == len(test.looks[0].observed)
         assert sum(test.looks[0].observed) == planned.n
-    presets = [test.planned for test in result.tests if "preset, real row" in test.planned.name]
+    presets = [test.planned for test in counted.tests if "preset, real row" in test.planned.name]
     assert len(presets) == 6
     assert all(planned.power and planned.considered for planned in presets)
     assert all(planned.smallest_temperature for planned in presets)
-    assert "1e-06" in result.budget
-    assert len(result.tests) + 2 == TESTS, "what `sampler-parity power` assumes"
+    assert "1e-06" in counted.budget
+    assert len(counted.tests) + 2 == TESTS, "what `sampler-parity power` assumes"
 
 
-def test_every_control_comes_out_as_it_should(result: StatisticsResult) -> None:
-    names = [control.name for control in result.controls]
+def test_every_control_comes_out_as_it_should(counted: StatisticsResult) -> None:
+    names = [control.name for control in counted.controls]
     assert names[:4] == [
         "temperature off by 1%",
         "temperature off by 2%",
         "temperature off by 5%",
         "1% of the tail deleted",
     ]
-    assert [control.should for control in result.controls] == ["rejects"] * 6 + ["passes"] * 2
-    assert all(control.holds and control.power >= SURE for control in result.controls)
+    assert [control.should for control in counted.controls] == ["rejects"] * 6 + ["passes"] * 2
+    assert all(control.holds and control.power >= SURE for control in counted.controls)
     assert "python_ref (live torch)" in names[-1]
 
 
-def test_the_result_is_json(result: StatisticsResult) -> None:
-    text = msgspec.json.encode(result)
-    assert msgspec.json.decode(text, type=StatisticsResult) == result
+def test_the_result_is_json(counted: StatisticsResult) -> None:
+    text = msgspec.json.encode(counted)
+    assert msgspec.json.decode(text, type=StatisticsResult) == counted
     assert b"NaN" not in text
 
 
-def test_the_p_values_are_drawn(result: StatisticsResult) -> None:
-    assert result.ecdf is not None
-    assert len(result.ecdf.p_values) == TINY.cases
-    assert result.ecdf.largest < result.ecdf.band
+def test_the_p_values_are_drawn(counted: StatisticsResult) -> None:
+    assert counted.ecdf is not None
+    assert len(counted.ecdf.p_values) == TINY.cases
+    assert counted.ecdf.largest < counted.ecdf.band
 
 
-def test_the_plan_is_fixed_before_the_draws(sound: PortSource, result: StatisticsResult) -> None:
+def test_the_plan_is_fixed_before_the_draws(sound: PortSource, counted: StatisticsResult) -> None:
     again = plan("quick", sound, sound)
-    assert [test.planned for test in again.tests] == [test.planned for test in result.tests]
+    assert [test.planned for test in again.tests] == [test.planned for test in counted.tests]
 
 
 @pytest.mark.parametrize("profile", ["quick", "full"])

@@ -133,6 +133,7 @@ class SmallEngine:
     _port: Any = field(default_factory=load_extension)
     _fed: list[int] = field(default_factory=list)
     _generator: Any = None
+    _recorded: dict[tuple[str, int], Any] = field(default_factory=dict)
     _walk: np.random.Generator = field(default_factory=np.random.default_rng)
 
     def run(self, path: Path, generations: int = 2, forced: Path | None = None) -> None:
@@ -141,6 +142,7 @@ class SmallEngine:
         Where the other recording ends earlier, the engine goes on with its own tokens.
         """
         recorder = Recorder(path, "small engine", overwrite=True)
+        self._recorded = {}
         if forced is not None:
             recorder.forcing(forced)
         with warnings.catch_warnings():
@@ -222,16 +224,23 @@ class SmallEngine:
             passed[END] = -np.inf
         if semantic and self.on("half-logits"):
             passed = rounded(passed, "bf16")
-        cut = (0, last)
         top_k = 80 if semantic and not self.on("wrong-parameters") else 20
         if semantic and self.on("wrong-sampler"):
-            call = self._port.simple_batch_sampler
-            recorded = recorder.wrap(call, slice=cut, vocabulary=VOCABULARY)
+            recorded = self._sampler(recorder, "simple_batch_sampler", last)
             return int(recorded(passed[None], 1.0, 1.0, generator=self._generator).item())
         if self.on(WALKS):
             return self._walked(recorder, passed[None], phase, top_k)
-        recorded = recorder.wrap(self._port.sample_logits, slice=cut, vocabulary=VOCABULARY)
+        recorded = self._sampler(recorder, "sample_logits", last)
         return int(recorded(passed[None], 1.0, 0.95, top_k, generator=self._generator).item())
+
+    def _sampler(self, recorder: Recorder, name: str, last: int) -> Any:
+        """Give a function of the port that is recorded: wrapped once, as engines do."""
+        key = (name, last)
+        if key not in self._recorded:
+            function = getattr(self._port, name)
+            cut = (0, last)
+            self._recorded[key] = recorder.wrap(function, slice=cut, vocabulary=VOCABULARY)
+        return self._recorded[key]
 
     def _walked(self, recorder: Recorder, logits: Logits, phase: str, top_k: int) -> int:
         """Draw as engines in Rust do: one f32 uniform, and a walk along the cumulative sum."""

@@ -67,12 +67,13 @@ def reference_stage(
 ) -> npt.NDArray[Any]:
     """Compute one stage of a case's first call from the given values of earlier stages.
 
-    ``generator`` goes on from where it is; without one, the case's own is started.
+    ``generator`` goes on from where it is; without one, the case's own is started for a stage that
+    takes values from it.
     """
     step = case.pipeline.stage(stage)
     values = {**sources(case), **stages}
     tensors = {name: torch.from_numpy(np.array(values[name])) for name in step.reads}
-    if generator is None:
+    if generator is None and step.random:
         generator = start_generator(case)
     found: torch.Tensor = step.reference(tensors, case.parameters, generator)
     return found.numpy()
@@ -95,10 +96,10 @@ class PythonRef:
             torch.set_num_threads(case.threads)
         generator = start_generator(case)
         logits = torch.from_numpy(case.logits.copy())
-        outcome = Outcome()
+        outcome, same = Outcome(), dict[str, torch.Tensor]()
         for draw in range(case.draws):
             try:
-                token = _call(case, logits, generator, outcome if draw == 0 else None)
+                token = _call(case, logits, generator, outcome if draw == 0 else None, same)
             except SAMPLER_ERRORS as error:
                 outcome.failure = Failure(type(error).__name__, str(error), draw)
                 break
@@ -108,12 +109,21 @@ class PythonRef:
         return outcome
 
 
-def _call(case: Case, logits: torch.Tensor, generator: Any, kept: Outcome | None) -> torch.Tensor:
-    """Make one call; its stages go into ``kept``, if that is given."""
+def _call(
+    case: Case,
+    logits: torch.Tensor,
+    generator: Any,
+    kept: Outcome | None,
+    same: dict[str, torch.Tensor],
+) -> torch.Tensor:
+    """Make one call; its stages go into ``kept``, if that is given.
+
+    ``same`` keeps, from call to call, what no call changes.
+    """
     pipeline = case.pipeline
     stages: dict[str, torch.Tensor]
     if pipeline.whole is None:
-        stages = _composed(case, logits, generator)
+        stages = _composed(case, logits, generator, same)
     elif kept is None:
         token: torch.Tensor = pipeline.whole(logits, case.parameters, generator, traced=False)
         return token
@@ -125,16 +135,27 @@ def _call(case: Case, logits: torch.Tensor, generator: Any, kept: Outcome | None
     return stages[TOKEN]
 
 
-def _composed(case: Case, logits: torch.Tensor, generator: Any) -> dict[str, torch.Tensor]:
+def _composed(
+    case: Case, logits: torch.Tensor, generator: Any, same: dict[str, torch.Tensor]
+) -> dict[str, torch.Tensor]:
     """Compute a pipeline's stages one after the other; ``logits`` are changed where it does so.
 
+    What neither the generator nor an earlier call changes is taken from ``same``, or kept there.
     A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
     """
     pipeline = case.pipeline
     tensors = {name: torch.from_numpy(values) for name, values in sources(case).items()}
+    fixed = set() if pipeline.in_place else set(tensors)
     tensors[LOGITS] = logits
+    tensors |= same
     for stage in pipeline.stages:
+        if stage.name in same:
+            fixed.add(stage.name)
+            continue
         tensors[stage.name] = stage.reference(tensors, case.parameters, generator)
         if pipeline.in_place and stage.kind != "draw":
             logits.copy_(tensors[stage.name])
+        if not stage.random and fixed.issuperset(stage.reads):
+            fixed.add(stage.name)
+            same[stage.name] = tensors[stage.name]
     return tensors

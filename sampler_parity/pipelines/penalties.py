@@ -47,18 +47,19 @@ def counted(
     rows = np.atleast_2d(history)
     counts = np.zeros((len(rows), vocabulary), kind)
     seen = np.zeros(counts.shape, bool)
-    for row, tokens in enumerate(rows):
-        seen[row][tokens] = True
-        known, places = np.unique(tokens, return_inverse=True)
-        weights = np.array([token not in uncounted for token in known], kind)
-        found = np.zeros(len(known), kind)
-        for place in places:
-            if before:
-                found *= kind(decay)
-            found[place] += weights[place]
-            if not before:
-                found *= kind(decay)
-        counts[row][known] = found
+    for row, tokens in zip(seen, rows, strict=True):
+        row[tokens] = True
+    # The tokens of all rows at once: a row has 0 of those that it lacks, whatever decays.
+    known, places = np.unique(rows, return_inverse=True)
+    weights = np.array([token not in uncounted for token in known], kind)
+    found, here = np.zeros((len(rows), len(known)), kind), np.arange(len(rows))
+    for place in places.reshape(rows.shape).T:
+        if before:
+            found *= kind(decay)
+        found[here, place] += weights[place]
+        if not before:
+            found *= kind(decay)
+    counts[:, known] = found
     return counts, seen
 
 

@@ -5,7 +5,6 @@ At a capability that torch does not reach on this processor, nothing is planted.
 
 from collections.abc import Callable
 
-from sampler_parity.engines.planted import ENGINES, plant_in_engines
 from sampler_parity.faults.kill import (
     kill_cases,
     plant_in_plain,
@@ -71,6 +70,8 @@ def plant_stages(order: PlantInStages, say: Say) -> Result:
 
 def plant_engines(_: PlantInEngines, say: Say) -> Result:
     """Plant every fault of engines in the small one, free and forced."""
+    from sampler_parity.engines.planted import ENGINES, plant_in_engines
+
     return Result(engine_faults=tuple(plant_in_engines(_steps(say, ENGINES))))
 
 
