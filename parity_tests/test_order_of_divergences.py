@@ -28,8 +28,9 @@ from sampler_parity.report.content import build, contradictions
 from sampler_parity.report.divergences import CALLS_SHOWN, Article
 from sampler_parity.report.order import in_order
 from sampler_parity.run.effort import WHOLE
+from sampler_parity.run.keeping import OF_A_FAMILY
 from sampler_parity.run.run_file import Cell, FoundDivergence, Run, Shard
-from sampler_parity.run.shard_builder import OF_A_FAMILY, ShardBuilder
+from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.run.words import at, differences
 
 S, R, E = Verdict.SEMANTIC, Verdict.ROUNDING, Verdict.ERROR

@@ -1,7 +1,6 @@
 """A stored benchmark is shown as what it is: where and when, missed bars, faster peers, its age."""
 
 import re
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -23,7 +22,7 @@ from sampler_parity.run.benchmark_file import (
     faster_peers,
     read_benchmark,
 )
-from sampler_parity.run.gate import _run
+from sampler_parity.run.gate import run_of
 from sampler_parity.run.gathering import Found
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run, read_run, write_run
@@ -180,7 +179,7 @@ def test_the_report_stores_the_benchmark_in_the_run(tmp_path: Path) -> None:
 
 def test_a_run_keeps_the_benchmark_that_it_was_given() -> None:
     request = Request(benchmark=make_benchmark())
-    run = _run(request, Found(), datetime.now(UTC), 1.0)
+    run = run_of(request, Found(), "2026-01-01T00:00:00+00:00", 1.0, {})
     assert run.benchmark == make_benchmark()
     assert run.status == "unjudged"
 

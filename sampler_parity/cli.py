@@ -169,6 +169,9 @@ def run(
     batch: logits_options.BatchOption = USUAL_LOGITS.batch,
     draws: logits_options.DrawsOption = USUAL_LOGITS.draws,
     draw_seed: logits_options.SeedsOption = None,
+    shard: Annotated[
+        str, typer.Option(help="One part, I/N, of a run that N machines share; then `merge`.")
+    ] = "",
     no_evidence: Annotated[
         bool, typer.Option("--no-evidence", help="Keep no case's logits, and make none small.")
     ] = False,
@@ -202,6 +205,7 @@ def run(
         benchmark=None if benchmarks is None else read_benchmark(benchmarks),
         logits=named_logits,
         evidence=not no_evidence,
+        part=_part(shard),
         failed=diverged_last_time(folder) if failed and not watch else (),
     )
     if watch:
@@ -231,6 +235,29 @@ def run(
             f"interrupted: the report was not written, and `sampler-parity report {folder}` does it"
         ) from None
     words.print(f"report: {path}", soft_wrap=True, markup=False)
+    raise typer.Exit(EXIT_STATUS[result.status])
+
+
+def _part(words: str) -> tuple[int, int] | None:
+    if not words:
+        return None
+    number, slash, of = words.partition("/")
+    if not slash or not number.isdecimal() or not of.isdecimal():
+        raise CannotJudgeError(f"--shard {words!r} is not I/N")
+    return int(number), int(of)
+
+
+@app.command()
+def merge(
+    parts: Annotated[list[Path], typer.Argument(help="The folders of all parts, in any order.")],
+    folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
+) -> None:
+    """Put the parts of a run together that `run --shard` has made, and conclude."""
+    from sampler_parity.run.merging import merge as put_together
+
+    result = put_together(parts, folder)
+    summarise(result, out)
+    out.print(f"report: {write_report(result, folder)}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])
 
 

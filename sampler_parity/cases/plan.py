@@ -116,15 +116,17 @@ def plan(
     families: tuple[str, ...] = tuple(FAMILIES),
     reference: str = "",
     first: Sequence[str] = (),
+    chosen: slice = slice(None),
 ) -> Iterator[Case]:
     """Generate the run's cases, family by family; for a ``reference``, all of its pipeline.
 
-    Those of the ids ``first`` that are the run's come before the others, in that order.
+    Those of the ids ``first`` that are the run's come before the others, in that order. Of all in
+    their order, those that are ``chosen`` are made.
     """
     numbers = planned_ids(counts, seed, families, reference)
-    for name in dict.fromkeys((*first, *numbers)):
-        if name in numbers:
-            yield _generate(*numbers[name], seed, reference)
+    names = [name for name in dict.fromkeys((*first, *numbers)) if name in numbers]
+    for name in names[chosen]:
+        yield _generate(*numbers[name], seed, reference)
 
 
 def planned_ids(

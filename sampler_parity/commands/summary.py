@@ -29,6 +29,12 @@ def conclusion(run: Run) -> str:
     accepted = sum(shard.accepted for shard in run.shards)
     if run.status == "holds" and accepted:
         return f"the gate holds: {accepted:,} divergent cases are waived, nothing else differs"
+    if run.part:
+        part = f"part {run.part.replace('/', ' of ')}, not the gate"
+        if run.status != "unjudged":
+            found = "it found a divergence" if run.status == "diverges" else "nothing differs in it"
+            return f"{part}: {found}; `sampler-parity merge` puts all parts together"
+        return f"{part}: it could not be judged"
     if run.profile == LOOK and run.status == "diverges":
         return "a quick look, not the gate: it found a divergence"
     return SENTENCES[run.status]

@@ -186,7 +186,7 @@ def scale(rows: Folded, temperature: float) -> Folded:
     found = rows.changed(log, np.where(np.isfinite(log), moved, 0))
     if not rows.right:
         return found
-    hidden: Mask = (~found.dropped & ~found.fates().visible).any(axis=-1)
+    hidden: Mask = np.asarray((~found.dropped & ~found.fates().visible).any(axis=-1))
     return replace(found, right=tuple(_unless(hidden, right) for right in rows.right))
 
 

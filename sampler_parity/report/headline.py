@@ -117,6 +117,7 @@ def _conclusion(
     compared = sum(shard.compared for shard in run.shards)
     if run.status == "diverges":
         word = "A quick look differs" if run.profile == LOOK else "The gate does not hold"
+        word = "A part of a run differs" if run.part else word
         return "diverges", word, *_diverges(run, summaries)
     if run.status == "holds" and compared and not wrong:
         return "holds", *_holds(run, summaries)
@@ -132,6 +133,12 @@ def _conclusion(
                 "is not enough to trust the port."
             )
         sentence = "The gate could not be judged."
+    elif run.status == "equal" and run.part and compared and not wrong:
+        sentence = f"This is part {run.part.replace('/', ' of ')} of a run: nothing differs in it."
+        meaning = (
+            f"No difference was seen in {cases(compared)}. All parts together are the gate: "
+            "`sampler-parity merge` concludes."
+        )
     elif run.status == "equal" and compared and not wrong:
         sentence = "This is a quick look, and not the gate: nothing differs."
         meaning = (

@@ -31,6 +31,7 @@ def run_command(request: Request) -> str:
         if value != default:
             command += [option, str(value)]
     command += ["--failed"] if request.failed else []
+    command += ["--shard", "{}/{}".format(*request.part)] if request.part else []
     command += [] if request.logits is None else options_of_logits(request.logits)
     command += [] if request.evidence else ["--no-evidence"]
     return shlex.join([*command, *options_of(request.limits)])

@@ -90,7 +90,8 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
             shards.append(builders[1].shard(bench.planned, "torch", AT_ONE))
         else:
             if bench.recorded:
-                shards.append(_recorded(bench, tuple(recorded.values()), builders[0]))
+                mine = tuple(recorded.values())[slice(order.part[0], None, order.part[1])]
+                shards.append(_recorded(bench, mine, builders[0]))
             shards.append(_live(bench, builders[1]))
     covered = zip(*(builder.covered for builder in builders), strict=True)
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
@@ -125,14 +126,18 @@ class _Bench:
     def planned(self) -> int:
         """How many cases are compared with torch."""
         generated = planned(CASE_COUNTS[self.order.profile], self.order.families)
-        return generated + (len(self.yours) if self.yours else 0)
+        all_of_them = generated + (len(self.yours) if self.yours else 0)
+        return len(range(self.order.part[0], all_of_them, self.order.part[1]))
 
     def cases(self) -> Iterator[Case]:
         """Make those cases: somebody's own logits first, then what diverged last time."""
-        yield from self.yours or ()
-        order = self.order
+        order, (first, step) = self.order, self.order.part
+        yours = self.yours or ()
+        for number in range(first, len(yours), step):
+            yield yours[number]
         counts = CASE_COUNTS[order.profile]
-        yield from plan(counts, order.seed, order.families, order.reference, order.failed)
+        chosen = slice((first - len(yours)) % step, None, step)
+        yield from plan(counts, order.seed, order.families, order.reference, order.failed, chosen)
 
     def alive(self) -> None:
         """Tell the gate that the worker goes on."""

@@ -17,7 +17,8 @@ from sampler_parity.statistics.result import StatisticsResult
 def conclude(request: Request, found: Found) -> tuple[RunStatus, tuple[str, ...]]:
     """Conclude: a divergence outweighs everything, and nothing missing passes.
 
-    Where nothing differs in a quick look, it is ``equal``, which is never ``holds``.
+    Where nothing differs in a quick look, or in a part of a run, it is ``equal``, which is never
+    ``holds``.
 
     An answer of a wrong form is no divergence: it could not be compared.
     """
@@ -25,19 +26,21 @@ def conclude(request: Request, found: Found) -> tuple[RunStatus, tuple[str, ...]
     divergences += [
         _frequencies_differ(result) for result in found.statistics if result.status == "diverges"
     ]
-    divergences += problems(found.waivers)
+    # Another part may have what a waiver covers, or what a run needs beside comparisons.
+    in_part = request.part is not None
+    divergences += [] if in_part else problems(found.waivers)
     if divergences:
         return "diverges", tuple(divergences)
     reasons = (
         *(() if request.profile == LOOK else _deselected(request)),
         *_misshapen(found.shards),
         *_missing(found.shards),
-        *_survivors(request, found),
-        *_uncounted(request, found),
+        *(() if in_part else _survivors(request, found)),
+        *(() if in_part else _uncounted(request, found)),
     )
     if reasons:
         return "unjudged", reasons
-    return ("equal" if request.profile == LOOK else "holds"), ()
+    return ("equal" if request.profile == LOOK or in_part else "holds"), ()
 
 
 def _frequencies_differ(result: StatisticsResult) -> str:

@@ -4,6 +4,7 @@ import os
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -12,7 +13,6 @@ from sampler_parity.build.installation import has_sources
 from sampler_parity.build.instrumented import build_instrumented
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned
-from sampler_parity.cases.your_logits import YourCases
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
@@ -25,7 +25,10 @@ from sampler_parity.run.orders import (
     PlantInPlain,
     PlantInPort,
     PlantInStages,
+    Result,
 )
+from sampler_parity.run.part_file import PART_NAME, Part, write_part
+from sampler_parity.run.part_file import SCHEMA as PART_SCHEMA
 from sampler_parity.run.provenance import provenance
 from sampler_parity.run.reproducibility import sentences
 from sampler_parity.run.request import Request
@@ -59,18 +62,48 @@ def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
         jobs = request.jobs or os.cpu_count() or 1
         results = run_workers(orders, cases, jobs, request.limits, progress)
         found = gather(request, orders, results)
-        run = _run(request, found, started, time.monotonic() - clock, yours)
-        _replace(request.folder / EVIDENCE, Path(staging) / EVIDENCE)
+        about = {"your logits": yours.words()} if yours else {}
+        about |= provenance()
+        since = started.isoformat(timespec="seconds")
+        seconds = round(time.monotonic() - clock, 1)
+        run = run_of(request, found, since, seconds, about)
+        replace_evidence(request.folder, Path(staging))
+        _write_part(request, orders, results, run)
         write_run(request.folder, run)
     return run
+
+
+def _write_part(
+    request: Request, orders: Sequence[Order], results: Sequence[Result], run: Run
+) -> None:
+    """Leave what the parts of a run are put together from; nothing where it is all of it."""
+    if request.part is None:
+        (request.folder / PART_NAME).unlink(missing_ok=True)
+        return
+    part = Part(
+        schema=PART_SCHEMA,
+        request=request,
+        results={order.name: one for order, one in zip(orders, results, strict=True)},
+        provenance=run.provenance,
+        started=run.started,
+        seconds=run.seconds,
+    )
+    write_part(request.folder, part)
 
 
 def orders_of(request: Request, staging: Path) -> list[Order]:
     """List what the workers of a run are to do; evidence goes into ``staging``.
 
-    A run that leaves nothing out also counts frequencies and plants faults.
+    A run that leaves nothing out also counts frequencies and plants faults. A part of a run
+    compares its share of the cases, and does its share of the rest.
     """
-    orders: list[Order] = [
+    number, of = request.part or (1, 1)
+    compared = _comparisons(request, staging, (number - 1, of))
+    return [*compared, *_others(request)[number - 1 :: of]]
+
+
+def _comparisons(request: Request, staging: Path, part: tuple[int, int]) -> list[Order]:
+    return [
         CompareCases(
             implementation=implementation,
             capability=capability,
@@ -90,14 +123,19 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
             logits=request.logits,
             evidence=request.evidence,
             failed=request.first,
+            part=part,
         )
         for implementation in request.implementations
         for capability in request.capabilities
     ]
+
+
+def _others(request: Request) -> list[Order]:
+    """List what a run does beside comparing cases."""
     lowest, next_one = CAPABILITIES[:2]
     if not request.whole or not request.implementations:
-        return orders
-    orders += [
+        return []
+    orders: list[Order] = [
         CountFrequencies(
             implementation=implementation,
             capability=request.capabilities[0],
@@ -126,26 +164,27 @@ def orders_of(request: Request, staging: Path) -> list[Order]:
     return orders
 
 
-def _run(
+def run_of(
     request: Request,
     found: Found,
-    started: datetime,
+    started: str,
     seconds: float,
-    yours: YourCases | None = None,
+    about: dict[str, dict[str, str]],
 ) -> Run:
+    """Conclude: put what was found into a run; ``about`` is its provenance."""
     status, reasons = conclude(request, found)
-    own = {"your logits": yours.words()} if yours else {}
+    number, of = request.part or (0, 0)
     return Run(
         schema=SCHEMA,
         status=status,
         reasons=reasons,
-        started=started.isoformat(timespec="seconds"),
-        seconds=round(seconds, 1),
+        started=started,
+        seconds=seconds,
         command=run_command(request),
         profile=request.profile,
         seed=request.seed,
         shards=found.shards,
-        provenance={**own, **provenance()},
+        provenance=about,
         findings=sentences(found.shards),
         planted=found.planted,
         engine_faults=found.engine_faults,
@@ -154,11 +193,14 @@ def _run(
         statistics=found.statistics,
         reference=request.reference,
         logits=request.logits,
+        part=f"{number}/{of}" if of else "",
         benchmark=request.benchmark,
     )
 
 
-def _replace(old: Path, new: Path) -> None:
+def replace_evidence(folder: Path, staging: Path) -> None:
+    """Put the evidence in ``staging`` in the place of what a folder has."""
+    old, new = folder / EVIDENCE, staging / EVIDENCE
     if old.exists():
         shutil.rmtree(old)
     if new.exists():

@@ -43,6 +43,8 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
         logits: somebody's own, of which cases are made as well.
         evidence: whether divergent cases are kept, and made small.
         failed: the ids of cases that diverged last time: they are compared first.
+        part: which cases are compared: those whose number in the run leaves the remainder of the
+            first number, from 0, on division by the second.
     """
 
     implementation: str
@@ -59,6 +61,7 @@ class CompareCases(_Order, frozen=True, kw_only=True, tag="compare"):
     logits: YourLogits | None = None
     evidence: bool = True
     failed: tuple[str, ...] = ()
+    part: tuple[int, int] = (0, 1)
 
     @property
     def name(self) -> str:

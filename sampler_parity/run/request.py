@@ -79,6 +79,7 @@ class Request:
         logits: somebody's own, which are the family ``your-logits``.
         evidence: whether divergent cases are kept, with their logits, and made small.
         failed: the ids of cases that diverged last time, which are compared first.
+        part: which part of the run this is, from 1, and of how many; ``None`` for all of it.
     """
 
     profile: str = "quick"
@@ -97,6 +98,7 @@ class Request:
     logits: YourLogits | None = None
     evidence: bool = True
     failed: tuple[str, ...] = ()
+    part: tuple[int, int] | None = None
 
     @property
     def whole(self) -> bool:
@@ -121,6 +123,13 @@ class Request:
             if waiver.implementation == implementation and not expired(waiver, self.today)
         )
 
+    def _check_part(self) -> None:
+        number, of = self.part or (1, 1)
+        if not 1 <= number <= of:
+            raise CannotJudgeError(f"part {number} is none of 1 to {of}: --shard I/N")
+        if self.part and (self.profile == LOOK or self.failed):
+            raise CannotJudgeError("a quick look, or --failed, is not for several machines")
+
     def check(self) -> None:
         """Look whether the run can be made as it is asked for.
 
@@ -142,6 +151,7 @@ class Request:
             reference_of(self.reference)
         for name in self.implementations:
             command_of(name)
+        self._check_part()
         if self.failed and not self.first:
             raise CannotJudgeError(
                 f"none of the {len(self.failed):,} cases that diverged last time, {self.failed[0]} "

@@ -12,7 +12,7 @@ from sampler_parity.model.case import Described
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
 from sampler_parity.model.implementation import About
-from sampler_parity.model.verdict import Divergence
+from sampler_parity.model.verdict import SEVERITY, Divergence
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.waivers import AppliedWaiver
 from sampler_parity.statistics.result import StatisticsResult, Status
@@ -174,6 +174,8 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         accepted: how many of the divergent cases a waiver covers.
         streams: long series of calls, by sampler, where the candidate draws from torch's stream.
         explained: what explains the semantic divergences, if one known change does.
+        declines: how many cases the candidate declined, by its reason.
+        why: why other cases were not compared; ``reason`` says both.
         left_out: what a quick look did not do with divergent cases, each with its count.
         failed_before: cases that were compared first, since they diverged last time.
         failed_again: as many of them as diverge.
@@ -199,9 +201,16 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     accepted: int = 0
     streams: tuple[Series, ...] = ()
     explained: Explained | None = None
+    declines: dict[str, int] = {}
+    why: str = ""
     left_out: tuple[str, ...] = ()
     failed_before: int = 0
     failed_again: int = 0
+
+
+def gravity(found: FoundDivergence) -> tuple[int, bool]:
+    """Rank a divergence: the gravest first, and what was made small."""
+    return -SEVERITY[found.divergence.verdict], found.shrunken is None
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -227,6 +236,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         benchmark: how fast the port was measured to be, if that was given.
         reference: the pipeline that candidates were held against; empty for the port's two.
         logits: somebody's own logits, which were compared as well: where they are, not what.
+        part: which part it is of a run that several machines share, ``I/N``; empty for all of it.
     """
 
     schema: int
@@ -248,6 +258,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     benchmark: Benchmark | None = None
     reference: str = ""
     logits: YourLogits | None = None
+    part: str = ""
 
 
 def write_run(folder: Path, run: Run) -> Path:

@@ -8,16 +8,16 @@ from typing import Literal
 import numpy as np
 
 from sampler_parity.cases.case_file import save_case
-from sampler_parity.cases.families import importance
 from sampler_parity.cases.plan import SERIES
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.verdict import SEVERITY, Divergence, Verdict
+from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.command_words import replay_command
 from sampler_parity.run.effort import WHOLE, Effort
+from sampler_parity.run.keeping import Keeping
 from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
@@ -27,16 +27,12 @@ from sampler_parity.run.run_file import (
     Reproducibility,
     Shard,
     Shrunken,
+    gravity,
 )
 from sampler_parity.run.series import SeriesCounter
 from sampler_parity.run.waivers import Waiver
 from sampler_parity.sandbox.isolated import Limits
 
-OF_A_FAMILY = 4
-"""Divergences of one family at one stage with one verdict that are kept one by one; the others are
-counted."""
-ALIKE = "at the stage and with the verdict of another one"
-SPENT = "after as many cases as are tried to make others small"
 LARGER = "that did not come again by themselves"
 """Why a divergent case was not made small."""
 EARLIER_FILES = 8
@@ -79,11 +75,10 @@ class ShardBuilder:
         self._waivers = waivers
         self._limits = limits or Limits()
         self._reference = reference
-        self._keeps = evidence
+        self._keeping = Keeping(effort, evidence=evidence)
         self._effort = effort
         self._retrials = Retrials(about, effort)
         self._waiting: list[tuple[Seen, RunBoth | None, Retrial | None]] = []
-        self._not_small: Counter[str] = Counter()
         self._semantic = 0
         self.covered = [0] * len(waivers)
         self.compared = self.declined = self.divergent = self.accepted = 0
@@ -95,8 +90,6 @@ class ShardBuilder:
         self._threads: Counter[str] = Counter()
         self._verdicts: Counter[str] = Counter()
         self._cells: Counter[tuple[str, str, str]] = Counter()
-        self._kept: Counter[tuple[str, str, Verdict]] = Counter()
-        self._small: Counter[tuple[int, str, Verdict]] = Counter()
         self._decided: Counter[tuple[str, str, str]] = Counter()
         self._divergences: list[FoundDivergence] = []
         self._series: dict[str, SeriesCounter] = {}
@@ -173,13 +166,9 @@ class ShardBuilder:
         return self._retrials.settled(
             seen,
             retrial,
-            check=self._listed(family, divergence.stage, divergence.verdict),
-            search=self._listed(family, divergence.stage, Verdict.STATEFUL),
+            check=self._keeping.listed(family, divergence.stage, divergence.verdict),
+            search=self._keeping.listed(family, divergence.stage, Verdict.STATEFUL),
         )
-
-    def _listed(self, family: str, stage: str, verdict: Verdict) -> bool:
-        """Whether another divergence of this kind is kept one by one."""
-        return self._kept[family, stage, verdict] < OF_A_FAMILY
 
     def _diverges(self, seen: Seen, again: RunBoth | None, retrial: Retrial | None) -> None:
         case, divergence = seen.case, seen.divergence
@@ -198,13 +187,11 @@ class ShardBuilder:
                 self.covered[index] += 1
                 self.accepted += 1
                 break
-        kind = (divergence.stage, divergence.verdict)
-        listed = self._listed(case.family, *kind)
-        self._kept[case.family, *kind] += 1
+        listed, keep, small = self._keeping.choose(
+            case.family, case.logits.size, divergence, spent=self._retrials.spent
+        )
         if not listed:
-            self._not_small[ALIKE] += 1
             return
-        keep, small = self._evidence(case, divergence)
         after = [one.id for one in seen.after]
         evidence = self._keep(case, seen.reference, seen.candidate) if keep else None
         earlier = self._keep_earlier(seen.after, retrial) if keep else ()
@@ -220,35 +207,6 @@ class ShardBuilder:
                 earlier=earlier,
             )
         )
-
-    def _evidence(self, case: Case, divergence: Divergence) -> tuple[bool, bool]:
-        """Whether to store the stages of a divergence that is kept, and whether to make it small.
-
-        Stored are all that are kept on real logits, all that depend on earlier cases, and the first
-        of every other family.
-        """
-        if not self._keeps:
-            self._not_small["of a run without evidence"] += 1
-            return False, False
-        largest = self._effort.largest
-        if case.logits.size > largest:
-            self._not_small[f"of more than {largest:,} logits"] += 1
-            return False, False
-        matters, verdict = importance(case.family), divergence.verdict
-        first = self._kept[case.family, divergence.stage, verdict] == 1
-        kind = (0 if self._effort.first_only else matters, divergence.stage, verdict)
-        most = 1 if verdict is Verdict.CRASHED else self._effort.small_of_a_kind
-        small = first and self._small[kind] < most
-        if not small:
-            self._not_small[ALIKE] += 1
-        elif self._retrials.spent:
-            small = False
-            self._not_small[SPENT] += 1
-        self._small[kind] += small
-        if self._effort.first_only:
-            return small, small
-        # Of one that depends on earlier cases, those cases are the evidence.
-        return first or not matters or verdict is Verdict.STATEFUL, small
 
     def shard(
         self,
@@ -274,6 +232,8 @@ class ShardBuilder:
             compared=self.compared,
             not_compared=planned - self.compared if reasons else 0,
             reason="; ".join(reasons),
+            declines=dict(self._declines.most_common()),
+            why=reason,
             stages=self._stages,
             elements=self._elements,
             tokens=self._tokens,
@@ -290,7 +250,7 @@ class ShardBuilder:
                 )
                 for family, stage in names
             ),
-            divergences=tuple(sorted(self._divergences, key=_gravity)),
+            divergences=tuple(sorted(self._divergences, key=gravity)),
             noise=reproducibility,
             verdicts=dict(self._verdicts.most_common()),
             about=self._about,
@@ -305,9 +265,11 @@ class ShardBuilder:
     def _left_out(self) -> Iterator[str]:
         """Say what was not done with divergent cases, how often, and why."""
         small = sum(one.shrunken is not None for one in self._divergences)
-        if self._not_small:
-            why = ", ".join(f"{count:,} {words}" for words, count in self._not_small.most_common())
-            total = self._not_small.total()
+        if self._keeping.not_small:
+            why = ", ".join(
+                f"{count:,} {words}" for words, count in self._keeping.not_small.most_common()
+            )
+            total = self._keeping.not_small.total()
             yield (
                 f"{small:,} of {self.divergent:,} divergent cases made small, {total:,} not: {why}"
             )
@@ -340,7 +302,7 @@ class ShardBuilder:
     ) -> Shrunken | None:
         found = self._retrials.small(seen, again, retrial)
         if found is None:
-            self._not_small[LARGER] += 1
+            self._keeping.not_small[LARGER] += 1
             return None
         evidence = self._keep(found.case, *found.sides)
         after = [str(self._home / path) for path in earlier] or [one.id for one in seen.after]
@@ -368,10 +330,6 @@ class ShardBuilder:
         path = f"{EVIDENCE}/{_safe(self._about.name)}/{name}"
         save_case(self._folder / path, case, self._capability, reference, candidate)
         return path
-
-
-def _gravity(found: FoundDivergence) -> tuple[int, bool]:
-    return -SEVERITY[found.divergence.verdict], found.shrunken is None
 
 
 def _safe(name: str) -> str:
