@@ -305,8 +305,11 @@ def _fold_min_p(rows: folding.Folded, p: LlamaCpp, _: Any) -> folding.Folded:
         top = log.max(axis=-1, keepdims=True)
         own = exact.gamma(4) * (np.abs(top) + abs(np.log(p.share)) + np.abs(log)) + exact.U
         off = rows.moved + rows.moved.max(axis=-1, keepdims=True) + own
-        above = log - (top + np.log(p.share))
-    return rows.cut(cut.kept & ((above >= off) | rows.largest), cut.dropped & (above < -off))
+        # What is open may be the largest, or not be there.
+        sure = np.where(rows.kept, log, -np.inf).max(axis=-1, keepdims=True)
+        stays = log - (top + np.log(p.share)) >= off
+        goes = log - (sure + np.log(p.share)) < -off
+    return rows.cut(cut.kept & (stays | rows.largest), cut.dropped & goes)
 
 
 def _cuts() -> tuple[Stage, ...]:
