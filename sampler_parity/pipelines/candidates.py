@@ -178,9 +178,11 @@ STEPS: tuple[Step, ...] = (
 )
 """The cuts, in the order of the chain."""
 
-ROWS, LONGEST = 256, 10_000
-"""How many rows are kept with their candidates, and the longest of them: every call of a case asks
-the same."""
+SHORT, LONG_ROW = 400, 10_000
+"""The longest rows of which many, and of which a few are kept with what the cuts leave of them.
+
+Every call of a case asks the same, and so does every mistake that is planted.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,11 +212,10 @@ def chain(scores: Array, to: CutValues) -> tuple[Left, ...]:
     Raises:
         ValueError: a score is no number.
     """
-    whole = _chain if len(scores) <= LONGEST else _chain.__wrapped__
-    return whole(scores.tobytes(), to)
+    work = _of_short if len(scores) <= SHORT else _of_long if len(scores) <= LONG_ROW else _chain
+    return work(scores.tobytes(), to)
 
 
-@lru_cache(maxsize=ROWS)
 def _chain(scores: bytes, to: CutValues) -> tuple[Left, ...]:
     found = Candidates(np.frombuffer(scores, f32))
     left = [_left(found)]
@@ -224,5 +225,27 @@ def _chain(scores: bytes, to: CutValues) -> tuple[Left, ...]:
     return tuple(left)
 
 
+_of_short = lru_cache(maxsize=6000)(_chain)
+_of_long = lru_cache(maxsize=64)(_chain)
+
+
 def _left(found: Candidates) -> Left:
     return Left(found.tokens, found.ordered, found.mask)
+
+
+def masks(scores: Array, to: CutValues) -> tuple[Array, ...]:
+    """Give the finite candidates of a batch, bool [B, V], before the first cut and after each.
+
+    Raises:
+        ValueError: a score is no number.
+    """
+    work = _of_batch if scores.size <= LONG_ROW else _masks
+    return work(scores.tobytes(), scores.shape[-1], to)
+
+
+def _masks(scores: bytes, vocab: int, to: CutValues) -> tuple[Array, ...]:
+    rows = [chain(row, to) for row in np.frombuffer(scores, f32).reshape(-1, vocab)]
+    return tuple(np.stack([left.mask for left in lefts]) for lefts in zip(*rows, strict=True))
+
+
+_of_batch = lru_cache(maxsize=64)(_masks)

@@ -186,7 +186,7 @@ def scale(rows: Folded, temperature: float) -> Folded:
     found = rows.changed(log, np.where(np.isfinite(log), moved, 0))
     if not rows.right:
         return found
-    hidden: Mask = np.asarray((~found.dropped & ~found.fates().visible).any(axis=-1))
+    hidden: Mask = np.any(~found.dropped & ~found.fates().visible, axis=-1)
     return replace(found, right=tuple(_unless(hidden, right) for right in rows.right))
 
 
@@ -408,7 +408,8 @@ def min_p(rows: Folded, share: float) -> Folded:
     """Keep what is not below a share of the largest probability."""
     shares = rows.shares()
     with np.errstate(all="ignore"):
-        top_low = shares.low.max(axis=-1, keepdims=True)
+        # What is open may be the largest, or not be there.
+        top_low = np.where(rows.kept, shares.low, 0).max(axis=-1, keepdims=True)
         top_high = shares.high.max(axis=-1, keepdims=True)
         error = gamma(4)
         low = (shares.low * (1 - error) - shares.tiny) / top_high

@@ -32,7 +32,16 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import exact, folding, stages
-from sampler_parity.pipelines.candidates import STEPS, Candidates, CutValues, Step, chain, f32
+from sampler_parity.pipelines.candidates import (
+    STEPS,
+    Candidates,
+    CutValues,
+    Left,
+    Step,
+    chain,
+    f32,
+    masks,
+)
 from sampler_parity.pipelines.mt19937 import MT19937
 from sampler_parity.pipelines.oracle import folding_pipeline
 
@@ -240,10 +249,7 @@ def _cut(at: int, step: Step | None = None, *, scaled: bool = False) -> stages.O
     """
 
     def left(to: CutValues, scores: Array, kept: Array) -> Array:
-        known = chain(scores, to)
-        if step is None and (kept == known[at].mask).all():
-            return known[at + 1].mask
-        found = known[at].candidates(scores)
+        found = chain(scores, to)[at].candidates(scores)
         found.only(kept)
         (step or STEPS[at])(found, to)
         return found.mask
@@ -251,15 +257,18 @@ def _cut(at: int, step: Step | None = None, *, scaled: bool = False) -> stages.O
     def reference(tensors: stages.Given, p: LlamaCpp, _: Any) -> Any:
         import torch
 
-        scores = tensors[_P].numpy()
+        shape = tensors[_P].shape
+        scores = np.atleast_2d(tensors[_P].numpy())
         kept = scores > -np.inf
         for mask in MASKS[:at]:
-            kept &= tensors[mask].numpy()
+            kept &= np.atleast_2d(tensors[mask].numpy())
         if scaled:
             scores = scores / f32(p.divisor)
-        to, both = p.cuts, map(np.atleast_2d, (scores, kept))
-        rows = [left(to, *row) for row in zip(*both, strict=True)]
-        return torch.from_numpy(np.stack(rows).reshape(scores.shape))
+        known = masks(scores, p.cuts)
+        if step is None and np.array_equal(kept, known[at]):
+            return torch.from_numpy(known[at + 1].reshape(shape).copy())
+        rows = [left(p.cuts, *row) for row in zip(scores, kept, strict=True)]
+        return torch.from_numpy(np.stack(rows).reshape(shape))
 
     return reference
 
@@ -305,8 +314,11 @@ def _fold_min_p(rows: folding.Folded, p: LlamaCpp, _: Any) -> folding.Folded:
         top = log.max(axis=-1, keepdims=True)
         own = exact.gamma(4) * (np.abs(top) + abs(np.log(p.share)) + np.abs(log)) + exact.U
         off = rows.moved + rows.moved.max(axis=-1, keepdims=True) + own
-        above = log - (top + np.log(p.share))
-    return rows.cut(cut.kept & ((above >= off) | rows.largest), cut.dropped & (above < -off))
+        # What is open may be the largest, or not be there.
+        sure = np.where(rows.kept, log, -np.inf).max(axis=-1, keepdims=True)
+        stays = log - (top + np.log(p.share)) >= off
+        goes = log - (sure + np.log(p.share)) < -off
+    return rows.cut(cut.kept & (stays | rows.largest), cut.dropped & goes)
 
 
 def _cuts() -> tuple[Stage, ...]:
@@ -354,20 +366,19 @@ def _cuts() -> tuple[Stage, ...]:
 def _renormalized() -> Stage:
     whole = stages.softmax("scaled_logits", MASKS, name="renormalized")
 
-    def of(scores: Array) -> Array:
-        found = np.zeros(len(scores), f32)
-        left = np.flatnonzero(scores > -np.inf)
-        with np.errstate(all="ignore"):
-            weights = np.exp((scores[left] - scores.max()).astype(np.float64)).astype(f32)
-            found[left] = weights / weights.astype(np.float64).sum() if len(left) > 1 else 1
-        return found if len(left) else np.full(len(scores), np.nan, f32)
-
     def reference(tensors: stages.Given, _: LlamaCpp, __: Any) -> Any:
         import torch
 
         scores = stages.left(tensors, "scaled_logits", MASKS).numpy()
-        rows = [of(row) for row in np.atleast_2d(scores)]
-        return torch.from_numpy(np.stack(rows).reshape(scores.shape))
+        there = scores > -np.inf
+        with np.errstate(all="ignore"):
+            depths = scores - scores.max(axis=-1, keepdims=True)
+            weights = np.exp(depths.astype(np.float64)).astype(f32)
+            found = weights / weights.sum(axis=-1, keepdims=True, dtype=np.float64)
+        # One candidate is taken as it is; where there is none, nothing is a number.
+        count = there.sum(axis=-1, keepdims=True)
+        found = np.where(there, np.where(count == 1, 1, found), np.where(count == 0, np.nan, 0))
+        return torch.from_numpy(found.astype(f32))
 
     return replace(
         whole,
@@ -387,10 +398,12 @@ def _walk(probs: Array, found: Candidates, uniform: float) -> int:
     return int(found.tokens[reached.argmax() if reached.any() else -1])
 
 
-def _in_order(probs: Array, found: Candidates) -> Candidates:
+def _in_order(probs: Array, left: Left, scores: Array) -> Candidates:
     """Order candidates by probabilities that are given, where the chain's own descend."""
+    found = left.candidates(scores)
     if not np.isnan(probs).any():
-        found.only(probs > 0)
+        if not np.array_equal(probs > 0, left.mask):
+            found.only(probs > 0)
         if found.ordered:
             found.tokens = found.tokens[np.argsort(-probs[found.tokens], kind="stable")]
     return found
@@ -411,7 +424,7 @@ def _drawing(draw: OfWalk) -> stages.Operation:
         scores = np.atleast_2d(penalised(logits, history, p))
         tokens, to, greedy = [], p.cuts, p.temperature == 0
         for row, own in zip(np.atleast_2d(probs), scores, strict=True):
-            found = _in_order(row, chain(own, to)[-1].candidates(own))
+            found = _in_order(row, chain(own, to)[-1], own)
             tokens.append(int(found.tokens[0]) if greedy else draw(row, found, generator))
         return torch.tensor(tokens, dtype=torch.int64)[:, None]
 
