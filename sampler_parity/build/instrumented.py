@@ -1,8 +1,10 @@
 """The port with mistakes and specimens: an extension of its own, never what users get."""
 
 import importlib.util
+import os
 import shutil
 import subprocess
+import sys
 from functools import cache
 from typing import Any
 
@@ -33,7 +35,11 @@ def build_instrumented() -> None:
         )
     command = ["cargo", "build", "--release", "--locked", "--quiet", "--package", "rust_ext"]
     command += ["--features", FEATURES, "--target-dir", str(TARGET)]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, check=False)
+    # Without it PyO3 looks for an interpreter in PATH, and whoever has another PATH builds again.
+    environment = {**os.environ, "PYO3_PYTHON": sys.executable}
+    done = subprocess.run(
+        command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise CannotJudgeError(f"the port with mistakes could not be built:\n{done.stderr}")
 

@@ -64,7 +64,9 @@ def gate_command(command: str) -> str:
     """Give the command of the gate for that of a quick look."""
     words = shlex.split(command)
     at = words.index("--quick-look")
-    return shlex.join([*words[:at], "--profile", "quick", *words[at + 1 :]])
+    words = [*words[:at], "--profile", "quick", *words[at + 1 :]]
+    # What failed is looked up in the folder of the stored run, which is another one.
+    return shlex.join(word for word in words if word != "--failed")
 
 
 def replay_command(
