@@ -125,6 +125,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = set()
     # For the workers: threads of torch that spin while they wait starve the other workers.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    # Containers often forbid bytecode, as in the Makefile: each interpreter would compile it all.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

@@ -259,6 +259,7 @@ def off_by_one(package: Call) -> Call:
     return wrong
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("package", "reference"),
     [

@@ -335,7 +335,7 @@ def _token(
 ) -> Judgement | None:
     if "token" not in comparison.differences:
         return None
-    if impossible_token(case, candidate) is not None and about.stream == "own":
+    if about.stream == "own" and impossible_token(case, candidate) is not None:
         return Judgement(Verdict.SEMANTIC, "no correct sampler draws the token")
     if isinstance(case.pipeline.draw, NoisyArgmax):
         return _argmax(case, candidate) or _later_noise(case, candidate)
