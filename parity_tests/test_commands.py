@@ -8,6 +8,7 @@ import xml.etree.ElementTree as ET
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -234,10 +235,13 @@ def scratch(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]"
 @pytest.mark.slow
 @pytest.mark.proof
 def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
+    np.save(tmp_path / "mine.npy", np.arange(12, dtype=np.float32).reshape(2, 6))
     found = scratch(
         tmp_path,
         "--parity-implementation=my_sampler:greedy",
         "--parity-family=real-tts",
+        "--parity-family=your-logits",
+        "--parity-logits=mine.npy",
         "--parity-capability=default",
     )
     assert found.returncode == 1, found.stdout + found.stderr
@@ -245,7 +249,9 @@ def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     assert "parity[my_sampler:greedy]" in found.stdout
     assert "the gate found a divergence" in found.stdout
     assert "Traceback" not in found.stdout
-    assert (tmp_path / "reports" / "my_sampler-greedy" / "index.html").exists()
+    folder = tmp_path / "reports" / "my_sampler-greedy"
+    assert (folder / "index.html").exists()
+    assert '"family": "your-logits"' in (folder / "run.json").read_text(encoding="utf-8")
 
 
 def test_another_repositorys_session_passes_with_a_gate_that_holds(gate: Gate) -> None:
@@ -261,5 +267,7 @@ def test_another_repositorys_session_fails_without_a_sampler(tmp_path: Path) -> 
     unknown = scratch(tmp_path, "--parity-implementation=nothing")
     assert unknown.returncode == 1
     assert "implementation 'nothing' is unknown" in unknown.stdout
+    reference = scratch(tmp_path, "--parity-implementation=rust_ext", "--parity-reference=nobody")
+    assert "reference 'nobody' is unknown" in reference.stdout
     without = scratch(tmp_path)
     assert "name a sampler: --parity-implementation=NAME" in without.stdout

@@ -59,6 +59,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     debugging = "only this one: for debugging, never a pass"
     group.addoption("--parity-capability", action="append", default=[], help=debugging)
     group.addoption("--parity-family", action="append", default=[], help=debugging)
+    words = "logits of your own to compare on as well: safetensors, npy, npz or a recording"
+    group.addoption("--parity-logits", action="append", default=[], metavar="FILE", help=words)
+    words = "the pipeline to hold them against: a name that `list` shows, or module:OBJECT"
+    group.addoption("--parity-reference", default="", help=words)
     group.addoption("--parity-jobs", type=int, default=None, help="processes at a time")
     group.addoption("--parity-out", type=Path, default=None, help="where runs are stored")
     parser.addini(_OPTION, "samplers to gate in every session", type="linelist", default=[])
@@ -280,23 +284,27 @@ def _once(config: pytest.Config, name: str, *, make: Callable[[], T], read: Call
 
 def _run(config: pytest.Config, implementation: str) -> "Run":
     """Run the gate, store the run, and write its report."""
-    from sampler_parity.cases.families import FAMILIES
+    from sampler_parity.cases.your_logits import YourLogits
     from sampler_parity.model.case import CAPABILITIES
     from sampler_parity.report import write_report
     from sampler_parity.run.gate import run_gate
-    from sampler_parity.run.request import Request
+    from sampler_parity.run.request import Request, usual_families
     from sampler_parity.run.waivers import waivers_here
 
     folder = _folder(config, implementation)
+    files = tuple(config.getoption("--parity-logits"))
+    logits = YourLogits(files=files) if files else None
     run = run_gate(
         Request(
             profile=config.getoption("--parity-profile"),
             seed=config.getoption("--parity-seed"),
             implementations=(implementation,),
             capabilities=tuple(config.getoption("--parity-capability") or CAPABILITIES),
-            families=tuple(config.getoption("--parity-family") or FAMILIES),
+            families=tuple(config.getoption("--parity-family") or usual_families(logits)),
             jobs=config.getoption("--parity-jobs"),
             folder=folder,
+            reference=config.getoption("--parity-reference"),
+            logits=logits,
             waivers=tuple(
                 waiver
                 for waiver in waivers_here(config.rootpath)
