@@ -316,13 +316,14 @@ class _Comparison:
     def _streams(self, shards: Sequence[Shard]) -> tuple[Series, ...]:
         """Put series of calls in the order in which one run has them."""
         ours = [{one.sampler: one for one in shard.streams} for shard in shards]
-        taken = [dict.fromkeys(one, 0) for one in ours]
+        if not any(ours):
+            return ()
+        left = [{name: list(series.first) for name, series in one.items()} for one in ours]
         first: dict[str, list[int]] = {}
         for part, sampler in self._samplers_of_series(len(shards)):
-            if sampler in ours[part]:
-                at = taken[part][sampler]
-                first.setdefault(sampler, []).append(ours[part][sampler].first[at])
-                taken[part][sampler] += 1
+            # A series that the candidate declined is not among them.
+            if left[part].get(sampler):
+                first.setdefault(sampler, []).append(left[part][sampler].pop(0))
         return tuple(
             msgspec.structs.replace(
                 next(one[sampler] for one in ours if sampler in one),
@@ -334,9 +335,6 @@ class _Comparison:
 
     def _samplers_of_series(self, parts: int) -> Iterable[tuple[int, str]]:
         """Give, for each series in the run's order, its part and its sampler."""
-        if not any(shard for part in self.parts.parts for result in part.results.values()
-                   for shard in result.shards if shard.streams):  # fmt: skip
-            return
         counts, order = CASE_COUNTS[self.order.profile], self.order
         number = self._yours
         for family in generated(order.families):
