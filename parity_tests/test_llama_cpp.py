@@ -107,7 +107,7 @@ def held_probabilities(case: Case, ours: Array, seen: ChainSeen, counts: Counter
     np.testing.assert_array_max_ulp(ours, seen.probs, maxulp=2)
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 10])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.proof), 10])
 def test_what_the_package_gave(every: int) -> None:
     """Each candidate after each step, in its order; its logit; its probability; every token."""
     found = held(islice(recorded_chains(), 0, None, every))
@@ -139,7 +139,7 @@ def outcome_of(case: Case, tokens: list[npt.NDArray[np.int64]], rows: list[Chain
 VIEWS: tuple[View, ...] = ("trace", "probs", "tokens")
 
 
-@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.slow), 20])
+@pytest.mark.parametrize("every", [pytest.param(1, marks=pytest.mark.proof), 20])
 def test_the_package_is_judged_to_be_right(every: int) -> None:
     """In each view: what it rounds otherwise is called so, and nothing is worse."""
     verdicts: Counter[str] = Counter()
@@ -343,7 +343,7 @@ def test_what_is_surely_beside_a_token() -> None:
 
 
 @live
-@pytest.mark.slow
+@pytest.mark.proof
 @pytest.mark.parametrize("family", [f for f in FAMILIES if f not in {"vast-rows", "long-streams"}])
 def test_the_package_itself(family: str) -> None:
     def cases_of() -> Iterable[Case]:
@@ -356,7 +356,7 @@ def test_the_package_itself(family: str) -> None:
 
 
 @live
-@pytest.mark.slow
+@pytest.mark.proof
 def test_the_recording_is_what_the_package_gives() -> None:
     for case, (known, tokens, rows) in zip(cases(), recorded_chains(), strict=True):
         assert case.id == known.id
