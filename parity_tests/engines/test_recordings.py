@@ -115,7 +115,7 @@ def damaged() -> Iterator[tuple[str, bytes, str]]:
     yield "a second header", encode(HEADER), "Invalid value 'header'"
     yield "a long line", b'{"record":"' + b"x" * LONGEST_LINE + b'"}\n', "longer than"
     yield "an end of other calls", encode(End(calls=7)), "it speaks of 7 calls"
-    yield "no UTF-8", b'{"record":"call","phase":"\xff"}\n', "byte 0xff"
+    yield "no UTF-8", b'{"record":"call","phase":"\xff"}\n', ""
     yield "a number beyond i64", call.replace(b'"generation":0', b'"generation":1' + b"0" * 400), ""
 
 

@@ -14,6 +14,8 @@ from typer.main import get_command
 from parity_tests.runs import make_run, make_shard
 from sampler_parity import cli
 from sampler_parity.engines.small_engine import SmallEngine
+from sampler_parity.run.part_file import Part, write_part
+from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import write_run
 
 COMMANDS: tuple[str, ...] = tuple(getattr(get_command(cli.app), "commands", ()))
@@ -25,6 +27,7 @@ ARGUMENTS = {
     "explain": ["flat-0@0"],
     "identify": ["rust_ext"],
     "list": ["specimens"],
+    "merge": ["stored", "--out", "merged"],
     "record": ["cases", "--out", "fixtures"],
     "report": ["stored"],
     "run": ["--family", "flat", "--capability", "default", "--out", "run"],
@@ -50,6 +53,11 @@ def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     """Run the command line where no process can import torch, which every process is told."""
     (folder / "sitecustomize.py").write_text(NO_TORCH, encoding="utf-8")
     write_run(folder / "stored", make_run(make_shard(), status="holds"))
+    # A part of nothing, which is all of it: no candidate, and nothing to compare.
+    request = Request(implementations=(), part=(1, 1))
+    about = {"machine": {"processor": "one"}}
+    part = Part(schema=1, request=request, results={}, provenance=about, started="", seconds=0.0)
+    write_part(folder / "stored", part)
     SmallEngine().run(folder / "one.calls", 1)
     return subprocess.run(
         [sys.executable, "-m", "sampler_parity", *arguments],
@@ -72,6 +80,11 @@ def test_every_command_says_that_torch_is_missing(command: str, tmp_path: Path) 
     done = ended(tmp_path, command, *ARGUMENTS.get(command, []))
     printed = done.stdout + done.stderr
     assert "Traceback" not in printed
+    if command == "merge":
+        # It has put together a run of nothing, which needs no torch either.
+        assert done.returncode == 2, printed
+        assert "nothing was compared: name an implementation" in printed
+        return
     if command in WITHOUT_TORCH:
         assert done.returncode == 0, printed
         return

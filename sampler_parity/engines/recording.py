@@ -5,6 +5,7 @@ logits and other tensors of a call are read when they are asked for. So a record
 takes as much memory as its lines.
 """
 
+import inspect
 import json
 import math
 from collections.abc import Iterator, Mapping
@@ -426,6 +427,10 @@ def schema() -> str:
     found = msgspec.json.schema(Header | Call | Fed | End)
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "A record's line in a recording of an engine"
+    for kind in found["$defs"].values():
+        if "description" in kind:
+            # msgspec takes the docstring with its indentation before 0.23, and without since.
+            kind["description"] = inspect.cleandoc(kind["description"])
     return json.dumps(found, indent=2) + "\n"
 
 
