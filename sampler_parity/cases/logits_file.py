@@ -54,9 +54,9 @@ def parts_of(path: Path, asked: YourLogits, kind: type[Parameters]) -> Iterator[
             f"{path} holds batches, {list(file.shape)}: leave --batch out, or store [N, V]"
         )
     number = file.shape[0]
-    each = [_beside(path, file.beside, row, number) for row in range(number)]
-    first, last = asked.rows
-    row, end = first, number if last is None else min(last, number)
+    row, last = asked.rows
+    end = number if last is None else min(last, number)
+    each = {each: _beside(path, file.beside, each, number) for each in range(row, end)}
     while row < end:
         values, seed = each[row]
         stop = row + 1
@@ -103,23 +103,18 @@ def _safetensors(path: Path) -> _File:
         raw = next(entry for name, entry in entries if name == LOGITS)
         bits = np.frombuffer(bytes(raw["data"]), "<u2").reshape(shape)
         return _File(shape, lambda first, last: from_bf16(bits[first:last]), beside)
-    if dtype not in FLOATS:
-        return _of_arrays(_read(path, LOGITS), beside)
 
     def rows(first: int, last: int) -> Logits:
         with safe_open(path, "numpy") as again:
-            part = again.get_slice(LOGITS)
-            if len(part.get_shape()) == 1:
-                return _as_f32(part[:].reshape(shape))
-            return _as_f32(part[first:last])
+            kept = again.get_slice(LOGITS)
+            found = kept[first:last] if len(kept.get_shape()) > 1 else kept[:].reshape(shape)
+        widened: Logits = found.astype(np.float32)
+        return widened
 
+    if dtype not in FLOATS:
+        with safe_open(path, "numpy") as opened:
+            return _of_arrays(opened.get_tensor(LOGITS), beside)
     return _File(shape, rows, beside)
-
-
-def _read(path: Path, name: str) -> npt.NDArray[Any]:
-    with safe_open(path, "numpy") as opened:
-        found: npt.NDArray[Any] = opened.get_tensor(name)
-        return found
 
 
 def _of_arrays(logits: npt.NDArray[Any] | None, beside: dict[str, npt.NDArray[Any]]) -> _File:
@@ -127,8 +122,8 @@ def _of_arrays(logits: npt.NDArray[Any] | None, beside: dict[str, npt.NDArray[An
         raise ValueError(f"it holds no array {LOGITS!r}, but {', '.join(beside) or 'nothing'}")
     shaped = logits.reshape(_shape(logits.shape))
     if str(shaped.dtype) not in FLOATS:
-        _as_f32(shaped)
-    return _File(shaped.shape, lambda first, last: _as_f32(shaped[first:last]), beside)
+        shaped = _as_f32(shaped)
+    return _File(shaped.shape, lambda first, last: shaped[first:last].astype(np.float32), beside)
 
 
 def _shape(shape: tuple[int, ...]) -> tuple[int, ...]:
@@ -177,6 +172,7 @@ def _beside(
 
 
 def _same(one: dict[str, Value], other: dict[str, Value]) -> bool:
+    # As text, in which a NaN is like another one.
     return str(one) == str(other)
 
 

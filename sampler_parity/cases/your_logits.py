@@ -248,8 +248,8 @@ def _history(part: LogitsPart, rows: int) -> npt.NDArray[np.int64] | None:
 def _digest(case: Case) -> str:
     """Tell a case from every other one: its logits, history and all that is asked."""
     found = hashlib.sha256(msgspec.json.encode(case.described(), order="sorted"))
-    for part in (case.logits, case.history):
-        if part is not None:
-            found.update(part.tobytes())
+    for values in (case.logits, case.history):
+        if values is not None:
+            found.update(values.tobytes())
     found.update(case.state)
     return found.hexdigest()[:12]

@@ -42,7 +42,13 @@ from sampler_parity.statistics.kinds_of_test import (
 )
 from sampler_parity.statistics.law import Law, Subject, distance, law_of, subject
 from sampler_parity.statistics.result import StatisticsResult
-from sampler_parity.statistics.sources import HISTORY, ImplementationSource, Logits, Source, Tokens
+from sampler_parity.statistics.sources import (
+    ImplementationSource,
+    Logits,
+    Source,
+    Tokens,
+    history_of,
+)
 
 SEED = 20_261_129
 """Rows and parameters are the same in every run: what varies are the draws."""
@@ -116,7 +122,7 @@ def reference_statistics(
         CannotJudgeError: nothing can be planned: no row leaves enough tokens, or a planted fault
             could not be caught.
     """
-    source = replace(source, history=HISTORY if kind.pipeline.looks_back else None)
+    source = replace(source, history=history_of(kind.pipeline))
     try:
         planned, controls = _plan(source, kind, profile, yours)
     except StatisticsError as error:
@@ -153,7 +159,7 @@ def _on(one: Subject, draws: int) -> Callable[[Rule], StatisticalTest]:
 
 
 def _itself(one: Subject, kind: type[Parameters], draws: int, rule: Rule) -> PlannedControl:
-    history = HISTORY if kind.pipeline.looks_back else None
+    history = history_of(kind.pipeline)
     live = ImplementationSource(PythonRef(), capability_here(), history=history)
     words = f"{kind.sampler} itself, on torch, against its law"
     return PlannedControl(words, live, frequencies(one, draws, rule), "passes", 1 - rule.alpha)
@@ -197,7 +203,7 @@ def _with_parameters(
     logits = logits.copy()
     rng = np.random.default_rng([SEED, len(logits)])
     draft = Draft(logits[None], SampleLogits(0.9, 0.95, 60))
-    history = HISTORY if kind.pipeline.looks_back else None
+    history = history_of(kind.pipeline)
     best: Subject | None = None
     for _ in range(TRIES):
         parameters = parameters_for(draft, kind, rng)
@@ -234,7 +240,7 @@ def planted(one: Subject, kind: type[Parameters], rule: Rule) -> list[PlannedCon
 
 
 def _laws(one: Subject, kind: type[Parameters]) -> Iterator[tuple[str, Law]]:
-    history = HISTORY if kind.pipeline.looks_back else None
+    history = history_of(kind.pipeline)
     temperature = values_of(one.parameters).get("temperature")
     if isinstance(temperature, float):
         changed = {"temperature": temperature * TEMPERATURE}

@@ -12,7 +12,7 @@ from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.outcome import Outcome
-from sampler_parity.model.pipeline import Parameters, values_of
+from sampler_parity.model.pipeline import Parameters, Pipeline, values_of
 from sampler_parity.statistics.errors import StatisticsError
 
 Tokens = npt.NDArray[np.int64]
@@ -21,6 +21,11 @@ HISTORY = np.array([3, 1, 4, 1, 5, 9, 2, 6, 5, 3], np.int64)
 """Before every draw of a sampler that looks back."""
 TILE = 2**16
 """Logits that are tiled for the simple sampler at a time: they stay in a core's cache."""
+
+
+def history_of(pipeline: Pipeline) -> Tokens | None:
+    """Give the tokens before every draw, where a pipeline looks back."""
+    return HISTORY if pipeline.looks_back else None
 
 
 class SamplerFailedError(Exception):
