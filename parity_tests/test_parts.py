@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from parity_tests.runs import make_run
+from parity_tests.runs import make_run, make_shard
 from sampler_parity.cases.families import YOURS
 from sampler_parity.cases.plan import CASE_COUNTS, plan
 from sampler_parity.cases.your_logits import YourLogits
@@ -17,12 +17,13 @@ from sampler_parity.cli import _part
 from sampler_parity.commands.summary import conclusion
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run import merging
 from sampler_parity.run.gate import orders_of, run_gate
 from sampler_parity.run.merging import merge, read_parts
 from sampler_parity.run.orders import CompareCases
 from sampler_parity.run.part_file import PART_NAME, Part, read_part, write_part
 from sampler_parity.run.request import Request
-from sampler_parity.run.run_file import Run
+from sampler_parity.run.run_file import Explained, Run
 
 HERE = capability_here()
 
@@ -145,6 +146,25 @@ def test_a_part_says_that_it_is_not_the_gate() -> None:
     assert conclusion(run).startswith("part 2 of 3, not the gate: nothing differs in it")
     differs = msgspec.structs.replace(run, status="diverges")
     assert "part 2 of 3, not the gate: it found a divergence" in conclusion(differs)
+
+
+@pytest.mark.parametrize(
+    ("cases", "expected"), [((9, 8, 1), ("top-p", 17, 30)), ((6, 1, 7), None), ((), None)]
+)
+def test_what_explains_less_than_half_of_all_parts_is_not_told(
+    cases: tuple[int, ...], expected: tuple[str, int, int] | None
+) -> None:
+    """As in a run of one piece; each part has found what explains most of its own ten cases."""
+    changes = ("top-p", "top-p", "top-k")
+    shards = [
+        msgspec.structs.replace(
+            make_shard(),
+            explained=Explained(function="f", change=change, stage="s", cases=n, looked_at=10),
+        )
+        for n, change in zip(cases, changes, strict=False)
+    ]
+    found = merging._explained(shards or [make_shard()])
+    assert (found and (found.change, found.cases, found.looked_at)) == expected
 
 
 def alike(run: Run) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Puts the parts of a run together: field by field the run that one machine would have made."""
 
+import shlex
 import shutil
 import tempfile
 from collections import Counter
@@ -280,10 +281,11 @@ class _Comparison:
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(folder / path, target)
 
+        places = {str(home / old): str(self.home / new) for old, new in names.items()}
+        places[str(home)] = str(self.home)
+
         def renamed(command: str) -> str:
-            for old, new in names.items():
-                command = command.replace(str(home / old), str(self.home / new))
-            return command.replace(f"--run {home}", f"--run {self.home}")
+            return shlex.join(places.get(word, word) for word in shlex.split(command))
 
         if shrunken is not None:
             shrunken = msgspec.structs.replace(
@@ -400,18 +402,17 @@ def _noise(shards: Sequence[Shard]) -> tuple[Reproducibility, ...]:
 
 
 def _explained(shards: Sequence[Shard]) -> Explained | None:
-    """Give the change that explains most in all parts; each part has looked at its own cases."""
+    """Give what explains most, and at least half, of the cases that the parts have looked at."""
     every = [shard.explained for shard in shards if shard.explained is not None]
     counts: Counter[tuple[str, str, str]] = Counter()
     for one in every:
         counts[one.function, one.change, one.stage] += one.cases
     if not counts:
         return None
+    looked_at = sum(one.looked_at for one in every)
     (function, change, stage), cases = counts.most_common(1)[0]
+    if cases * 2 < looked_at:
+        return None
     return Explained(
-        function=function,
-        change=change,
-        stage=stage,
-        cases=cases,
-        looked_at=sum(one.looked_at for one in every),
+        function=function, change=change, stage=stage, cases=cases, looked_at=looked_at
     )

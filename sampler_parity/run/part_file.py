@@ -9,6 +9,7 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import write_atomically
 from sampler_parity.run.orders import Result
 from sampler_parity.run.request import Request
+from sampler_parity.run.stored import decoded
 
 PART_NAME = "part.json"
 SCHEMA = 1
@@ -48,21 +49,12 @@ def read_part(folder: Path) -> Part:
     path = folder / PART_NAME
     try:
         content = path.read_bytes()
-        schema = msgspec.json.decode(content, type=_Schema).schema
-        if schema != SCHEMA:
-            raise CannotJudgeError(f"{path} has schema {schema}, and this version reads {SCHEMA}")
-        return msgspec.json.decode(content, type=Part, dec_hook=_of_text)
     except OSError as error:
         raise CannotJudgeError(
             f"there is no part of a run in {folder} ({error.strerror}): `run --shard I/N` leaves "
             "one"
         ) from error
-    except msgspec.MsgspecError as error:
-        raise CannotJudgeError(f"{path} is damaged ({error}): run the part again") from error
-
-
-class _Schema(msgspec.Struct):
-    schema: int
+    return decoded(path, content, Part, SCHEMA, "run the part again", _of_text)
 
 
 def _as_text(value: Any) -> str:

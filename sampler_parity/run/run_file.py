@@ -14,6 +14,7 @@ from sampler_parity.model.files import write_atomically
 from sampler_parity.model.implementation import About
 from sampler_parity.model.verdict import SEVERITY, Divergence
 from sampler_parity.run.benchmark_file import Benchmark
+from sampler_parity.run.stored import decoded
 from sampler_parity.run.waivers import AppliedWaiver
 from sampler_parity.statistics.result import StatisticsResult, Status
 
@@ -284,17 +285,4 @@ def read_run(folder: Path) -> Run:
         content = path.read_bytes()
     except OSError as error:
         raise CannotJudgeError(f"there is no run in {folder}: {error}") from error
-    try:
-        schema = msgspec.json.decode(content, type=_Schema).schema
-        if schema != SCHEMA:
-            raise CannotJudgeError(
-                f"{path} has schema {schema}, and this version reads {SCHEMA}: "
-                "read it with the version that wrote it"
-            )
-        return msgspec.json.decode(content, type=Run)
-    except msgspec.MsgspecError as error:
-        raise CannotJudgeError(f"{path} is damaged ({error}): make the run again") from error
-
-
-class _Schema(msgspec.Struct):
-    schema: int
+    return decoded(path, content, Run, SCHEMA, "make the run again")
