@@ -311,6 +311,106 @@ def trace_simple_batch_sampler(
 ) -> SimpleBatchTrace:
     """``simple_batch_sampler``, keeping every stage. Same arguments, effects and errors."""
 
+def softmax(
+    scores: npt.NDArray[np.float32], *, capability: Capability | None = None
+) -> npt.NDArray[np.float32]:
+    """Give ``torch.softmax(scores, -1)``: one stage by itself, on any values.
+
+    Args:
+        scores: f32 [B, V] or [V], any strides; read, not modified.
+        capability: see the module.
+
+    Returns:
+        f32, of the same shape.
+
+    Raises:
+        TypeError: the scores are not a numpy array of float32.
+        ValueError: they have another shape; ``capability`` is unknown.
+    """
+
+def top_k_mask(probs: npt.NDArray[np.float32], top_k: int) -> npt.NDArray[np.bool_]:
+    """Mark what is not below the ``top_k``-th largest of its row, ties included.
+
+    Args:
+        probs: f32 [B, V] or [V]. NaN counts as the largest, as in ``torch.topk``.
+        top_k: how many stay; everything where it is not > 0.
+
+    Returns:
+        bool, of the same shape.
+
+    Raises:
+        RuntimeError: ``top_k`` > V.
+        TypeError, ValueError: as ``softmax``.
+    """
+
+def top_p_mask(probs: npt.NDArray[np.float32], top_p: float) -> npt.NDArray[np.bool_]:
+    """Mark what comes before the cumulative sum has exceeded ``top_p``, largest first.
+
+    Args:
+        probs: f32 [B, V] or [V]; what an earlier stage has dropped is 0.
+        top_p: mass of the nucleus; everything stays where it is not > 0.
+
+    Returns:
+        bool, of the same shape.
+
+    Raises:
+        TypeError, ValueError: as ``softmax``.
+    """
+
+def renormalize(
+    probs: npt.NDArray[np.float32], *, threads: int | None = None
+) -> npt.NDArray[np.float32]:
+    """Give ``probs / probs.sum(-1, keepdim=True)``.
+
+    Args:
+        probs: f32 [B, V] or [V]; what an earlier stage has dropped is 0.
+        threads: see the module.
+
+    Returns:
+        f32, of the same shape.
+
+    Raises:
+        TypeError, ValueError: as ``softmax``; ``threads`` < 1.
+    """
+
+def multinomial(probs: npt.NDArray[np.float32], *, generator: Generator) -> npt.NDArray[np.int64]:
+    """Give ``torch.multinomial(probs, 1)``, one token a row.
+
+    Args:
+        probs: f32 [B, V] or [V]; they need not sum to 1.
+        generator: where the draws come from; left alone when an error is raised.
+
+    Returns:
+        i64 [B, 1]; [1] for [V].
+
+    Raises:
+        RuntimeError: a probability is NaN, infinite or negative; a row's are all zero; V = 0;
+            V > 2**24.
+        TypeError, ValueError: as ``softmax``; another generator.
+    """
+
+def exponentials(n: int, *, generator: Generator) -> npt.NDArray[np.float32]:
+    """Give ``torch.empty(n).exponential_()``: what ``torch.multinomial`` divides by.
+
+    Args:
+        n: how many, not negative.
+        generator: where they come from.
+
+    Returns:
+        f32 [n].
+    """
+
+def uniforms(n: int, *, generator: Generator) -> npt.NDArray[np.float64]:
+    """Give ``torch.empty(n, dtype=torch.float64).uniform_()``.
+
+    Args:
+        n: how many, not negative.
+        generator: where they come from.
+
+    Returns:
+        f64 [n].
+    """
+
 @final
 class PipelineTrace:
     """Every step of one ``Pipeline`` call, in order."""

@@ -10,6 +10,7 @@ mod generator;
 mod input;
 mod parameters;
 mod pipeline;
+mod plain_stages;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
@@ -31,6 +32,10 @@ mod rust_ext {
     use crate::generator::Generator;
     #[pymodule_export]
     use crate::pipeline::{Pipeline, PipelineTrace};
+    #[pymodule_export]
+    use crate::plain_stages::{
+        exponentials, multinomial, renormalize, softmax, top_k_mask, top_p_mask, uniforms,
+    };
     #[pymodule_export]
     use crate::presets::Preset;
     #[pymodule_export]

@@ -131,6 +131,20 @@ pub enum Offence {
         /// The row.
         row: usize,
     },
+    /// A probability that was handed over is NaN, infinite or negative.
+    Probability {
+        /// Its row.
+        row: usize,
+        /// Its token.
+        token: usize,
+        /// Its value.
+        value: f32,
+    },
+    /// Every probability of the row that was handed over is zero.
+    NoMass {
+        /// The row.
+        row: usize,
+    },
 }
 
 impl fmt::Display for SampleError {
@@ -158,6 +172,12 @@ impl fmt::Display for SampleError {
                     }
                     Offence::NoToken { row } => {
                         write!(f, "every token of row {row} of logits is masked with -inf")
+                    }
+                    Offence::Probability { row, token, value } => {
+                        write!(f, "probs[{row}, {token}] = {value}")
+                    }
+                    Offence::NoMass { row } => {
+                        write!(f, "every probability of row {row} is zero")
                     }
                 }
             }

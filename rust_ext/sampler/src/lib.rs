@@ -71,6 +71,7 @@ mod batch;
 #[doc(hidden)]
 pub mod internals;
 mod pipeline;
+pub mod plain_stages;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;

@@ -33,7 +33,7 @@ pub(crate) fn top_p(probs: &mut [f32], mut top_p: f64) -> Vec<bool> {
 }
 
 /// The tokens in torch's order.
-fn sorted(probs: &[f32]) -> Vec<Entry> {
+pub(crate) fn sorted(probs: &[f32]) -> Vec<Entry> {
     let mut entries: Vec<Entry> =
         (0..).zip(probs).map(|(index, &key)| Entry { key, index }).collect();
     if planted!(TopPStableTies) {
