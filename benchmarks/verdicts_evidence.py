@@ -26,7 +26,8 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.faults import plain
 from sampler_parity.faults.mistakes import CORRECT
 from sampler_parity.faults.plain import F32, AnyArray, Plain, PlainSimple
-from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import start_generator
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case

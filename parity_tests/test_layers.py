@@ -102,6 +102,7 @@ def named(tree: ast.Module) -> list[str]:
 THEIR_OWN = {
     "implementations/registry.py": "it is the list of names",
     "implementations/python_ref.py": "its own name",
+    "implementations/reference.py": "the one of torch, of the two that it chooses from",
     "implementations/rust_ext.py": "its own name",
     "implementations/specimens.py": "their own names",
     "build/extension.py": "the module that is compiled",

@@ -19,7 +19,8 @@ from msgspec import structs
 from benchmarks.reference_evidence import Evidence, ports
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import case_of
-from sampler_parity.implementations.python_ref import PythonRef, capability_here, reference_stage
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import reference_stage
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case

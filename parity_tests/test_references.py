@@ -19,7 +19,8 @@ import torch
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.cases.plan import case_of
 from sampler_parity.faults.mistakes import MISTAKES
-from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.verdict import HARMLESS

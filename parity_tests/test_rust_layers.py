@@ -25,7 +25,7 @@ LAYERS = (
     {"fast"},
     {"batch"},
     {"internals", "pipeline", "presets", "sample_logits", "simple_batch_sampler", "specimens"},
-    {"planted_calls"},
+    {"plain_stages", "planted_calls"},
     {"lib"},
 )
 """The crate's rooms, lowest first: a file imports files of its own room, or of lower ones."""

@@ -30,7 +30,8 @@ from sampler_parity.faults.identify import (
 )
 from sampler_parity.faults.plain import Plain, nucleus
 from sampler_parity.faults.reordered import Reordered, reordered
-from sampler_parity.implementations.python_ref import PythonRef, capability_here, start_generator
+from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import start_generator
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About

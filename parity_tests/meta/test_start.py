@@ -15,13 +15,15 @@ STARTS = (
     ("sampler_parity.implementations.rust_ext", TORCH | DRAWING | OTHERS | TERMINAL),
     ("sampler_parity.run.worker", TORCH | DRAWING | OTHERS | TERMINAL),
     ("sampler_parity.run.work", TORCH | DRAWING | OTHERS | TERMINAL),
-    ("sampler_parity.run.comparing", DRAWING | OTHERS | TERMINAL),
+    ("sampler_parity.run.comparing", TORCH | DRAWING | OTHERS | TERMINAL),
+    ("sampler_parity.implementations.python_ref", DRAWING | OTHERS | TERMINAL),
 )
 COMMANDS = (
     ("sampler_parity.cli", TORCH | DRAWING | OTHERS),
     ("sampler_parity.commands.question", TORCH | DRAWING | OTHERS),
     ("sampler_parity.commands.watch", TORCH | DRAWING | OTHERS),
-    ("sampler_parity.commands.explain", DRAWING | OTHERS),
+    ("sampler_parity.commands.explain", TORCH | DRAWING | OTHERS),
+    ("sampler_parity.implementations.python_ref", DRAWING | OTHERS),
 )
 
 PROGRAM = """

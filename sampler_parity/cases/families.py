@@ -1,11 +1,13 @@
 """Families of logits: each a function from a seeded generator to a case's logits and parameters."""
 
+import importlib
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from msgspec import structs
 
+from sampler_parity.build.extension import EXTENSION
 from sampler_parity.cases.draws import (
     TOP_KS,
     AnyParameters,
@@ -154,13 +156,15 @@ def boundary_logits(rng: np.random.Generator, index: int) -> Draft:
 
 
 def crossing_logits(rng: np.random.Generator, index: int) -> Draft:
-    """top_p at one of the reference's own cumulative sums, and one ulp to either side."""
-    import torch
+    """top_p at one of the reference's own cumulative sums, and one ulp to either side.
 
+    The port gives the softmax, the same wherever a case is made: with torch or without.
+    """
     vocab = int(rng.integers(2, 3000))
     values = gaussian(rng, 1, vocab, pick(rng, (0.3, 1.0, 3.0)))
-    probs = torch.softmax(torch.from_numpy(values), dim=-1)
-    sums = torch.cumsum(torch.sort(probs, descending=True)[0], dim=-1)[0].numpy()
+    descending = np.sort(importlib.import_module(EXTENSION).softmax(values)[0])[::-1]
+    # torch adds up in f64, and rounds each sum.
+    sums = np.cumsum(descending, dtype=np.float64).astype(np.float32)
     top_p = sums[int(rng.integers(vocab))]
     towards = (np.float32(0), top_p, np.float32(2))[index % 3]
     return Draft(values, SampleLogits(top_p=float(np.nextafter(top_p, towards)), top_k=0))

@@ -97,7 +97,7 @@ def _torch() -> str:
 
 
 def _capability() -> str:
-    from sampler_parity.implementations.python_ref import capability_here
+    from sampler_parity.implementations.reference import capability_here
 
     return f"{capability_here()}: torch's own choice on this processor"
 

@@ -13,7 +13,7 @@ from rich.table import Table
 
 from sampler_parity.build.processor import reached
 from sampler_parity.commands.question import LEVEL, Question, found_case
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import capability_here, reference_here
 from sampler_parity.judge import Comparison, compare
 from sampler_parity.judge.around import Neighbour, neighbours
 from sampler_parity.judge.causes import judge
@@ -59,7 +59,7 @@ def explain(question: Question, started: Isolated, out: Console) -> bool:
         raise CannotJudgeError(
             f"{question.implementation} does not take {case.id}: {asked.outcome.declined}"
         )
-    reference = PythonRef().run(case, capability) if recorded is None else None
+    reference = reference_here().run(case, capability) if recorded is None else None
 
     def judged(candidate: Outcome) -> tuple[Outcome, Comparison, Divergence | None]:
         expected = recorded.outcome(candidate) if recorded is not None else reference

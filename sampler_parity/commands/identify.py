@@ -24,7 +24,7 @@ def identify(
     """Say which known function a candidate is, or which it is nearest to; exit 1 if it is none."""
     # Here, not above: torch takes seconds to import.
     from sampler_parity.faults.identify import identified, sentence
-    from sampler_parity.implementations.python_ref import capability_here
+    from sampler_parity.implementations.reference import capability_here
     from sampler_parity.sandbox.isolated import Isolated
 
     with Isolated(implementation) as candidate, showing_progress() as progress:

@@ -142,7 +142,7 @@ def judged(
     Without a state on entry a token only has to be one that some correct sampler draws.
     """
     # Here, not above: torch takes seconds and hundreds of megabytes, and is seldom needed.
-    from sampler_parity.implementations.python_ref import PythonRef, capability_here
+    from sampler_parity.implementations.reference import capability_here, reference_here
     from sampler_parity.judge import compare
     from sampler_parity.judge.causes import judge
 
@@ -153,7 +153,7 @@ def judged(
         stream="torch" if inputs.state else "own",
         effects=("generator",) if inputs.state and state_after else (),
     )
-    reference = PythonRef().run(case, capability_here())
+    reference = reference_here().run(case, capability_here())
     candidate = Outcome(
         tokens=[] if error else [np.array(tokens, np.int64)],
         failure=Failure(error, "", 0) if error else None,

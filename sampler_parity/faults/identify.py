@@ -18,7 +18,7 @@ from sampler_parity.cases.plan import OF, case_of
 from sampler_parity.faults.mistakes import MISTAKES
 from sampler_parity.faults.reordered import Reordered, reordered
 from sampler_parity.faults.staged import varied
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.reference import reference_here
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation
@@ -111,7 +111,7 @@ def library() -> tuple[Known, ...]:
 
 def _library() -> Iterator[Known]:
     for name, kind in REFERENCES.items():
-        yield Known(name, "", "", kind, PythonRef())
+        yield Known(name, "", "", kind, reference_here())
         for one in varied(kind):
             if one.variation.verdict not in HARMLESS:
                 yield Known(name, one.variation.words, one.stage.name, kind, one)
@@ -215,10 +215,10 @@ class Search:
         """Run a known sampler, or take the ``plain`` pipeline's outcome where it has the same."""
         sampler = known.sampler
         same = isinstance(sampler, Reordered) and sampler.idle(asked.parameters)
-        if not same and not isinstance(sampler, PythonRef):
+        if not same and sampler is not reference_here():
             return sampler.run(asked, self._capability)
         if known.kind not in plain:
-            plain[known.kind] = PythonRef().run(asked, self._capability)
+            plain[known.kind] = reference_here().run(asked, self._capability)
         return plain[known.kind]
 
     def _compare(

@@ -11,7 +11,7 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.port import planted, port_faults
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.reference import reference_here
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
@@ -58,7 +58,7 @@ def kill_cases(profile: str, capability: str) -> ExpectedCases:
     A sampler that works in place is called once: what a mistake leaves behind would be the next
     call's input.
     """
-    reference = PythonRef()
+    reference = reference_here()
     cases: ExpectedCases = []
     wanted = dict(CASES[profile])
     index = 0
@@ -79,7 +79,7 @@ def kill_cases(profile: str, capability: str) -> ExpectedCases:
 
 def _cases_of(mistake: Mistake, capability: str) -> ExpectedCases:
     """Give the cases that a mistake names, with the reference's outcomes."""
-    reference = PythonRef()
+    reference = reference_here()
     shown = [replace(case_of(name), threads=1, advance=0, draws=1) for name in mistake.cases]
     return [(case, reference.run(case, capability)) for case in shown]
 

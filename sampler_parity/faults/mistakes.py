@@ -3,17 +3,19 @@
 import operator
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-import torch
 from msgspec import structs
 
-from python_ref import GLOBAL, SEMANTIC
+from sampler_parity.cases.families import PRESETS
 from sampler_parity.faults import plain
 from sampler_parity.faults.plain import F32, AnyArray, Plain, PlainSimple, nucleus
+from sampler_parity.implementations.reference import torch_is_here
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.numbers import doubles, uniforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,35 +154,35 @@ def _softmax_again(kept: AnyArray, p: SampleLogits) -> AnyArray:
     return plain.softmax(np.where(kept > 0, kept, -np.inf), p)
 
 
-def _inverse_cdf(probs: AnyArray, generator: torch.Generator) -> AnyArray:
-    u = torch.rand(probs.shape[0], 1, generator=generator).numpy()
+def _inverse_cdf(probs: AnyArray, generator: Any) -> AnyArray:
+    u = uniforms((probs.shape[0], 1), 1.0, generator)
     return (np.cumsum(probs, axis=-1) <= u).sum(axis=-1).clip(max=probs.shape[-1] - 1)
 
 
-def _argmax(probs: AnyArray, _: torch.Generator) -> AnyArray:
+def _argmax(probs: AnyArray, _: Any) -> AnyArray:
     return probs.argmax(axis=-1)
 
 
-def _rows_reversed(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def _rows_reversed(probs: AnyArray, generator: Any) -> AnyArray:
     return plain.draw(probs[::-1], generator)[::-1]
 
 
-def _twice(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def _twice(probs: AnyArray, generator: Any) -> AnyArray:
     plain.draw(probs, generator)
     return plain.draw(probs, generator)
 
 
-def _log_for_log1p(probs: AnyArray, generator: torch.Generator) -> AnyArray:
-    u = torch.empty(probs.shape, dtype=torch.float64).uniform_(generator=generator).numpy()
+def _log_for_log1p(probs: AnyArray, generator: Any) -> AnyArray:
+    u = doubles(probs.shape, generator)
     with np.errstate(all="ignore"):
         return (probs / -np.log(u)).argmax(axis=-1)
 
 
-def _not_advanced(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def _not_advanced(probs: AnyArray, generator: Any) -> AnyArray:
     return plain.draw(probs, generator.clone_state())
 
 
-def _survivors_only(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def _survivors_only(probs: AnyArray, generator: Any) -> AnyArray:
     """Takes numbers of the stream for the tokens that are left, and for no other."""
     tokens = []
     for row in probs:
@@ -189,8 +191,8 @@ def _survivors_only(probs: AnyArray, generator: torch.Generator) -> AnyArray:
     return np.array(tokens, np.int64)
 
 
-def _in_bits(bits: int) -> Callable[[AnyArray, torch.Generator], AnyArray]:
-    def draw(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def _in_bits(bits: int) -> Callable[[AnyArray, Any], AnyArray]:
+    def draw(probs: AnyArray, generator: Any) -> AnyArray:
         return plain.draw(probs, generator) & ((1 << bits) - 1)
 
     return draw
@@ -201,8 +203,8 @@ def _swapped(p: SampleLogits) -> SampleLogits:
 
 
 def _other_preset(p: SampleLogits) -> SampleLogits:
-    other = {GLOBAL.top_k: SEMANTIC.top_k, SEMANTIC.top_k: GLOBAL.top_k}
-    return structs.replace(p, top_k=other.get(p.top_k, p.top_k))
+    one, other = (parameters.top_k for parameters, _ in PRESETS.values())
+    return structs.replace(p, top_k={one: other, other: one}.get(p.top_k, p.top_k))
 
 
 def _divided_by_half(x: AnyArray, p: SimpleBatch) -> AnyArray:
@@ -223,15 +225,19 @@ def _forbidden_by_zero(x: AnyArray, p: SimpleBatch) -> AnyArray:
     return x
 
 
-def _normal_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
-    return x + p.noise * torch.empty(x.shape).normal_(generator=generator).numpy()
+def _normal_noise(x: AnyArray, p: SimpleBatch, generator: Any) -> AnyArray:
+    # Box and Muller, "A note on the generation of random normal deviates", 1958.
+    radius, angle = doubles((2, *x.shape), generator)
+    with np.errstate(divide="ignore"):
+        normal = np.sqrt(-2 * np.log(radius)) * np.cos(2 * np.pi * angle)
+    return (x + p.noise * normal).astype(F32)
 
 
-def _centred_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
+def _centred_noise(x: AnyArray, p: SimpleBatch, generator: Any) -> AnyArray:
     return plain.add_noise(x, p, generator) - F32(p.noise / 2)
 
 
-def _noise_without_forbidden(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
+def _noise_without_forbidden(x: AnyArray, p: SimpleBatch, generator: Any) -> AnyArray:
     """Gives the forbidden token no number of the stream, as if it had been taken out."""
     rest = np.isfinite(x)
     noised = x.copy()
@@ -324,6 +330,8 @@ MISTAKES = (
 
 
 def _by_torch_f64(x: AnyArray, _: SampleLogits) -> AnyArray:
+    import torch
+
     return torch.softmax(torch.from_numpy(x).double(), dim=-1).numpy()
 
 
@@ -334,7 +342,7 @@ def _by_reciprocal(kept: AnyArray, _: SampleLogits) -> AnyArray:
 CORRECT = (
     Plain("numpy f64"),
     Plain("numpy f32", precision=np.float32),
-    Plain("torch f64 cast back", softmax=_by_torch_f64),
     Plain("numpy f32, by reciprocals", precision=np.float32, renormalize=_by_reciprocal),
+    *([Plain("torch f64 cast back", softmax=_by_torch_f64)] if torch_is_here() else []),
 )
 """Samplers that make no mistake, and have other bits than the reference."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
-import torch
 
-from sampler_parity.implementations.python_ref import start_generator
+from sampler_parity.implementations.reference import start_generator, state_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.numbers import exponentials, uniforms
 
 AnyArray = Any
 """A numpy array; arithmetic on arrays of any precision is not typed."""
@@ -82,9 +82,9 @@ def renormalize(kept: AnyArray, _: SampleLogits) -> AnyArray:
     return kept / kept.sum(axis=-1, keepdims=True)
 
 
-def draw(probs: AnyArray, generator: torch.Generator) -> AnyArray:
+def draw(probs: AnyArray, generator: Any) -> AnyArray:
     """Draw as torch does: the largest p / q, q exponential."""
-    q = torch.empty(probs.shape).exponential_(generator=generator).numpy()
+    q = exponentials(probs.shape, generator)
     with np.errstate(divide="ignore", invalid="ignore"):
         return (probs / q).argmax(axis=-1)
 
@@ -100,7 +100,7 @@ class Plain:
     top_k: Callable[[AnyArray, SampleLogits], AnyArray] = top_k
     top_p: Callable[[AnyArray, SampleLogits], AnyArray] = top_p
     renormalize: Callable[[AnyArray, SampleLogits], AnyArray] = renormalize
-    draw: Callable[[AnyArray, torch.Generator], AnyArray] = draw
+    draw: Callable[[AnyArray, Any], AnyArray] = draw
     parameters: Callable[[SampleLogits], SampleLogits] = field(default=lambda p: p)
     mutates: bool = False
 
@@ -129,7 +129,7 @@ class Plain:
             outcome.tokens.append(self.draw(stages["renormalized"], generator))
         if self.mutates:
             logits /= F32(2)
-        outcome.generator = generator.get_state().numpy().tobytes()
+        outcome.generator = state_of(case, generator)
         return outcome
 
     def stages(self, logits: AnyArray, p: SampleLogits) -> dict[str, AnyArray]:
@@ -163,11 +163,11 @@ def scale_simple(x: AnyArray, p: SimpleBatch) -> AnyArray:
     return x * F32(1 / p.temp) if p.temp != 1 else x
 
 
-def add_noise(x: AnyArray, p: SimpleBatch, generator: torch.Generator) -> AnyArray:
+def add_noise(x: AnyArray, p: SimpleBatch, generator: Any) -> AnyArray:
     """Add uniform noise from torch's generator."""
     if p.noise == 0:
         return x
-    return x + torch.empty(x.shape).uniform_(0, p.noise, generator=generator).numpy()
+    return x + uniforms(x.shape, p.noise, generator)
 
 
 def largest(x: AnyArray) -> AnyArray:
@@ -182,7 +182,7 @@ class PlainSimple:
     name: str = "plain"
     forbid: Callable[[AnyArray, SimpleBatch], AnyArray] = forbid
     scale: Callable[[AnyArray, SimpleBatch], AnyArray] = scale_simple
-    add_noise: Callable[[AnyArray, SimpleBatch, torch.Generator], AnyArray] = add_noise
+    add_noise: Callable[[AnyArray, SimpleBatch, Any], AnyArray] = add_noise
     take: Callable[[AnyArray], AnyArray] = largest
     parameters: Callable[[SimpleBatch], SimpleBatch] = field(default=lambda p: p)
     mutates: bool = True
@@ -210,5 +210,5 @@ class PlainSimple:
             if self.mutates:
                 logits = noised
         outcome.input = logits
-        outcome.generator = generator.get_state().numpy().tobytes()
+        outcome.generator = state_of(case, generator)
         return outcome

@@ -11,7 +11,7 @@ from functools import cached_property
 from itertools import pairwise, takewhile
 from typing import Any
 
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.reference import reference_here
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
@@ -56,7 +56,7 @@ class Reordered:
     def run(self, case: Case, capability: str) -> Outcome:
         """Run a case of the reference, with the steps in this order."""
         parameters = self._computed(**values_of(case.parameters))
-        return PythonRef().run(replace(case, parameters=parameters), capability)
+        return reference_here().run(replace(case, parameters=parameters), capability)
 
 
 def reordered(kind: type[Parameters]) -> Iterator[Reordered]:

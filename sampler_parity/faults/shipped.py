@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from sampler_parity.build.instrumented import instrumented
 from sampler_parity.faults.found import Planted
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.reference import reference_here
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
 from sampler_parity.model.pipeline import values_of
@@ -94,7 +94,7 @@ def plant_in_shipped(capability: str, done: Callable[[], None]) -> Iterable[Plan
 
     Torch must run at ``capability`` in this process.
     """
-    reference = PythonRef()
+    reference = reference_here()
     for fault in shipped_faults():
         caught, wrong = 0, 0
         for call in shipped_calls(fault, capability):

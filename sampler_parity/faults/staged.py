@@ -19,7 +19,7 @@ from sampler_parity.faults.kill import (
     ExpectedCases,
     judged,
 )
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.reference import reference_here
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
@@ -60,7 +60,7 @@ class Varied:
     def run(self, case: Case, capability: str) -> Outcome:
         """Run a case of the reference, with the stage varied."""
         parameters = self._computed(**values_of(case.parameters))
-        return PythonRef().run(replace(case, parameters=parameters), capability)
+        return reference_here().run(replace(case, parameters=parameters), capability)
 
 
 def varied(kind: type[Parameters]) -> Iterator[Varied]:
@@ -72,7 +72,7 @@ def varied(kind: type[Parameters]) -> Iterator[Varied]:
 
 def stage_cases(reference: str, profile: str, capability: str) -> ExpectedCases:
     """Give cases that the reference accepts, with its outcomes."""
-    runner = PythonRef()
+    runner = reference_here()
     cases: ExpectedCases = []
     for index in range(CASES[profile]):
         for family in KILL_FAMILIES:

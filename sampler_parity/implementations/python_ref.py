@@ -1,17 +1,18 @@
-"""The reference."""
+"""The reference on torch."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import torch
 
+from sampler_parity.implementations import reference as shared
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import HISTORY, LOGITS, TOKEN
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Stage
 
 NO_AVX = "no avx"
 """What torch 2.7 calls the level ``default``."""
@@ -23,11 +24,9 @@ def capability_here() -> str:
     return "default" if name == NO_AVX else name
 
 
-def start_generator(case: Case) -> Any:
-    """Give the generator as the case's first call finds it: torch's, or the pipeline's own."""
-    if case.pipeline.stream is not None:
-        return case.pipeline.stream.start(case.seed, case.advance, case.state)
-    generator = torch.Generator("cpu").manual_seed(case.seed)
+def start_generator(case: Case) -> torch.Generator:
+    """Give torch's generator as the case's first call finds it."""
+    generator = seeded(case.seed)
     if case.state:
         generator.set_state(torch.frombuffer(bytearray(case.state), dtype=torch.uint8))
     elif case.advance:
@@ -35,46 +34,22 @@ def start_generator(case: Case) -> Any:
     return generator
 
 
-def copied(case: Case, generator: Any) -> Any:
-    """Give a generator that goes on as ``generator`` does."""
-    if case.pipeline.stream is None:
-        return generator.clone_state()
-    return case.pipeline.stream.start(0, 0, case.pipeline.stream.state(generator))
+def seeded(seed: int) -> torch.Generator:
+    """Give torch's generator of a seed."""
+    return torch.Generator("cpu").manual_seed(seed)
 
 
-def state_of(case: Case, generator: Any) -> bytes:
-    """Give the state of a generator that :func:`start_generator` has made."""
-    if case.pipeline.stream is not None:
-        return case.pipeline.stream.state(generator)
+def state_of(generator: torch.Generator) -> bytes:
+    """Give a generator's state."""
     found: bytes = generator.get_state().numpy().tobytes()
     return found
 
 
-def sources(case: Case) -> dict[str, npt.NDArray[Any]]:
-    """Give what a case's stages start from: the logits, and the history where they look back."""
-    found: dict[str, npt.NDArray[Any]] = {LOGITS: case.logits}
-    if case.pipeline.looks_back:
-        none = np.empty((*case.logits.shape[:-1], 0), np.int64)
-        found[HISTORY] = none if case.history is None else case.history
-    return found
-
-
-def reference_stage(
-    stage: str,
-    case: Case,
-    stages: Mapping[str, npt.NDArray[Any]],
-    generator: Any = None,
+def computed(
+    step: Stage, case: Case, values: Mapping[str, npt.NDArray[Any]], generator: Any
 ) -> npt.NDArray[Any]:
-    """Compute one stage of a case's first call from the given values of earlier stages.
-
-    ``generator`` goes on from where it is; without one, the case's own is started for a stage that
-    takes values from it.
-    """
-    step = case.pipeline.stage(stage)
-    values = {**sources(case), **stages}
-    tensors = {name: torch.from_numpy(np.array(values[name])) for name in step.reads}
-    if generator is None and step.random:
-        generator = start_generator(case)
+    """Compute a stage from what it reads, arrays that are not used any further."""
+    tensors = {name: torch.from_numpy(value) for name, value in values.items()}
     found: torch.Tensor = step.reference(tensors, case.parameters, generator)
     return found.numpy()
 
@@ -94,7 +69,7 @@ class PythonRef:
             )
         if torch.get_num_threads() != case.threads:
             torch.set_num_threads(case.threads)
-        generator = start_generator(case)
+        generator = shared.start_generator(case)
         logits = torch.from_numpy(case.logits.copy())
         outcome, same = Outcome(), dict[str, torch.Tensor]()
         for draw in range(case.draws):
@@ -105,8 +80,14 @@ class PythonRef:
                 break
             outcome.tokens.append(token.numpy().reshape(-1))
         outcome.input = logits.numpy()
-        outcome.generator = state_of(case, generator)
+        outcome.generator = shared.state_of(case, generator)
         return outcome
+
+
+@cache
+def reference() -> PythonRef:
+    """Give the reference."""
+    return PythonRef()
 
 
 def _call(
@@ -144,7 +125,7 @@ def _composed(
     A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
     """
     pipeline = case.pipeline
-    tensors = {name: torch.from_numpy(values) for name, values in sources(case).items()}
+    tensors = {name: torch.from_numpy(values) for name, values in shared.sources(case).items()}
     fixed = set() if pipeline.in_place else set(tensors)
     tensors[LOGITS] = logits
     tensors |= same

@@ -13,6 +13,17 @@ from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 from sampler_parity.model.pipeline import values_of
 
 
+def port_generator(extension: Any, case: Case) -> Any:
+    """Give the port's generator as the case's first call finds it."""
+    generator = extension.Generator(case.seed)
+    if case.state:
+        generator.set_state(case.state)
+    elif case.advance:
+        unused = np.zeros(case.advance, np.float32)
+        extension.simple_batch_sampler(unused, generator=generator)
+    return generator
+
+
 class RustExt:
     """``rust_ext``: the port behind its Python binding."""
 
@@ -24,12 +35,7 @@ class RustExt:
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""
-        generator = self._extension.Generator(case.seed)
-        if case.state:
-            generator.set_state(case.state)
-        elif case.advance:
-            unused = np.zeros(case.advance, np.float32)
-            self._extension.simple_batch_sampler(unused, generator=generator)
+        generator = port_generator(self._extension, case)
         logits = case.logits.copy()
         outcome = Outcome()
         for draw in range(case.draws):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.implementations.python_ref import (
+from sampler_parity.implementations.reference import (
     copied,
     reference_stage,
     sources,

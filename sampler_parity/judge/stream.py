@@ -4,14 +4,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
-from sampler_parity.implementations.python_ref import start_generator
+from sampler_parity.implementations.reference import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import InverseCdf, SecondDraw
-from sampler_parity.pipelines.draws import DRAW, surely_beside, uniform_of
+from sampler_parity.pipelines.draws import DRAW, surely_beside
 from sampler_parity.pipelines.exact import Wide, gamma
+from sampler_parity.pipelines.numbers import exponentials, uniform_of
 
 
 def draws_as_near(
@@ -34,10 +34,10 @@ def draws_as_near(
 
 
 def _near_in_race(
-    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: torch.Generator
+    final: npt.NDArray[np.float32], tokens: npt.NDArray[np.int64], generator: Any
 ) -> bool:
     rows = np.arange(len(final))
-    q = torch.empty(final.shape).exponential_(generator=generator).numpy()
+    q = exponentials(final.shape, generator)
     with np.errstate(all="ignore"):
         quotients = final.astype(np.float64) / q
         won = quotients[rows, tokens] * (1 + DRAW) >= quotients.max(axis=-1) * (1 - DRAW)

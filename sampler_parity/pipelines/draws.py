@@ -8,18 +8,10 @@ import numpy as np
 from sampler_parity.pipelines.exact import LARGEST, TINY, Mask, Wide, gamma
 from sampler_parity.pipelines.fates import Fates
 from sampler_parity.pipelines.folding import Folded
+from sampler_parity.pipelines.numbers import exponentials, uniform_of, uniforms
 
 DRAW = gamma(6)
 """Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
-
-
-def uniform_of(generator: Any) -> float:
-    """Take one uniform of [0, 1): f32 of torch's generator, f64 of one of numpy's."""
-    import torch
-
-    if isinstance(generator, torch.Generator):
-        return float(torch.rand((), generator=generator))
-    return float(generator.random())
 
 
 def ends(fate: Fates) -> tuple[Wide, Wide]:
@@ -40,9 +32,7 @@ def winners(low: Wide, high: Wide, generator: Any) -> Mask:
     A token wins in some correct sampler if, at the upper end of its weight, it is not below a
     token at the lower end of its own. Weights are [V] or [B, V].
     """
-    import torch
-
-    q = torch.empty(low.shape).exponential_(generator=generator).numpy()
+    q = exponentials(low.shape, generator)
     with np.errstate(all="ignore"):
         found: Mask = ~(high / q < (low / q).max(axis=-1, keepdims=True))
     return found
@@ -117,11 +107,9 @@ def never_largest(rows: Folded, noise: float) -> Mask:
 
 def may_be_largest(rows: Folded, drawn: Any, noise: float, generator: Any) -> bool:
     """Whether each row's token may have the largest score with noise of torch's generator."""
-    import torch
-
-    added = np.zeros(rows.log.shape)
+    added: Wide = np.zeros(rows.log.shape)
     if noise:
-        added = torch.empty(rows.log.shape).uniform_(0.0, noise, generator=generator).numpy()
+        added = uniforms(rows.log.shape, noise, generator).astype(np.float64)
     low, high = _scores(rows, noise)
     with np.errstate(all="ignore"):
         possible = high + added >= (low + added).max(axis=-1, keepdims=True)

@@ -20,6 +20,7 @@ from sampler_parity.model.pipeline import (
     Values,
 )
 from sampler_parity.pipelines import exact
+from sampler_parity.pipelines.numbers import uniforms
 
 TorchTensors = Mapping[str, Any]
 
@@ -78,6 +79,13 @@ def _true_noised(
     return exact.noised(scaled, added)
 
 
+def _noise(shape: tuple[int, ...], p: SimpleBatch, generator: Any) -> exact.Wide:
+    """Give what one call adds, f64; it takes no number where there is no noise."""
+    if not p.noise:
+        return np.zeros(shape)
+    return uniforms(shape, p.noise, generator).astype(np.float64)
+
+
 class _Oracle:
     """Judges the simple sampler by the range of each noised logit."""
 
@@ -116,10 +124,8 @@ class _Oracle:
 
         A call starts from what the one before has left, which is off by its roundings: they add up.
         """
-        import torch
-
         value: exact.Wide = np.atleast_2d(logits).astype(np.float64)
-        rows, zero = np.arange(len(value)), torch.zeros(value.shape)
+        rows = np.arange(len(value))
         temp, error = np.float64(parameters.temp), exact.scale_error(parameters.temp)
         bound: exact.Wide = np.zeros_like(value)
         with np.errstate(all="ignore"):
@@ -127,7 +133,7 @@ class _Oracle:
                 if not ((drawn >= 0) & (drawn < value.shape[-1])).all():
                     return False
                 forbid(value, parameters)
-                added = _noised({"scaled_logits": zero}, parameters, generator).numpy()
+                added = _noise(value.shape, parameters, generator)
                 value, bound = value / temp, bound / temp
                 bound = bound + error * (np.abs(value) + bound)
                 value = value + added

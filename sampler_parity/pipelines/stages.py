@@ -24,7 +24,7 @@ from sampler_parity.model.pipeline import (
 )
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import exact, folding
-from sampler_parity.pipelines.draws import uniform_of
+from sampler_parity.pipelines.numbers import uniform_of
 
 Given = Mapping[str, Any]
 Masks = tuple[str, ...]

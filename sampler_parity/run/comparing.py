@@ -7,7 +7,7 @@ from pathlib import Path
 from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.cases.your_logits import YourCases, is_yours
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import capability_here, reference_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
@@ -188,7 +188,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
         )
         bench.say(Message(done=total, total=total))
         return builder.shard(total, "torch", reason)
-    reference = PythonRef()
+    reference = reference_here()
     itself = ReproducibilityCounter(order.capability, verify=order.implementation != PORT)
 
     def refer(case: Case) -> Outcome:

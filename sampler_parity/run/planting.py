@@ -16,7 +16,7 @@ from sampler_parity.faults.mistakes import CORRECT, MISTAKES
 from sampler_parity.faults.port import port_faults
 from sampler_parity.faults.shipped import plant_in_shipped, shipped_faults
 from sampler_parity.faults.staged import plant_in_stages, stage_cases, try_variations
-from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.implementations.reference import capability_here
 from sampler_parity.implementations.specimens import SPECIMENS
 from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.orders import (

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from sampler_parity.implementations.python_ref import capability_here
+from sampler_parity.implementations.reference import capability_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Lost, Outcome

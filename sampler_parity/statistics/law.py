@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import structs
 
-from sampler_parity.implementations.python_ref import reference_stage
+from sampler_parity.implementations.reference import reference_stage
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import SAMPLER_ERRORS
 from sampler_parity.model.pipeline import NoisyArgmax, Parameters, SecondDraw, values_of

@@ -13,7 +13,7 @@ from msgspec import structs
 from sampler_parity.cases.draws import Draft, gaussian
 from sampler_parity.cases.fixtures import real_logits
 from sampler_parity.cases.for_reference import parameters_for
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import capability_here, reference_here
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import Parameters, computed_by, values_of
 from sampler_parity.model.verdict import HARMLESS
@@ -160,7 +160,7 @@ def _on(one: Subject, draws: int) -> Callable[[Rule], StatisticalTest]:
 
 def _itself(one: Subject, kind: type[Parameters], draws: int, rule: Rule) -> PlannedControl:
     history = history_of(kind.pipeline)
-    live = ImplementationSource(PythonRef(), capability_here(), history=history)
+    live = ImplementationSource(reference_here(), capability_here(), history=history)
     words = f"{kind.sampler} itself, on torch, against its law"
     return PlannedControl(words, live, frequencies(one, draws, rule), "passes", 1 - rule.alpha)
 

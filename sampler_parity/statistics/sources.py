@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.build.extension import load_extension
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import capability_here, reference_here
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
@@ -213,7 +213,7 @@ class Guarded:
 
 def torch_reference() -> ImplementationSource:
     """Give the reference itself, on this process' torch: some tenths of a millisecond a draw."""
-    return ImplementationSource(PythonRef(), capability_here())
+    return ImplementationSource(reference_here(), capability_here())
 
 
 @dataclass(slots=True)

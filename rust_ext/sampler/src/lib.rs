@@ -71,13 +71,13 @@ mod batch;
 #[doc(hidden)]
 pub mod internals;
 mod pipeline;
-pub mod plain_stages;
 mod presets;
 mod sample_logits;
 mod simple_batch_sampler;
 #[cfg(feature = "specimens")]
 pub mod specimens;
 
+pub mod plain_stages;
 #[cfg(feature = "planted-faults")]
 mod planted_calls;
 
