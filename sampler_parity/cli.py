@@ -37,6 +37,7 @@ from sampler_parity.record.golden import record_golden
 from sampler_parity.record.logits import record_logits
 from sampler_parity.record.recording import RecordError
 from sampler_parity.record.recordings import record_recordings
+from sampler_parity.record.traces import record_traces
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.command_words import run_command
@@ -101,6 +102,7 @@ class Recordable(enum.StrEnum):
 
     logits = "logits"
     golden = "golden"
+    traces = "traces"
     cases = "cases"
     recordings = "recordings"
     everything = "all"
@@ -432,18 +434,18 @@ def record(
     """Record the fixtures anew: logits (extra `record`), traces, cases, conformance files."""
     if folder == FIXTURES and not has_sources():
         raise CannotJudgeError("an installed package's fixtures stay as they are: name an --out")
+    recorders = {
+        Recordable.logits: lambda folder: [record_logits(folder)],
+        Recordable.golden: record_golden,
+        Recordable.traces: record_traces,
+        Recordable.cases: record_cases,
+        Recordable.recordings: record_recordings,
+    }
     try:
-        if what in (Recordable.logits, Recordable.everything):
-            out.print(record_logits(folder), soft_wrap=True)
-        if what in (Recordable.golden, Recordable.everything):
-            for path in record_golden(folder):
-                out.print(path, soft_wrap=True)
-        if what in (Recordable.cases, Recordable.everything):
-            for path in record_cases(folder):
-                out.print(path, soft_wrap=True)
-        if what in (Recordable.recordings, Recordable.everything):
-            for path in record_recordings(folder):
-                out.print(path, soft_wrap=True)
+        for name, recorded in recorders.items():
+            if what in (name, Recordable.everything):
+                for path in recorded(folder):
+                    out.print(path, soft_wrap=True)
     except (RecordError, FixtureError) as error:
         raise CannotJudgeError(str(error)) from error
 

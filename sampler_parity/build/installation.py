@@ -1,6 +1,7 @@
 """Where this package is: in a checkout, with its sources, or installed without them."""
 
 import importlib.metadata
+import importlib.util
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,14 @@ DISTRIBUTION = "sampler-parity"
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout; where the package is installed without one, the folder it is installed in."""
+
+
+def is_installed(module: str) -> bool:
+    """Whether a module that the package can do without is installed."""
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ImportError:
+        return False
 
 
 def has_sources(root: Path = REPOSITORY) -> bool:

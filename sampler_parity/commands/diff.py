@@ -135,7 +135,7 @@ def _counts(before: Run, after: Run) -> tuple[Change, ...]:
         if count(old) != count(new):
             better = _fewer(old.divergent, new.divergent) if old and new else None
             name, capability, source = key
-            tail = "" if source == "torch" else ", recorded"
+            tail = "" if source != "recorded" else ", recorded"
             found.append((name, capability, tail, Change("", count(old), count(new), better)))
     return _together(found)
 

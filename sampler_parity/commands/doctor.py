@@ -15,6 +15,7 @@ from rich.table import Table
 from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.fixtures import check_fixtures
+from sampler_parity.implementations.reference import capability_here, torch_is_here
 from sampler_parity.model.errors import CannotJudgeError
 
 OLDEST_TORCH = "2.7"
@@ -43,9 +44,8 @@ def examine() -> tuple[Check, ...]:
     return (
         _try("python", _python),
         _try("extension", _extension),
-        _try("torch", _torch),
+        _torch(),
         _try("capability", _capability),
-        _try("threads", _threads),
         _try("fixtures", _fixtures),
         _cargo(),
         _tool("chromium", BROWSERS, "testing the report", "apt install chromium"),
@@ -89,23 +89,27 @@ def _extension() -> str:
     return f"built in {build['profile']}, {origin} ({build['source_hash'][:12]})"
 
 
-def _torch() -> str:
+def _torch() -> Check:
+    if not torch_is_here():
+        words = (
+            "not installed: the port stands in its place, for other people's samplers; "
+            "pip install 'sampler-parity[torch]'"
+        )
+        return Check("torch", passed=None, found=words)
+    return _try("torch", _version)
+
+
+def _version() -> str:
+    import torch
+
     version = importlib.metadata.version("torch")
     if Version(version) < Version(OLDEST_TORCH):
         raise CannotJudgeError(f"{version} is too old: pip install 'torch>={OLDEST_TORCH}'")
-    return version
+    return f"{version}, {torch.get_num_threads()} threads; the gate sets its workers' itself"
 
 
 def _capability() -> str:
-    from sampler_parity.implementations.reference import capability_here
-
     return f"{capability_here()}: torch's own choice on this processor"
-
-
-def _threads() -> str:
-    import torch
-
-    return f"{torch.get_num_threads()} of torch; the gate sets its workers' itself"
 
 
 def _fixtures() -> str:

@@ -9,7 +9,7 @@ from sampler_parity.commands.summary import conclusion, in_words
 from sampler_parity.model.files import write_atomically
 from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.words import left_out, not_compared
+from sampler_parity.run.words import SHORT, installation, left_out, not_compared
 from sampler_parity.statistics.result import StatisticsResult
 from sampler_parity.statistics.words import controlled, summary, tested
 
@@ -32,11 +32,12 @@ def markdown(run: Run) -> str:
     lines += ["| --- | --- | --- | ---: | ---: | ---: |"]
     lines += [
         f"| {inline(shard.implementation)} | {inline(shard.capability)} "
-        f"| {'torch' if shard.source == 'torch' else 'recorded torch'} "
+        f"| {SHORT[shard.source]} "
         f"| {shard.compared:,} of {shard.planned:,} | {shard.tokens:,} | {shard.divergent:,} |"
         for shard in run.shards
     ]
-    skipped = [f"- {inline(words)}" for words in not_compared(run.shards)]
+    told = (*installation(run), *not_compared(run.shards))
+    skipped = [f"- {inline(words)}" for words in told]
     lines += ["", *skipped] if skipped else []
     if run.planted:
         killed = sum(fault.killed for fault in run.planted)

@@ -10,7 +10,7 @@ from sampler_parity.cases.plan import LOOK
 from sampler_parity.report.order import DivergentCase, in_order
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.words import failed_again, left_out, not_compared
+from sampler_parity.run.words import SHORT, failed_again, installation, left_out, not_compared
 from sampler_parity.statistics.words import summary as summary_of_frequencies
 
 SHOWN = 5
@@ -62,14 +62,14 @@ def summarise(run: Run, out: Console) -> None:
         table.add_row(
             escape(shard.implementation),
             escape(shard.capability),
-            "torch" if shard.source == "torch" else "recorded torch",
+            SHORT[shard.source],
             f"{shard.compared:,} of {shard.planned:,}",
             f"{shard.tokens:,}",
             f"{shard.divergent:,}",
             style="red" if shard.divergent > shard.accepted else None,
         )
     out.print(table)
-    for words in not_compared(run.shards):
+    for words in (*installation(run), *not_compared(run.shards)):
         out.print(escape(words), soft_wrap=True)
     _divergences(run, out)
     if run.planted:

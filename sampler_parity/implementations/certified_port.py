@@ -167,9 +167,10 @@ def _probs(values: Values, p: SampleLogits, call: _Call) -> Array:
     if p.greedy:
         largest = scaled.argmax(axis=-1)[..., None]
         one_hot = np.arange(scaled.shape[-1]) == largest
-        return one_hot.astype(np.float32)
-    found: Array = call.extension.softmax(scaled, capability=capability_here())
-    return found
+        found: Array = one_hot.astype(np.float32)
+        return found
+    probs: Array = call.extension.softmax(scaled, capability=capability_here())
+    return probs
 
 
 def _top_k(values: Values, p: SampleLogits, call: _Call) -> Array:

@@ -5,7 +5,6 @@ Both modules have what is here. Whoever compares says which of them it was: see
 """
 
 import importlib
-import importlib.util
 from collections.abc import Mapping
 from functools import cache
 from types import ModuleType
@@ -14,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from sampler_parity.build.installation import is_installed
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.pipeline import HISTORY, LOGITS
@@ -21,10 +21,7 @@ from sampler_parity.model.pipeline import HISTORY, LOGITS
 
 def torch_is_here() -> bool:
     """Whether torch is installed: where it is and cannot be imported, that is an error."""
-    try:
-        return importlib.util.find_spec("torch") is not None
-    except ImportError:
-        return False
+    return is_installed("torch")
 
 
 @cache

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
+from sampler_parity.build.extension import load_extension
 from sampler_parity.build.instrumented import instrumented
 from sampler_parity.implementations.plug_in import Logits, PlugIn, plug_in
+from sampler_parity.implementations.reference import seeded
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
+from sampler_parity.pipelines.numbers import exponentials, uniforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,9 @@ class Specimen:
     words: str
     stage: str
     verdict: Verdict
+
+
+Weighed = npt.NDArray[np.float32]
 
 
 def _std_rng(seed: int) -> Any:
@@ -73,83 +78,92 @@ def wild(logits: Logits, parameters: SampleLogits, rng: Any) -> dict[str, Any]:
     return {"renormalized": trace.renormalized, "token": trace.token}
 
 
-def _torch_generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def _advance(generator: Any, steps: int) -> None:
+    uniforms((steps,), 1.0, generator)
 
 
-def _advance(generator: torch.Generator, steps: int) -> None:
-    torch.empty(steps).uniform_(generator=generator)
+def _probabilities(logits: Logits) -> Weighed:
+    """Take the softmax as torch does, which the port gives without torch."""
+    found: Weighed = load_extension().softmax(np.ascontiguousarray(logits))
+    return found
 
 
-Probabilities = Callable[[torch.Tensor, SampleLogits], torch.Tensor]
+def _multinomial(probs: Weighed, generator: Any) -> npt.NDArray[np.int64]:
+    """Draw one token as ``torch.multinomial`` does."""
+    if not ((probs >= 0) & (probs < np.inf)).all() or not probs.any():
+        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+    with np.errstate(all="ignore"):
+        quotients = probs / exponentials(probs.shape, generator)
+    token: npt.NDArray[np.int64] = quotients.argmax(axis=-1, keepdims=True)
+    return token
 
 
-def _namesake(name: str, probabilities: Probabilities) -> PlugIn:
+def _namesake(name: str, probabilities: Callable[[Weighed, SampleLogits], Weighed]) -> PlugIn:
     """Make a specimen of a Python function that draws from ``probabilities`` as torch does."""
 
     @plug_in(
         name,
         view="probs",
         stream="torch",
-        generator=_torch_generator,
+        generator=seeded,
         advance=_advance,
         version="from its definition",
     )
-    def sample(
-        logits: Logits, parameters: SampleLogits, generator: torch.Generator
-    ) -> dict[str, Any]:
-        probs = torch.softmax(torch.from_numpy(logits.copy()), dim=-1)
-        probs = probabilities(probs, parameters)
-        probs = probs / probs.sum()
-        token = torch.multinomial(probs, 1, generator=generator)
-        return {"renormalized": probs.numpy(), "token": token.numpy()}
+    def sample(logits: Logits, parameters: SampleLogits, generator: Any) -> dict[str, Any]:
+        with np.errstate(all="ignore"):  # of a tiny temperature nothing may be left
+            probs = probabilities(_probabilities(logits), parameters)
+        probs = load_extension().renormalize(probs)
+        return {"renormalized": probs, "token": _multinomial(probs, generator)}
 
     return sample
 
 
-def _tempered(probs: torch.Tensor, parameters: SampleLogits) -> torch.Tensor:
+def _tempered(probs: Weighed, parameters: SampleLogits) -> Weighed:
     if parameters.temperature not in {0.0, 1.0}:
-        probs = probs ** (1.0 / parameters.temperature)
+        probs = probs ** np.float32(1.0 / parameters.temperature)
     return probs
 
 
-def _top_p_then_top_k(probs: torch.Tensor, parameters: SampleLogits) -> torch.Tensor:
+def _sums(descending: Weighed) -> Weighed:
+    """Add up as torch does: in f64, and each sum is rounded."""
+    return np.cumsum(descending, dtype=np.float64).astype(np.float32)
+
+
+def _top_p_then_top_k(probs: Weighed, parameters: SampleLogits) -> Weighed:
     """Keep what reaches top_p, then the k largest of the whole row, then p^(1/T)."""
-    descending, order = torch.sort(probs, descending=True)
-    kept = probs.clone()
+    order = np.argsort(-probs, kind="stable")
+    descending = probs[order]
+    kept = probs.copy()
     if 0 < parameters.top_p < 1:
-        crossing = int((torch.cumsum(descending, dim=-1) > parameters.top_p).int().argmax())
+        crossing = int((_sums(descending) > np.float32(parameters.top_p)).argmax())
         kept[kept < descending[crossing]] = 0
     if 0 < parameters.top_k < len(probs):
         kept[order[parameters.top_k :]] = 0
     return _tempered(kept, parameters)
 
 
-def _mass_adjusted(probs: torch.Tensor, parameters: SampleLogits) -> torch.Tensor:
+def _mass_adjusted(probs: Weighed, parameters: SampleLogits) -> Weighed:
     """Keep the k largest, then what reaches top_p, the crossing ones cut to fit; then p^(1/T)."""
-    descending, order = torch.sort(probs, descending=True)
-    kept = probs.clone()
+    order = np.argsort(-probs, kind="stable")
+    descending = probs[order]
+    kept = probs.copy()
     if 0 < parameters.top_k < len(probs):
         kept[order[parameters.top_k :]] = 0
-        descending = torch.where(
-            torch.arange(len(probs)) < parameters.top_k, descending, torch.zeros(())
-        )
+        descending[parameters.top_k :] = 0
     if 0 < parameters.top_p < 1:
-        sums = torch.cumsum(descending, dim=-1)
-        crossing = int((sums >= parameters.top_p).int().argmax())
+        crossing = int((_sums(descending) >= np.float32(parameters.top_p)).argmax())
         cutoff = descending[crossing]
         at_cutoff = kept == cutoff
         kept[kept < cutoff] = 0
         if cutoff > 0:
             missing = parameters.top_p - float(kept.sum())
-            kept[at_cutoff] += missing / float(at_cutoff.sum())
+            kept[at_cutoff] += np.float32(missing / float(at_cutoff.sum()))
     return _tempered(kept, parameters)
 
 
 rwkv_pip = _namesake("specimen-rwkv-pip", _top_p_then_top_k)
 batch_inference = _namesake("specimen-batch-inference", _mass_adjusted)
 
-Weighed = npt.NDArray[np.float32]
 CONSTANT_SEED = 42
 """The seed of the generator that the published port makes where it is given none."""
 
@@ -227,7 +241,7 @@ def numpy_choice(
     temperature, top_p = parameters.temperature, parameters.top_p
     if temperature == 0:
         temperature, top_p = 1.0, 0.0
-    probs = torch.softmax(torch.from_numpy(logits.copy()), dim=-1).numpy()
+    probs = _probabilities(logits)
     order = np.argsort(probs)
     descending = probs[order][::-1]
     cutoff = descending[np.argmax(np.cumsum(descending) >= top_p)]

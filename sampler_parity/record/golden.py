@@ -38,6 +38,7 @@ from sampler_parity.record.recording import (
 )
 
 _COMMAND = "sampler-parity record golden"
+WORKER = "sampler_parity.record.golden_worker"
 _WORKER_SECONDS = 300
 
 
@@ -68,7 +69,7 @@ def record_golden(folder: Path) -> list[Path]:
         for capability in track(
             CAPABILITIES, description="recording golden traces", console=Console(stderr=True)
         ):
-            _run_worker(capability, folder, staging)
+            run_worker(WORKER, capability, folder, staging)
         for file in names:
             write_atomically(folder / GOLDEN / file, (staging / file).read_bytes())
     update_manifest(folder, [_describe_golden(folder, name) for name in names])
@@ -101,15 +102,20 @@ def _describe_golden(folder: Path, name: str) -> FileEntry:
     )
 
 
-def _run_worker(capability: str, folder: Path, staging: Path) -> None:
+def run_worker(module: str, capability: str, *paths: Path) -> None:
+    """Have a process at ``capability`` record: ``python -m MODULE CAPABILITY PATHS``.
+
+    Raises:
+        RecordError: this machine lacks the capability, or the process failed.
+    """
     if reached(capability) != capability:
         raise RecordError(f"this processor does not reach the capability {capability}")
     tuned = ("ATEN_", "GOMP_", "KMP_", "MKL_", "OMP_")
     environment = {key: value for key, value in os.environ.items() if not key.startswith(tuned)}
-    command = [sys.executable, "-m", "sampler_parity.record.golden_worker", capability]
+    command = [sys.executable, "-m", module, capability, *(str(p.resolve()) for p in paths)]
     try:
         done = subprocess.run(
-            [*command, str(folder.resolve()), str(staging.resolve())],
+            command,
             env={**environment, "ATEN_CPU_CAPABILITY": capability},
             capture_output=True,
             text=True,

@@ -33,7 +33,7 @@ from sampler_parity.report.words import (
     moment,
     stages_of,
 )
-from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.run_file import Run, Shard, Source
 from sampler_parity.run.words import AGAINST, at
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
@@ -175,7 +175,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
 
 
 def _numbers(shards: Sequence[Shard]) -> Numbers:
-    notes: dict[tuple[str, str, int, str], list[str]] = {}
+    notes: dict[tuple[str, Source, int, str], list[str]] = {}
     rows = []
     for shard in shards:
         note = 0

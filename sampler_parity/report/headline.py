@@ -23,7 +23,7 @@ from sampler_parity.report.words import (
     place,
 )
 from sampler_parity.run.run_file import Run, Shard
-from sampler_parity.run.words import left_out
+from sampler_parity.run.words import installation, left_out
 from sampler_parity.statistics.result import Status
 
 
@@ -89,7 +89,7 @@ def headline(run: Run) -> Headline:
         for name, sentence in summaries.items()
     )
     tone, word, sentence, meaning = _conclusion(run, wrong, summaries)
-    meaning = " ".join(filter(None, (_explained(shards), meaning)))
+    meaning = " ".join(filter(None, (_explained(shards), meaning, *installation(run))))
     return Headline(
         tone=tone,
         mark="~" if tone == "holds" and divergent else MARKS[tone],

@@ -71,7 +71,7 @@ def reproducibility(run: Run) -> ReproducibilityTable | None:
                 )
             )
     for name in implementations(run.shards):
-        mine = [s for s in run.shards if s.implementation == name and s.source == "torch"]
+        mine = [s for s in run.shards if s.implementation == name and s.live]
         rows.append(
             ReproducibilityRow(
                 name, "torch", itself=False, rates=tuple(_rate(mine, s) for s in stages)

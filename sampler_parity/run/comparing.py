@@ -7,18 +7,23 @@ from pathlib import Path
 from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.cases.your_logits import YourCases, is_yours
-from sampler_parity.implementations.reference import capability_here, reference_here
+from sampler_parity.implementations.reference import (
+    capability_here,
+    reference_here,
+    torch_is_here,
+)
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines.references import reference_of
+from sampler_parity.run.certificate import certified
 from sampler_parity.run.effort import effort_of
 from sampler_parity.run.history import Laboratory
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
 from sampler_parity.run.reproducibility import ReproducibilityCounter
 from sampler_parity.run.retrial import Retrial
-from sampler_parity.run.run_file import Explained, Shard
+from sampler_parity.run.run_file import Explained, Shard, Source
 from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated
@@ -87,7 +92,7 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
         bench = _Bench(order, candidate, laboratory, tell, yours)
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
-            shards.append(builders[1].shard(bench.planned, "torch", AT_ONE))
+            shards.append(builders[1].shard(bench.planned, live(), AT_ONE))
         else:
             if bench.recorded:
                 mine = tuple(recorded.values())[slice(order.part[0], None, order.part[1])]
@@ -95,6 +100,11 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
             shards.append(_live(bench, builders[1]))
     covered = zip(*(builder.covered for builder in builders), strict=True)
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
+
+
+def live() -> Source:
+    """Name what runs as the reference here."""
+    return "torch" if torch_is_here() else "port"
 
 
 class _Teller:
@@ -152,6 +162,10 @@ class _Bench:
         """Tell the gate how many divergent cases were looked at closer."""
         self.say(Message(done=done, total=total, doing="its divergent cases again, and smaller"))
 
+    def certifying(self, equal: int) -> None:
+        """Tell the gate how many recorded traces the port equals."""
+        self.say(Message(done=equal, total=self.planned, doing="the port on torch's traces"))
+
     @property
     def recorded(self) -> bool:
         """Whether the candidate shows what is recorded, as torch at the order's capability has it.
@@ -187,8 +201,9 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             ": the recorded traces were compared instead" if bench.recorded else ""
         )
         bench.say(Message(done=total, total=total))
-        return builder.shard(total, "torch", reason)
+        return builder.shard(total, live(), reason)
     reference = reference_here()
+    certificate = None if torch_is_here() else certified(here, bench.certifying)
     itself = ReproducibilityCounter(order.capability, verify=order.implementation != PORT)
 
     def refer(case: Case) -> Outcome:
@@ -221,15 +236,17 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     builder.look_closer(bench.closer)
     return builder.shard(
         total,
-        "torch",
+        live(),
         _given_up(total, builder),
         itself.counts(),
         _explained(bench, builder),
+        certificate,
     )
 
 
 def _explained(bench: _Bench, builder: ShardBuilder) -> Explained | None:
-    if not builder.semantic:
+    if not builder.semantic or not torch_is_here():
+        # What is known are functions on torch.
         return None
     # Here, not above: all that is known is imported for it.
     from sampler_parity.run.diagnosis import explained

@@ -7,6 +7,7 @@ from sampler_parity.cases.plan import LOOK
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gathering import Found
+from sampler_parity.run.lacking import counts_frequencies, unjudged
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import RunStatus, Shard
 from sampler_parity.run.waivers import problems
@@ -86,10 +87,10 @@ def _missing(shards: tuple[Shard, ...]) -> Iterable[str]:
                 f"{shard.implementation} at capability {shard.capability}: {shard.planned:,} cases "
                 f"planned, {shard.compared:,} compared and {shard.not_compared:,} not compared"
             )
-        if shard.source == "recorded" and not shard.compared:
+        if not shard.live and not shard.compared:
             yield f"no recorded trace was compared at capability {shard.capability}"
     for implementation in dict.fromkeys(shard.implementation for shard in shards):
-        live = [s for s in shards if s.implementation == implementation and s.source == "torch"]
+        live = [s for s in shards if s.implementation == implementation and s.live]
         if not any(shard.compared for shard in live):
             yield f"nothing was compared with torch for {implementation}"
     if not shards:
@@ -118,7 +119,9 @@ def _survivors(request: Request, found: Found) -> Iterable[str]:
 
 
 def _uncounted(request: Request, found: Found) -> Iterable[str]:
-    if request.whole and len(found.statistics) < len(request.implementations):
+    if request.whole and not counts_frequencies():
+        yield from unjudged(found)
+    elif request.whole and len(found.statistics) < len(request.implementations):
         yield "the frequencies of an implementation were not counted"
     for result in found.statistics:
         for reason in result.reasons:

@@ -17,6 +17,7 @@ from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
 from sampler_parity.run.gathering import Found, gather
+from sampler_parity.run.lacking import counts_frequencies, lacking
 from sampler_parity.run.orders import (
     CompareCases,
     CountFrequencies,
@@ -146,6 +147,7 @@ def _others(request: Request) -> list[Order]:
             reference=request.reference,
         )
         for implementation in request.implementations
+        if counts_frequencies()
     ]
     if request.reference:
         orders.append(
@@ -195,6 +197,7 @@ def run_of(
         logits=request.logits,
         part=f"{number}/{of}" if of else "",
         benchmark=request.benchmark,
+        lacking=lacking(request, found),
     )
 
 

@@ -233,6 +233,7 @@ class _Comparison:
             verdicts=_most(_sum(shard.verdicts for shard in shards)),
             about=shards[0].about,
             accepted=sum(shard.accepted for shard in shards),
+            certificate=shards[0].certificate,
             streams=self._streams(shards),
             explained=_explained(shards),
         )

@@ -18,7 +18,7 @@ def provenance() -> dict[str, dict[str, str]]:
     found = {
         "versions": {
             "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in PACKAGES},
+            **{name: _version(name) for name in PACKAGES},
             "C library": " ".join(platform.libc_ver()),
         },
         "machine": {
@@ -31,6 +31,13 @@ def provenance() -> dict[str, dict[str, str]]:
     build = importlib.import_module("rust_ext").build_info()
     found["extension"] = {name: str(value) for name, value in build.items()}
     return found
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"
 
 
 def _processor() -> str:

@@ -150,14 +150,29 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         return f"{count} are what {self.function} gives, another function"
 
 
+Source = Literal["torch", "port", "recorded"]
+
+
+class Certificate(msgspec.Struct, frozen=True, kw_only=True):
+    """Why the port stood in torch's place.
+
+    Attributes:
+        traces: how many recorded traces of torch it equalled on this machine, all that there are.
+        torch: which version recorded them.
+    """
+
+    traces: int
+    torch: str
+
+
 class Shard(msgspec.Struct, frozen=True, kw_only=True):
     """One implementation at one capability.
 
     Attributes:
         implementation: its name.
         capability: torch's dispatch level.
-        source: ``torch`` where the reference ran live, ``recorded`` where its recorded traces
-            were compared.
+        source: ``torch`` where the reference ran live, ``port`` where the port ran in its place,
+            ``recorded`` where recorded traces of torch were compared.
         planned: cases planned.
         compared: cases compared.
         not_compared: cases planned and not compared, for ``reason``.
@@ -180,11 +195,12 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
         left_out: what a quick look did not do with divergent cases, each with its count.
         failed_before: cases that were compared first, since they diverged last time.
         failed_again: as many of them as diverge.
+        certificate: why the port was the reference, where torch is not installed.
     """
 
     implementation: str
     capability: str
-    source: Literal["torch", "recorded"]
+    source: Source
     planned: int
     compared: int
     not_compared: int
@@ -207,6 +223,12 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
     left_out: tuple[str, ...] = ()
     failed_before: int = 0
     failed_again: int = 0
+    certificate: Certificate | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether the reference ran, and its recorded traces were not taken instead."""
+        return self.source != "recorded"
 
 
 def gravity(found: FoundDivergence) -> tuple[int, bool]:
@@ -234,6 +256,8 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
         correct: every sampler that must not be called wrong.
         waivers: every waiver, with what it covered.
         statistics: what each implementation's frequencies say.
+        lacking: what the run did without, since a package is not installed, a sentence each.
+        lacking: what was left out since a package is not installed, a sentence each.
         benchmark: how fast the port was measured to be, if that was given.
         reference: the pipeline that candidates were held against; empty for the port's two.
         logits: somebody's own logits, which were compared as well: where they are, not what.
@@ -257,6 +281,7 @@ class Run(msgspec.Struct, frozen=True, kw_only=True):
     waivers: tuple[AppliedWaiver, ...] = ()
     statistics: tuple[StatisticsResult, ...] = ()
     benchmark: Benchmark | None = None
+    lacking: tuple[str, ...] = ()
     reference: str = ""
     logits: YourLogits | None = None
     part: str = ""

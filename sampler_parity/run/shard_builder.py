@@ -3,12 +3,12 @@
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePath
-from typing import Literal
 
 import numpy as np
 
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.cases.plan import SERIES
+from sampler_parity.implementations.reference import torch_is_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.model.case import Case
@@ -22,11 +22,13 @@ from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
     Cell,
+    Certificate,
     Explained,
     FoundDivergence,
     Reproducibility,
     Shard,
     Shrunken,
+    Source,
     gravity,
 )
 from sampler_parity.run.series import SeriesCounter
@@ -211,10 +213,11 @@ class ShardBuilder:
     def shard(
         self,
         planned: int,
-        source: Literal["torch", "recorded"],
+        source: Source,
         reason: str = "",
         reproducibility: tuple[Reproducibility, ...] = (),
         explained: Explained | None = None,
+        certificate: Certificate | None = None,
     ) -> Shard:
         """Give the counts; ``reason`` says why cases were neither compared nor declined."""
         self.look_closer()
@@ -257,6 +260,7 @@ class ShardBuilder:
             accepted=self.accepted,
             streams=tuple(series.counts() for series in self._series.values()),
             explained=explained,
+            certificate=certificate,
             failed_before=self.failed_before,
             failed_again=self.failed_again,
             left_out=tuple(self._left_out()) if self._effort.afterwards else (),
@@ -280,7 +284,7 @@ class ShardBuilder:
                 "was asked nothing before: up to "
                 f"{self._effort.checks_of_a_kind} of a stage and verdict"
             )
-        if len(self.semantic) < self._semantic:
+        if len(self.semantic) < self._semantic and torch_is_here():
             yield (
                 f"{len(self.semantic):,} of {self._semantic:,} semantic cases of short rows held "
                 "against the known functions"

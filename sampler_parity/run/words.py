@@ -4,9 +4,13 @@ from collections.abc import Iterable, Sequence
 
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import gate_command
-from sampler_parity.run.run_file import Run, Shard
+from sampler_parity.run.run_file import Run, Shard, Source
 
-AGAINST = {"torch": "live torch", "recorded": "recorded torch"}
+AGAINST: dict[Source, str] = {
+    "torch": "live torch",
+    "port": "the port in torch's place",
+    "recorded": "recorded torch",
+}
 """What a shard was compared with, in words."""
 
 
@@ -56,6 +60,29 @@ def failed_again(shards: Sequence[Shard]) -> tuple[str, ...]:
     )
 
 
+SHORT: dict[Source, str] = {"torch": "torch", "port": "the port", "recorded": "recorded torch"}
+"""The same in a table."""
+
+
+def installation(run: Run) -> tuple[str, ...]:
+    """Say what follows from what is not installed; nothing where everything is."""
+    return tuple(filter(None, (_certificate(run), *run.lacking)))
+
+
+def _certificate(run: Run) -> str:
+    """Say why the port stood in torch's place."""
+    found = [shard for shard in run.shards if shard.certificate is not None]
+    if not found:
+        return ""
+    levels = {shard.capability: shard.certificate for shard in found}
+    traces = sum(one.traces for one in levels.values() if one is not None)
+    versions = " and ".join(dict.fromkeys(one.torch for one in levels.values() if one is not None))
+    return (
+        f"Compared against the port, which equals torch {versions} on {traces:,} recorded traces "
+        f"here, {at(levels)}: torch is not installed."
+    )
+
+
 def left_out(run: Run) -> tuple[str, ...]:
     """Say what a quick look did not do with divergent cases, and what does more of it."""
     found = [f"{shard.implementation}: {words}" for shard in run.shards for words in shard.left_out]
@@ -66,7 +93,7 @@ def left_out(run: Run) -> tuple[str, ...]:
 
 def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:
     """Say of how many cases each of ``shards`` has no comparison, and why; equal ones once."""
-    alike: dict[tuple[str, str, int, str], list[str]] = {}
+    alike: dict[tuple[str, Source, int, str], list[str]] = {}
     for shard in shards:
         if shard.not_compared:
             key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())

@@ -1,0 +1,39 @@
+"""What a run does without where a package is not installed, and what it then cannot judge."""
+
+from collections.abc import Iterator
+
+from sampler_parity.build.installation import is_installed
+from sampler_parity.model.verdict import Verdict
+from sampler_parity.run.gathering import Found
+from sampler_parity.run.request import Request
+
+STATISTICS = "pip install 'sampler-parity[statistics]'"
+TORCH = "pip install 'sampler-parity[torch]'"
+
+
+def counts_frequencies() -> bool:
+    """Whether frequencies can be counted here: the tests of them are scipy's."""
+    return is_installed("scipy")
+
+
+def lacking(request: Request, found: Found) -> tuple[str, ...]:
+    """Say what was left out, a sentence each."""
+    return tuple(_lacking(request, found))
+
+
+def _lacking(request: Request, found: Found) -> Iterator[str]:
+    if request.whole and not found.statistics and not counts_frequencies():
+        yield f"Frequencies were not counted: scipy is not installed ({STATISTICS})."
+    port = [shard for shard in found.shards if shard.source == "port"]
+    if any(shard.verdicts.get(Verdict.SEMANTIC) for shard in port):
+        yield f"Known functions were not held against it: they are computed by torch ({TORCH})."
+
+
+def unjudged(found: Found) -> Iterator[str]:
+    """Name the candidates of which frequencies alone would tell much: they have their own draws."""
+    own = dict.fromkeys(s.implementation for s in found.shards if s.about.stream == "own")
+    for name in own:
+        yield (
+            f"{name} draws from a generator of its own, so that its frequencies must be counted: "
+            f"scipy is not installed ({STATISTICS})"
+        )
