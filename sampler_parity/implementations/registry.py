@@ -15,6 +15,9 @@ COMMAND = "command:"
 SPECIMEN = "specimen-"
 """What the names of the samplers with known faults begin with."""
 
+COMPILED = frozenset(f"{SPECIMEN}{name}" for name in ("simple", "fast-sampler", "wild"))
+"""Those of them that are in Rust: a checkout compiles them before they run."""
+
 PORT = "rust_ext"
 """Our own port: the candidate where none is named. Where it equals the reference, it stands for the
 reference at other capabilities, and it draws in the gate's own process."""

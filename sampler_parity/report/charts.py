@@ -12,6 +12,8 @@ from typing import Any
 import msgspec
 from markupsafe import Markup
 
+from sampler_parity.build.installation import is_installed
+
 WIDTH, HEIGHT = 300, 170
 """Pixels of the plot itself: with its axes it fits a window of 360."""
 
@@ -58,8 +60,23 @@ _DROPPED = re.compile(r"aria-.*|role|pointer-events|stroke-miterlimit|version|fo
 _LONG = re.compile(r"-?\d+\.\d{2,}")
 
 
+class _Undrawn:
+    """Takes the place of altair where it is not installed: whatever is built of it is no chart."""
+
+    def __getattr__(self, _: str) -> "_Undrawn":
+        return self
+
+    def __call__(self, *_: object, **__: object) -> "_Undrawn":
+        return self
+
+    def __add__(self, _: object) -> "_Undrawn":
+        return self
+
+
 def altair() -> Any:
     """Import altair, which takes seconds: not every page has a chart. It is not typed."""
+    if not (is_installed("altair") and is_installed("vl_convert")):
+        return _Undrawn()
     import altair as alt
 
     return alt
@@ -73,8 +90,10 @@ def draw(chart: Any, name: str) -> Markup:
         name: what it shows, in a sentence: what a screen reader says instead.
 
     Returns:
-        An ``svg`` element.
+        An ``svg`` element; where the extra ``charts`` is not installed, the sentence.
     """
+    if isinstance(chart, _Undrawn):
+        return Markup('<p class="undrawn">{}</p>').format(name)
     specification = chart.configure(**_CONFIG).to_dict()
     return Markup(_svg(msgspec.json.encode(specification, order="sorted"), name))  # noqa: S704
 

@@ -20,7 +20,7 @@ from typing import IO, Self
 import msgspec
 
 from sampler_parity.build.instrumented import build_instrumented
-from sampler_parity.implementations.registry import COMMAND, SPECIMEN, target_of
+from sampler_parity.implementations.registry import COMMAND, COMPILED, target_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
@@ -203,7 +203,7 @@ class Isolated:
         self._limits = limits or Limits()
         self._environment = {**os.environ, **(environment or {})}
         self._command = command_of(name)
-        if name.startswith(SPECIMEN):
+        if name in COMPILED:
             # Here, where it may take its time: a case may not.
             build_instrumented()
         self._process: _Process | None = None
