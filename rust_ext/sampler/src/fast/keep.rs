@@ -39,6 +39,9 @@ impl Gathered {
     }
 }
 
+/// A bit for each lane.
+const ALL: u32 = (1 << BLOCK) - 1;
+
 kernel! {
     fn gather_at_least<'a>(wide; row: &'a [f32], least: f32, room: &'a mut [f32]) -> usize {
         let leasts = wide.splat(least);
@@ -47,7 +50,10 @@ kernel! {
         for block in blocks {
             let x = wide.load(block);
             let kept = wide.at_least(x, leasts);
-            if kept != 0 {
+            if kept == ALL {
+                room[length..length + BLOCK].copy_from_slice(block);
+                length += BLOCK;
+            } else if kept != 0 {
                 room[length..length + BLOCK].copy_from_slice(&wide.gather(x, kept));
                 length += kept.count_ones() as usize;
             }

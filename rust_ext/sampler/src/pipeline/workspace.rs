@@ -29,6 +29,8 @@ pub struct PipelineWorkspace {
     top_p: top_p::Workspace,
     typical: typical::Workspace,
     cutoffs: cutoffs::Workspace,
+    /// Whether the last step was one of cutoffs, which has exponentials of what it left.
+    has_exponentials: bool,
     probs: Vec<f32>,
     survivors: Survivors,
     notes: Notes,
@@ -82,6 +84,7 @@ impl PipelineWorkspace {
     }
 
     pub(super) fn start(&mut self, row: Row<'_>) {
+        self.has_exponentials = false;
         self.scores.clear();
         self.scores.extend_from_slice(row.logits);
     }
@@ -90,6 +93,7 @@ impl PipelineWorkspace {
     pub(super) fn step(&mut self, step: Step, row: Row<'_>, ask: bool) -> bool {
         let Row { history, capability, sharing, .. } = row;
         let Self { scores, .. } = self;
+        self.has_exponentials = false;
         match step {
             Step::RepetitionPenalty(penalty) => {
                 penalty::penalize(scores, history, penalty, &mut self.before);
@@ -101,9 +105,13 @@ impl PipelineWorkspace {
                 mask::remove_below(scores, least);
             }
             Step::TopP(mass) => top_p::top_p(scores, mass, capability, &mut self.top_p),
-            Step::MinP(share) => cutoffs::min_p(scores, share, capability, &mut self.cutoffs),
+            Step::MinP(share) => {
+                self.has_exponentials =
+                    cutoffs::min_p(scores, share, capability, &mut self.cutoffs);
+            }
             Step::EpsilonCutoff(least) => {
-                cutoffs::epsilon_cutoff(scores, least, capability, &mut self.cutoffs);
+                self.has_exponentials =
+                    cutoffs::epsilon_cutoff(scores, least, capability, &mut self.cutoffs);
             }
             Step::TypicalP(mass) => {
                 let workspace = &mut self.typical;
@@ -111,7 +119,9 @@ impl PipelineWorkspace {
             }
             Step::EtaCutoff(eta) => {
                 let workspace = &mut self.cutoffs;
-                return cutoffs::eta_cutoff(scores, eta, capability, sharing, ask, workspace);
+                let certain = cutoffs::eta_cutoff(scores, eta, capability, sharing, ask, workspace);
+                self.has_exponentials = certain.is_some();
+                return certain.unwrap_or(true);
             }
         }
         true
@@ -124,6 +134,10 @@ impl PipelineWorkspace {
     /// The probabilities that the steps leave.
     pub(super) fn finish(&mut self, row: Row<'_>) -> Result<&[f32], SampleError> {
         self.probs.resize(self.scores.len(), 0.0);
+        if self.has_exponentials {
+            self.cutoffs.softmax_of_left(&self.scores, &mut self.probs, row.capability);
+            return Ok(&self.probs);
+        }
         if softmax(&self.scores, &mut self.probs, row.capability) {
             return Ok(&self.probs);
         }

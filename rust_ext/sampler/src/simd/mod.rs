@@ -71,24 +71,27 @@ pub(crate) fn arch() -> pulp::Arch {
 }
 
 /// Defines a function whose body is compiled for every instruction set. With `wide;` before the
-/// arguments, the body has that name for the instruction set's [`wide::Wide`].
+/// arguments, the body has that name for the instruction set's [`wide::Wide`]; such a function may
+/// have a type parameter.
 macro_rules! kernel {
     (
         $(#[$meta:meta])*
-        $vis:vis fn $name:ident<$life:lifetime>(
+        $vis:vis fn $name:ident<$life:lifetime $(, $generic:ident: $bound:path)?>(
             $wide:ident; $($arg:ident: $ty:ty),* $(,)?
         ) -> $ret:ty $body:block
     ) => {
         $(#[$meta])*
-        $vis fn $name<$life>($($arg: $ty),*) -> $ret {
+        $vis fn $name<$life $(, $generic: $bound)?>($($arg: $ty),*) -> $ret {
             use $crate::simd::wide::Wide;
 
-            struct Kernel<$life, W> {
+            struct Kernel<$life, $($generic,)? W> {
                 $($arg: $ty,)*
                 $wide: W,
                 life: std::marker::PhantomData<&$life ()>,
             }
-            impl<$life, W: Wide> pulp::NullaryFnOnce for Kernel<$life, W> {
+            impl<$life, $($generic: $bound,)? W: Wide> pulp::NullaryFnOnce
+                for Kernel<$life, $($generic,)? W>
+            {
                 type Output = $ret;
 
                 #[allow(clippy::inline_always)] // The body takes the caller's instruction set only when inlined.

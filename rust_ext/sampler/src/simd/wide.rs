@@ -59,6 +59,16 @@ pub(crate) trait Wide: Mersenne {
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
     /// `sum`, more by `x` where that is less than `level`.
     fn add_less(self, sum: Self::Floats, x: Self::Floats, level: Self::Floats) -> Self::Floats;
+    /// `then` where `a` is less than `b`, and `or` elsewhere, so where either is NaN.
+    ///
+    /// A plain loop that stores what is chosen is compiled to masked stores, which are slow.
+    fn where_less(
+        self,
+        a: Self::Floats,
+        b: Self::Floats,
+        then: Self::Floats,
+        or: Self::Floats,
+    ) -> Self::Floats;
     /// One bit a lane: whether `x` is at least `least`.
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32;
     /// One bit a lane: whether `a` is greater than `b`.
@@ -195,6 +205,16 @@ impl Wide for Portable {
         sum
     }
 
+    fn where_less(
+        self,
+        a: Self::Floats,
+        b: Self::Floats,
+        then: Self::Floats,
+        or: Self::Floats,
+    ) -> Self::Floats {
+        std::array::from_fn(|lane| if a[lane] < b[lane] { then[lane] } else { or[lane] })
+    }
+
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32 {
         let lanes = x.iter().zip(&least).rev();
         lanes.fold(0, |lanes, (x, least)| lanes << 1 | u32::from(x >= least))
@@ -323,12 +343,14 @@ fn gather_in_turn<T: Copy + Default>(x: [T; LANES], mut lanes: u32) -> [T; LANES
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use std::arch::x86_64::{__m256, __m256d, __m512, __m512d, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ};
+    use std::arch::x86_64::{
+        __m256, __m256d, __m256i, __m512, __m512d, _CMP_GE_OQ, _CMP_GT_OQ, _CMP_LT_OQ,
+    };
 
     use pulp::cast;
     use pulp::x86::{V3, V4};
 
-    use super::{LANES, LEAST_NORMAL, Portable, Wide, exp2_of_fraction, folded, gather_in_turn};
+    use super::{LANES, LEAST_NORMAL, Wide, exp2_of_fraction, folded, gather_in_turn};
 
     #[allow(clippy::inline_always)] // Parts of kernels.
     impl Wide for V4 {
@@ -405,6 +427,12 @@ mod x86 {
         fn add_less(self, sum: __m512, x: __m512, level: __m512) -> __m512 {
             let less = self.avx512f._mm512_cmp_ps_mask::<_CMP_LT_OQ>(x, level);
             self.avx512f._mm512_mask_add_ps(sum, less, sum, x)
+        }
+
+        #[inline(always)]
+        fn where_less(self, a: __m512, b: __m512, then: __m512, or: __m512) -> __m512 {
+            let less = self.avx512f._mm512_cmp_ps_mask::<_CMP_LT_OQ>(a, b);
+            self.avx512f._mm512_mask_blend_ps(less, or, then)
         }
 
         #[inline(always)]
@@ -521,7 +549,7 @@ mod x86 {
             let low = self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(c, least);
             let low = self.avx._mm256_or_ps(low, self.avx._mm256_cmp_ps::<_CMP_LT_OQ>(d, least));
             if self.avx._mm256_movemask_ps(low) != 0 {
-                return cast(Portable.scale(cast([a, b]), cast([c, d])));
+                return [scaled_in_two(self, a, c), scaled_in_two(self, b, d)];
             }
             [scaled(self, a, c), scaled(self, b, d)]
         }
@@ -552,6 +580,20 @@ mod x86 {
         #[inline(always)]
         fn add_less(self, sum: [__m256; 2], x: [__m256; 2], level: [__m256; 2]) -> [__m256; 2] {
             [add_less(self, sum[0], x[0], level[0]), add_less(self, sum[1], x[1], level[1])]
+        }
+
+        #[inline(always)]
+        fn where_less(
+            self,
+            a: [__m256; 2],
+            b: [__m256; 2],
+            then: [__m256; 2],
+            or: [__m256; 2],
+        ) -> [__m256; 2] {
+            [
+                where_less(self, a[0], b[0], then[0], or[0]),
+                where_less(self, a[1], b[1], then[1], or[1]),
+            ]
         }
 
         #[inline(always)]
@@ -641,6 +683,31 @@ mod x86 {
         let bits = simd.avx2._mm256_slli_epi32::<23>(exponent);
         let sum = simd.avx2._mm256_add_epi32(simd.avx._mm256_castps_si256(x), bits);
         simd.avx._mm256_castsi256_ps(sum)
+    }
+
+    /// By two powers of two, the first of which is exact.
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn scaled_in_two(simd: V3, x: __m256, exponent: __m256) -> __m256 {
+        let exponent = simd.avx._mm256_cvtps_epi32(exponent);
+        let half = simd.avx2._mm256_srai_epi32::<1>(exponent);
+        let rest = simd.avx2._mm256_sub_epi32(exponent, half);
+        let x = simd.avx._mm256_mul_ps(x, power_of_two(simd, half));
+        simd.avx._mm256_mul_ps(x, power_of_two(simd, rest))
+    }
+
+    /// 2 to the power of integers from -126 to 127; some float of any other.
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn power_of_two(simd: V3, exponent: __m256i) -> __m256 {
+        let biased = simd.avx2._mm256_add_epi32(exponent, simd.avx._mm256_set1_epi32(127));
+        simd.avx._mm256_castsi256_ps(simd.avx2._mm256_slli_epi32::<23>(biased))
+    }
+
+    #[allow(clippy::inline_always)] // Part of kernels.
+    #[inline(always)]
+    fn where_less(simd: V3, a: __m256, b: __m256, then: __m256, or: __m256) -> __m256 {
+        simd.avx._mm256_blendv_ps(or, then, simd.avx._mm256_cmp_ps::<_CMP_LT_OQ>(a, b))
     }
 
     #[allow(clippy::inline_always)] // Part of kernels.

@@ -28,6 +28,18 @@ pub(crate) fn softmax(logits: &[f32], probs: &mut [f32], capability: Capability)
     !sum.is_nan()
 }
 
+/// Writes exponentials, which the softmax multiplies by the reciprocal of their sum. Returns the
+/// largest of the logits, and that reciprocal; `None` as [`softmax`] returns `false`.
+pub(crate) fn exponentials(
+    logits: &[f32],
+    out: &mut [f32],
+    capability: Capability,
+) -> Option<(f32, f32)> {
+    let max = row_max(logits);
+    let sum = exp_and_sum(logits, max, out, capability);
+    (!sum.is_nan()).then_some((max, 1.0 / sum))
+}
+
 kernel! {
     /// The largest value that is not NaN.
     pub(crate) fn row_max<'a>(logits: &'a [f32]) -> f32 {

@@ -108,6 +108,31 @@ pub(crate) fn accumulate<const LANES: usize, W: Wide>(
     sums.lanes(wide, logits.len())
 }
 
+kernel! {
+    /// The sum of exponentials, as [`exp_and_sum`] takes it.
+    pub(crate) fn sum_of<'a>(wide; exponentials: &'a [f32], capability: Capability) -> f32 {
+        match capability {
+            Capability::Default => in_order(lanes_of::<8, _>(wide, exponentials)),
+            Capability::Avx2 => halves(lanes_of::<8, _>(wide, exponentials)),
+            Capability::Avx512 => halves(lanes_of::<16, _>(wide, exponentials)),
+        }
+    }
+}
+
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn lanes_of<const LANES: usize, W: Wide>(wide: W, exponentials: &[f32]) -> [f32; LANES] {
+    let mut sums = Sums::<W, LANES>::new(wide);
+    let (blocks, tail) = exponentials.as_chunks();
+    for block in blocks {
+        sums.add(wide, wide.load(block));
+    }
+    let mut last = [0.0; BLOCK];
+    last[..tail.len()].copy_from_slice(tail);
+    sums.add(wide, wide.load(&last));
+    sums.lanes(wide, exponentials.len())
+}
+
 /// A last block, filled up with logits whose exponential is zero.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
@@ -144,6 +169,8 @@ const SLEEF: [f32; 6] =
 const R_LN2: f32 = 1.442_695;
 const L2U: f32 = 0.693_145_75;
 const L2L: f32 = 1.428_606_8e-6;
+/// What is no more than this has an exponential of zero at every capability.
+pub(crate) const NO_EXP: f32 = -105.0;
 /// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
 const ROUND: f32 = 12_582_912.0;
 /// Sleef gives 0 for what is less than -104; so does its arithmetic, down to here and beyond.
@@ -418,6 +445,7 @@ mod tests {
             for capability in Capability::ALL {
                 let mut e = vec![0.0; length];
                 let sum = exp_and_sum(&logits, 0.0, &mut e, capability);
+                assert_eq!(sum_of(&e, capability).to_bits(), sum.to_bits());
                 let mut lanes = vec![0.0; if capability == Capability::Avx512 { 16 } else { 8 }];
                 let count = lanes.len();
                 for (at, e) in e.iter().enumerate() {
@@ -438,7 +466,9 @@ mod tests {
     #[test]
     fn edges() {
         for capability in Capability::ALL {
-            for (d, expected) in [(0.0, 1.0), (-0.0, 1.0), (f32::NEG_INFINITY, 0.0), (-1e30, 0.0)] {
+            for (d, expected) in
+                [(0.0, 1.0), (-0.0, 1.0), (f32::NEG_INFINITY, 0.0), (-1e30, 0.0), (NO_EXP, 0.0)]
+            {
                 assert_eq!(exponential(d, capability), f32::to_bits(expected), "{d}");
             }
             // Every bit of a payload may be set.

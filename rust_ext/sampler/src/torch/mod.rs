@@ -5,6 +5,8 @@ pub(crate) mod exp;
 pub(crate) mod exponential;
 pub(crate) mod generator;
 pub(crate) mod log;
+pub(crate) mod measure;
+pub(crate) mod partition;
 pub(crate) mod sort;
 pub(crate) mod state;
 pub(crate) mod sums;

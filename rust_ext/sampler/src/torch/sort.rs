@@ -4,6 +4,9 @@
 //! then one insertion sort. Which of several tied tokens comes first is decided by the exact
 //! sequence of its moves, so the moves are replayed.
 
+use super::measure::Measure;
+use super::partition::partition;
+
 /// Ranges of at most this many elements are left to the final insertion sort (`_S_threshold`).
 const THRESHOLD: usize = 16;
 
@@ -14,6 +17,55 @@ pub(crate) struct Entry {
     pub(crate) index: u32,
 }
 
+/// Items that are sorted by a key, which is never NaN, in descending order.
+pub(crate) trait Order: Copy {
+    type Item: Copy;
+
+    fn key(self, item: Self::Item) -> f32;
+    /// `__unguarded_partition` of what follows the first item around that one, which is the median of
+    /// three; returns where the second part begins.
+    fn partition(self, items: &mut [Self::Item]) -> usize;
+
+    fn before(self, a: Self::Item, b: Self::Item) -> bool {
+        self.key(a) > self.key(b)
+    }
+}
+
+/// [`Entry`]s, by their keys.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ByKey;
+
+impl Order for ByKey {
+    type Item = Entry;
+
+    fn key(self, entry: Entry) -> f32 {
+        entry.key
+    }
+
+    fn partition(self, entries: &mut [Entry]) -> usize {
+        let pivot = entries[0];
+        let (first, last) = swap_in_blocks(entries, pivot);
+        swap_until_they_meet(entries, pivot, first, last)
+    }
+}
+
+/// Floats, by a measure of them; in ascending order, which the moves of a descending sort of negated
+/// keys are those of.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Nearest<M>(pub(crate) M);
+
+impl<M: Measure> Order for Nearest<M> {
+    type Item = f32;
+
+    fn key(self, x: f32) -> f32 {
+        -self.0.of_one(x)
+    }
+
+    fn partition(self, values: &mut [f32]) -> usize {
+        partition(values, self.0)
+    }
+}
+
 /// Lists the indices of the entries whose key is `key`, in the order in which torch leaves them;
 /// no key may be NaN. What becomes of the entries is not specified.
 ///
@@ -21,15 +73,19 @@ pub(crate) struct Entry {
 /// sort, leaves equal keys in the order in which it finds them.
 pub(crate) fn order_of_equal(entries: &mut [Entry], key: f32, order: &mut Vec<u32>) {
     order.clear();
-    place_equal(entries, &[key]);
+    place_equal(entries, &[key], ByKey);
     order.extend(entries.iter().filter(|entry| entry.key == key).map(|entry| entry.index));
 }
 
-/// Brings the entries that have one of these keys, which descend, into the order in which torch leaves
-/// those of the same key; no key may be NaN. Where the others are is not specified.
-pub(crate) fn place_equal(entries: &mut [Entry], keys: &[f32]) {
-    if let Some(depth) = entries.len().checked_ilog2() {
-        introsort_around(entries, keys, 2 * depth);
+/// How far from its place [`place_equal`] may leave an item that has one of the keys.
+pub(crate) const OFF: usize = THRESHOLD - 1;
+
+/// Brings the items that have one of these keys, which descend, into the order in which torch leaves
+/// those of the same key, each less than a threshold from its place. Where the others are is not
+/// specified.
+pub(crate) fn place_equal<O: Order>(items: &mut [O::Item], keys: &[f32], order: O) {
+    if let Some(depth) = items.len().checked_ilog2() {
+        introsort_around(items, keys, 2 * depth, order);
     }
 }
 
@@ -46,32 +102,37 @@ fn before(a: Entry, b: Entry) -> bool {
 }
 
 /// [`introsort`] of those parts that may hold one of the `keys`, which descend.
-fn introsort_around(mut entries: &mut [Entry], mut keys: &[f32], mut depth: u32) {
-    while entries.len() > THRESHOLD && !keys.is_empty() {
+fn introsort_around<O: Order>(
+    mut items: &mut [O::Item],
+    mut keys: &[f32],
+    mut depth: u32,
+    order: O,
+) {
+    while items.len() > THRESHOLD && !keys.is_empty() {
         if depth == 0 {
-            heap_sort(entries);
+            heap_sort(items, order);
             return;
         }
         depth -= 1;
-        let cut = partition_around_pivot(entries);
+        let cut = partition_around_pivot(items, order);
         // Nothing before the cut is less than the pivot, which is among it; nothing after it is
         // more.
-        let pivot = entries[0].key;
-        let (left, right) = entries.split_at_mut(cut);
-        introsort_around(right, &keys[keys.partition_point(|key| *key > pivot)..], depth);
+        let pivot = order.key(items[0]);
+        let (left, right) = items.split_at_mut(cut);
+        introsort_around(right, &keys[keys.partition_point(|key| *key > pivot)..], depth, order);
         keys = &keys[..keys.partition_point(|key| *key >= pivot)];
-        entries = left;
+        items = left;
     }
 }
 
 fn introsort(mut entries: &mut [Entry], mut depth: u32) {
     while entries.len() > THRESHOLD {
         if depth == 0 {
-            heap_sort(entries);
+            heap_sort(entries, ByKey);
             return;
         }
         depth -= 1;
-        let cut = partition_around_pivot(entries);
+        let cut = partition_around_pivot(entries, ByKey);
         let (left, right) = entries.split_at_mut(cut);
         introsort(right, depth);
         entries = left;
@@ -79,12 +140,10 @@ fn introsort(mut entries: &mut [Entry], mut depth: u32) {
 }
 
 /// `__unguarded_partition_pivot`: the median of three goes to the front and is the pivot.
-fn partition_around_pivot(entries: &mut [Entry]) -> usize {
-    let length = entries.len();
-    median_to_first(entries, 1, length / 2, length - 1);
-    let pivot = entries[0];
-    let (first, last) = swap_in_blocks(entries, pivot);
-    swap_until_they_meet(entries, pivot, first, last)
+fn partition_around_pivot<O: Order>(items: &mut [O::Item], order: O) -> usize {
+    let length = items.len();
+    median_to_first(items, 1, length / 2, length - 1, order);
+    order.partition(items)
 }
 
 fn swap_until_they_meet(
@@ -169,8 +228,8 @@ impl Stops {
     }
 }
 
-fn median_to_first(entries: &mut [Entry], a: usize, b: usize, c: usize) {
-    let less = |x: usize, y: usize| before(entries[x], entries[y]);
+fn median_to_first<O: Order>(items: &mut [O::Item], a: usize, b: usize, c: usize, order: O) {
+    let less = |x: usize, y: usize| order.before(items[x], items[y]);
     let median = if less(a, b) {
         if less(b, c) {
             b
@@ -186,48 +245,48 @@ fn median_to_first(entries: &mut [Entry], a: usize, b: usize, c: usize) {
     } else {
         b
     };
-    entries.swap(0, median);
+    items.swap(0, median);
 }
 
-fn heap_sort(entries: &mut [Entry]) {
-    let length = entries.len();
+fn heap_sort<O: Order>(items: &mut [O::Item], order: O) {
+    let length = items.len();
     for parent in (0..length / 2).rev() {
-        let value = entries[parent];
-        sift(entries, parent, value);
+        let value = items[parent];
+        sift(items, parent, value, order);
     }
     for last in (1..length).rev() {
-        let value = entries[last];
-        entries[last] = entries[0];
-        sift(&mut entries[..last], 0, value);
+        let value = items[last];
+        items[last] = items[0];
+        sift(&mut items[..last], 0, value, order);
     }
 }
 
 /// `__adjust_heap`: the hole sinks to a leaf, then the value rises.
-fn sift(entries: &mut [Entry], top: usize, value: Entry) {
-    let length = entries.len();
+fn sift<O: Order>(items: &mut [O::Item], top: usize, value: O::Item, order: O) {
+    let length = items.len();
     let mut hole = top;
     let mut child = 2 * hole + 2;
     while child < length {
-        if before(entries[child], entries[child - 1]) {
+        if order.before(items[child], items[child - 1]) {
             child -= 1;
         }
-        entries[hole] = entries[child];
+        items[hole] = items[child];
         hole = child;
         child = 2 * hole + 2;
     }
     if child == length {
-        entries[hole] = entries[child - 1];
+        items[hole] = items[child - 1];
         hole = child - 1;
     }
     while hole > top {
         let parent = (hole - 1) / 2;
-        if !before(entries[parent], value) {
+        if !order.before(items[parent], value) {
             break;
         }
-        entries[hole] = entries[parent];
+        items[hole] = items[parent];
         hole = parent;
     }
-    entries[hole] = value;
+    items[hole] = value;
 }
 
 fn final_insertion(entries: &mut [Entry]) {
@@ -276,7 +335,7 @@ mod tests {
         keys.dedup();
         let keys: Vec<f32> = keys.into_iter().step_by(3).collect();
         let mut placed = entries.to_vec();
-        place_equal(&mut placed, &keys);
+        place_equal(&mut placed, &keys, ByKey);
         for key in keys {
             let of_key = |entries: &[Entry]| -> Vec<u32> {
                 entries.iter().filter(|entry| entry.key == key).map(|entry| entry.index).collect()
@@ -297,10 +356,10 @@ mod tests {
                 for place in [0, length / 2, length / 3] {
                     blocks.swap(place, length - 1);
                     let mut plain = blocks.clone();
-                    median_to_first(&mut plain, 1, length / 2, length - 1);
+                    median_to_first(&mut plain, 1, length / 2, length - 1, ByKey);
                     let pivot = plain[0];
                     let cut = swap_until_they_meet(&mut plain, pivot, 1, length);
-                    assert_eq!(partition_around_pivot(&mut blocks), cut);
+                    assert_eq!(partition_around_pivot(&mut blocks, ByKey), cut);
                     assert_eq!(blocks, plain);
                 }
             }
@@ -332,7 +391,7 @@ mod tests {
                 let mut sorted = entries(ranks);
                 let mut expected: Vec<f32> = sorted.iter().map(|entry| entry.key).collect();
                 expected.sort_by(|a, b| b.total_cmp(a));
-                heap_sort(&mut sorted);
+                heap_sort(&mut sorted, ByKey);
                 let keys: Vec<f32> = sorted.iter().map(|entry| entry.key).collect();
                 assert_eq!(keys, expected);
                 sorted.sort_by_key(|entry| entry.index);
@@ -360,7 +419,7 @@ mod tests {
         let mut rest = fine.clone();
         let mut left = rest.as_mut_slice();
         while left.len() > THRESHOLD {
-            let cut = partition_around_pivot(left);
+            let cut = partition_around_pivot(left, ByKey);
             left = if cut > left.len() / 2 { &mut left[..cut] } else { &mut left[cut..] };
             depth += 1;
         }

@@ -35,22 +35,29 @@ pub(crate) fn rounded(exact: f64) -> f32 {
     nearest
 }
 
-/// Writes exponentials of what is not positive: the C library's, from which those of torch differ for
-/// one argument in a hundred.
-pub(crate) fn exp(arguments: &[f32], out: &mut [f32]) {
-    exp_and_sum(arguments, 0.0, out, Capability::Default);
+/// Which of the floats next to an exponential is taken.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Exponentials {
+    /// The C library's, from which those of torch differ for one argument in a hundred.
+    Near,
+    Low,
+    High,
 }
 
-/// [`exp`], each as low as it may be.
-pub(crate) fn exp_low(arguments: &[f32], out: &mut [f32]) {
-    for (x, out) in arguments.iter().zip(out) {
-        *out = Between::around(f64::from(*x).exp()).low;
-    }
-}
-
-/// [`exp`], each as high as it may be.
-pub(crate) fn exp_high(arguments: &[f32], out: &mut [f32]) {
-    for (x, out) in arguments.iter().zip(out) {
-        *out = Between::around(f64::from(*x).exp()).high;
+impl Exponentials {
+    /// Writes exponentials of arguments less `max`, which is not less than any.
+    pub(crate) fn write(self, arguments: &[f32], max: f32, out: &mut [f32]) {
+        let around = |x: f32| Between::around(f64::from(x - max).exp());
+        match self {
+            Self::Near => {
+                exp_and_sum(arguments, max, out, Capability::Default);
+            }
+            Self::Low => {
+                arguments.iter().zip(out).for_each(|(x, out)| *out = around(*x).low);
+            }
+            Self::High => {
+                arguments.iter().zip(out).for_each(|(x, out)| *out = around(*x).high);
+            }
+        }
     }
 }
