@@ -1,0 +1,81 @@
+"""The torch versions for which the gate was proved: ``make torch-matrix`` ran it with each."""
+
+from pathlib import Path
+
+import msgspec
+from packaging.version import InvalidVersion, Version
+
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.stored import decoded
+
+SCHEMA = 1
+PROVED = Path(__file__).parent / "proved_torch.json"
+
+
+class ProvedTorch(msgspec.Struct, frozen=True, kw_only=True):
+    """A torch with which the gate holds.
+
+    Attributes:
+        torch: its version, without the build's own suffix.
+        day: on which it was shown, ISO 8601.
+        cases: how many cases were compared with it.
+        waived: how many of them differ, and are accepted.
+        capabilities: at which of its levels.
+    """
+
+    torch: str
+    day: str
+    cases: int
+    waived: int
+    capabilities: tuple[str, ...]
+
+
+class ProvedVersions(msgspec.Struct, frozen=True, kw_only=True):
+    """The content of ``proved_torch.json``.
+
+    Attributes:
+        schema: version of this form.
+        versions: the oldest first.
+    """
+
+    schema: int
+    versions: tuple[ProvedTorch, ...]
+
+
+def read_proved(path: Path = PROVED) -> tuple[ProvedTorch, ...]:
+    """Read the versions, the oldest first.
+
+    Raises:
+        CannotJudgeError: the file is missing or damaged.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise CannotJudgeError(f"{path} cannot be read: {error}") from error
+    return decoded(path, content, ProvedVersions, SCHEMA, "install the package again").versions
+
+
+def said_of(version: str, proved: tuple[ProvedTorch, ...]) -> str:
+    """Say, without a full stop, whether the gate was proved with a version of torch."""
+    found = _matching(version, proved)
+    if found is not None:
+        differ = f"{found.waived:,} differ and are accepted" if found.waived else "0 differ"
+        return f"proved ({found.cases:,} cases, {differ}, {found.day})"
+    if not proved:
+        return "not among the versions proved, of which there are none"
+    first, last = proved[0].torch, proved[-1].torch
+    versions = first if first == last else f"{first} to {last}"
+    return f"not among the versions proved ({versions}, one of each minor version)"
+
+
+def is_proved(version: str, proved: tuple[ProvedTorch, ...]) -> bool:
+    """Whether the gate was proved with a version of torch, whatever its build's suffix."""
+    return _matching(version, proved) is not None
+
+
+def _matching(version: str, proved: tuple[ProvedTorch, ...]) -> ProvedTorch | None:
+    try:
+        public = Version(version).public
+    except InvalidVersion:
+        return None
+    return next((one for one in proved if one.torch == public), None)
