@@ -23,6 +23,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 from packaging.requirements import Requirement
 from packaging.version import Version
 
@@ -44,6 +45,12 @@ OLDEST_MEASURED = "2.4"
 """Some minor versions before the oldest that is promised are looked at too."""
 
 INDEX = "TORCH_INDEX_URL"
+EXPONENTIALS = (
+    "import json, torch; torch.manual_seed(42); torch.rand(5); "
+    "print(json.dumps(torch.empty(5).exponential_().tolist()))"
+)
+"""What finding F8 shows: the numbers of which the smallest one decides between equal tokens."""
+
 SHAPING = ("python_ref", "sampler_parity", "fixtures/manifest.json", ".github")
 """What a result depends on, beside the Rust sources and torch."""
 
@@ -146,7 +153,11 @@ def gate(python: Path, torch: str, profile: str, folder: Path) -> MeasuredTorch:
     if not (folder / RUN_NAME).exists():
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1:]
         raise CannotJudgeError(f"the gate did not come to an end: {''.join(last) or 'no words'}")
-    return page.measured_torch(read_run(folder), torch=torch, sources=sources())
+    found = page.measured_torch(read_run(folder), torch=torch, sources=sources())
+    numbers = msgspec.json.decode(
+        run(str(python), "-c", EXPONENTIALS).stdout, type=tuple[float, ...]
+    )
+    return msgspec.structs.replace(found, exponentials=numbers)
 
 
 def measure(torch: str, profile: str, wheel: Path) -> MeasuredTorch:
@@ -160,7 +171,7 @@ def measure(torch: str, profile: str, wheel: Path) -> MeasuredTorch:
             return MeasuredTorch(
                 torch=torch,
                 sources=sources(),
-                commit=commit(),
+                commit=commit().split()[0],
                 profile=profile,
                 status=None,
                 reasons=(str(error).splitlines()[-1],),
@@ -209,10 +220,10 @@ def measure_all(only: list[str], profile: str, *, again: bool) -> int:
     Raises:
         CannotJudgeError: the index lists no version, or the wheel cannot be built.
     """
-    matrix = page.read() if page.STORED.exists() else TorchMatrix(oldest=OLDEST_TORCH)
+    matrix = page.read(page.STORED) if page.STORED.exists() else TorchMatrix(oldest=OLDEST_TORCH)
     versions = newest_of_minors(pip("index", "versions", "torch", *index_options()))
     if only:
-        versions = [torch for torch in versions if minor(torch) in only]
+        versions = [torch for chosen in only for torch in versions if minor(torch) == chosen]
     profiles = {
         torch: profile if Version(torch) >= Version(OLDEST_TORCH) else LOOK for torch in versions
     }
@@ -234,7 +245,9 @@ def main() -> int:
     """Measure, store after each version, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--profile", choices=("quick", "full"), default="quick")
-    parser.add_argument("--only", nargs="+", default=[], metavar="MINOR", help="such as 2.9")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="MINOR", help="such as 2.9, in this order"
+    )
     parser.add_argument("--again", action="store_true", help="measure what is known too")
     chosen = parser.parse_args()
     try:

@@ -5,7 +5,7 @@ versions for which the gate was proved.
 """
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,12 @@ from sampler_parity.run.run_file import Run, RunStatus, Shard
 PAGE = REPOSITORY / "docs" / "torch-versions.md"
 STORED = REPOSITORY / "benchmarks" / "results" / "torch-versions.json"
 WIDTH = 100
+FEW = 3
+"""So many families of logits are named; more are counted."""
+
+
+PLACES = {"token": "the token drawn", "generator": "the generator's state after the calls alone"}
+"""What differs, in words."""
 
 HEADINGS = (
     "torch",
@@ -80,7 +86,7 @@ class MeasuredTorch(msgspec.Struct, frozen=True, kw_only=True):
     Attributes:
         torch: its version.
         sources: a hash of everything that shapes the result but torch.
-        commit: of these.
+        commit: the last one before the measurement.
         profile: of the gate.
         status: what the gate concluded; ``None`` where it did not come to an end.
         reasons: why it does not hold, or what kept it from running.
@@ -95,6 +101,7 @@ class MeasuredTorch(msgspec.Struct, frozen=True, kw_only=True):
         planted: all of them.
         passed: tests of frequencies that reject nothing.
         tests: all of them.
+        exponentials: five numbers of ``exponential_``, after ``torch.rand(5)`` with the seed 42.
     """
 
     torch: str
@@ -114,6 +121,7 @@ class MeasuredTorch(msgspec.Struct, frozen=True, kw_only=True):
     planted: int = 0
     passed: int = 0
     tests: int = 0
+    exponentials: tuple[float, ...] = ()
 
     @property
     def compared(self) -> int:
@@ -198,7 +206,7 @@ def measured_torch(run: Run, *, torch: str, sources: str) -> MeasuredTorch:
     return MeasuredTorch(
         torch=torch,
         sources=sources,
-        commit=run.provenance["sources"]["commit"],
+        commit=run.provenance["sources"]["commit"].split()[0],
         profile=run.profile,
         status=run.status,
         reasons=run.reasons,
@@ -302,23 +310,43 @@ def section(matrix: TorchMatrix) -> str:
 
 
 def older(matrix: TorchMatrix) -> str:
-    """Say what differs first with every torch from before."""
+    """Say what differs with every torch from before, and with which exponentials."""
+    if not matrix.older:
+        return "None of them was measured."
     lines = []
-    for one in matrix.older:
-        opening = f"torch {one.torch}: "
-        if one.status is None:
-            said = f"not measured: {'; '.join(one.reasons)}"
-        elif not one.differing:
-            said = f"{_levels(one)}, none differs here"
-        else:
-            said = (
-                f"{one.differing:,} of {_levels(one)} differ: "
-                f"{'; '.join(map(_difference, one.differences))}"
-            )
-        how = "a quick look" if one.profile == LOOK else f"the gate's profile `{one.profile}`"
-        first, *more = _wrapped(f"{opening}{said} ({how}).", WIDTH - 2)
+    for words, versions in _alike((_older_words(one), one.torch) for one in matrix.older).items():
+        first, *more = _wrapped(f"torch {', '.join(versions)}: {words}", WIDTH - 2)
         lines += [f"- {first}", *(f"  {line}" for line in more)]
-    return "\n".join(lines) if lines else "None of them was measured."
+    for newest in matrix.promised[-1:]:
+        if newest.exponentials:
+            lines += ["", *_wrapped(f"torch {newest.torch} beside them: {_exponentials(newest)}")]
+    return "\n".join(lines)
+
+
+def _older_words(one: MeasuredTorch) -> str:
+    if one.status is None:
+        return f"not measured: {'; '.join(one.reasons)}."
+    how = "a quick look" if one.profile == LOOK else f"the profile `{one.profile}`"
+    said = f"{how}, {_levels(one)}: {one.differing:,} differ"
+    found = ", ".join(
+        f"{each.cases:,} in {PLACES.get(each.stage, f'`{each.stage}`')} (`{each.verdict}`)"
+        for each in one.differences
+    )
+    said += f": {found}." if found else "."
+    return f"{said} {_exponentials(one)}" if one.exponentials else said
+
+
+def _exponentials(one: MeasuredTorch) -> str:
+    numbers = ", ".join(f"{number:.4f}" for number in one.exponentials)
+    return f"Seed 42, after `torch.rand(5)`, gives the exponentials {numbers}."
+
+
+def _alike(said: Iterable[tuple[str, str]]) -> dict[str, list[str]]:
+    """Put together the versions of which the same is said."""
+    found: dict[str, list[str]] = {}
+    for words, version in said:
+        found.setdefault(words, []).append(version)
+    return found
 
 
 def _row(one: MeasuredTorch) -> str:
@@ -349,39 +377,53 @@ def _caption(measured: Sequence[MeasuredTorch]) -> str:
         return "Nothing was measured."
     machines = ", ".join(dict.fromkeys(one.processor for one in found))
     commits = ", ".join(dict.fromkeys(f"`{one.commit[:12]}`" for one in found))
+    sources = ", ".join(dict.fromkeys(f"`{one.sources[:12]}`" for one in found))
     profiles = ", ".join(dict.fromkeys(f"`{one.profile}`" for one in found))
     recorded = max(one.recorded for one in found)
     return (
-        f"Measured on {machines}, {moment(found[-1].started)}, at commit {commits}, with the "
-        f"profile {profiles}. The cases are those compared with the installed torch itself. Each "
-        f"run also held the port against {recorded:,} recorded cases, whose torch is the one that "
-        "recorded them, whichever is installed."
+        f"Measured on {machines}, {moment(found[-1].started)}, at commit {commits} (sources "
+        f"{sources}), with the profile {profiles}. The cases are those compared with the installed "
+        f"torch itself. Each run also held the port against {recorded:,} recorded cases, whose "
+        "torch is the one that recorded them, whichever is installed."
     )
 
 
 def _remarks(measured: Sequence[MeasuredTorch]) -> Iterator[str]:
     """Say what was not compared, what differs, and what was not measured."""
-    missing: dict[tuple[str, str], list[str]] = {}
-    for one in measured:
-        for level in one.live:
-            if level.compared < level.planned:
-                missing.setdefault((level.capability, level.reason), []).append(one.torch)
-    for (capability, reason), versions in missing.items():
-        yield f"Not compared at `{capability}` with torch {', '.join(versions)}: {reason}."
-    for one in measured:
-        if one.status is None:
-            yield f"torch {one.torch} was not measured: {'; '.join(one.reasons)}."
-        elif one.differing:
-            yield f"torch {one.torch}: {'; '.join(map(_difference, one.differences))}."
-        elif one.status != "holds":
-            yield f"torch {one.torch} does not hold: {'; '.join(one.reasons)}."
+    missing = _alike(
+        (f"Not compared at `{level.capability}`: {level.reason}", one.torch)
+        for one in measured
+        for level in one.live
+        if level.compared < level.planned
+    )
+    for words, versions in missing.items():
+        yield f"{words} (torch {', '.join(versions)})."
+    for words, versions in _alike((_remark(one), one.torch) for one in measured).items():
+        if words:
+            yield f"torch {', '.join(versions)}: {words}."
 
 
-def _difference(one: DifferenceByVersion) -> str:
-    families = "`, `".join(one.families)
-    said = f"{one.cases:,} `{one.verdict}` at `{one.stage}` in `{families}`"
-    said += f", such as {one.example}" if one.example else ""
-    return f"{said} (accepted: {one.reason})" if one.reason else said
+def _remark(one: MeasuredTorch) -> str:
+    if one.status is None:
+        return f"not measured: {'; '.join(one.reasons)}"
+    if one.differing:
+        return "; ".join(_differences_in_words(one.differences))
+    return "" if one.status == "holds" else f"does not hold: {'; '.join(one.reasons)}"
+
+
+def _differences_in_words(found: Sequence[DifferenceByVersion]) -> Iterator[str]:
+    """Say where it differs; what differs alike but for its verdict is said once."""
+    places: dict[tuple[str, tuple[str, ...], str], list[DifferenceByVersion]] = {}
+    for one in found:
+        places.setdefault((one.stage, one.families, one.reason), []).append(one)
+    for (stage, families, reason), together in places.items():
+        kinds = " and ".join(f"{one.cases:,} `{one.verdict}`" for one in together)
+        named = f"{len(families):,} families"
+        if len(families) <= FEW:
+            named = f"`{'`, `'.join(families)}`"
+        said = f"{kinds} at `{stage}` in {named}"
+        said += f", such as {together[0].example}" if together[0].example else ""
+        yield f"{said}. Accepted: {reason}" if reason else said
 
 
 def _levels(one: MeasuredTorch) -> str:

@@ -16,6 +16,7 @@ from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.proved import read_proved, said_of
 
 OLDEST_TORCH = "2.7"
 """Before it, the same seed gave other tokens on some processors: finding F8."""
@@ -93,7 +94,7 @@ def _torch() -> str:
     version = importlib.metadata.version("torch")
     if Version(version) < Version(OLDEST_TORCH):
         raise CannotJudgeError(f"{version} is too old: pip install 'torch>={OLDEST_TORCH}'")
-    return version
+    return f"{version}: {said_of(version, read_proved())}"
 
 
 def _capability() -> str:

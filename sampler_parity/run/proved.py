@@ -6,6 +6,7 @@ import msgspec
 from packaging.version import InvalidVersion, Version
 
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.run_file import Run
 from sampler_parity.run.stored import decoded
 
 SCHEMA = 1
@@ -56,7 +57,12 @@ def read_proved(path: Path = PROVED) -> tuple[ProvedTorch, ...]:
 
 
 def said_of(version: str, proved: tuple[ProvedTorch, ...]) -> str:
-    """Say, without a full stop, whether the gate was proved with a version of torch."""
+    """Say, without a full stop, whether the gate was proved with a version of torch.
+
+    Args:
+        version: torch's; the suffix of its build, such as ``+cpu``, does not count.
+        proved: the versions that are known.
+    """
     found = _matching(version, proved)
     if found is not None:
         differ = f"{found.waived:,} differ and are accepted" if found.waived else "0 differ"
@@ -64,13 +70,31 @@ def said_of(version: str, proved: tuple[ProvedTorch, ...]) -> str:
     if not proved:
         return "not among the versions proved, of which there are none"
     first, last = proved[0].torch, proved[-1].torch
-    versions = first if first == last else f"{first} to {last}"
-    return f"not among the versions proved ({versions}, one of each minor version)"
+    versions = first if first == last else f"one of each minor version, {first} to {last}"
+    return f"not among the versions proved ({versions})"
 
 
-def is_proved(version: str, proved: tuple[ProvedTorch, ...]) -> bool:
-    """Whether the gate was proved with a version of torch, whatever its build's suffix."""
-    return _matching(version, proved) is not None
+def torch_remark(run: Run) -> str:
+    """Say whether the gate was proved with a run's torch; empty where its torch is not known."""
+    version = _torch_of(run)
+    if not version:
+        return ""
+    said = f"torch {version}: {said_of(version, read_proved())}."
+    if unproved(run) and run.status == "holds":
+        return f"{said} In this run, the gate holds with it."
+    return said
+
+
+def unproved(run: Run) -> tuple[str, ...]:
+    """Say that the gate was not proved with a run's torch; nothing where it was."""
+    version, proved = _torch_of(run), read_proved()
+    if not version or _matching(version, proved) is not None:
+        return ()
+    return (f"torch {version}: {said_of(version, proved)}",)
+
+
+def _torch_of(run: Run) -> str:
+    return run.provenance.get("versions", {}).get("torch", "")
 
 
 def _matching(version: str, proved: tuple[ProvedTorch, ...]) -> ProvedTorch | None:
