@@ -8,7 +8,8 @@ unexport PYTHONDONTWRITEBYTECODE
 PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	bench bench-lint bench-rust bench-instructions valgrind real-engines mutants record clean
+	bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
+	clean
 
 help:  ## List the targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -88,6 +89,9 @@ valgrind:  ## Look for valgrind; on Debian, install it for root.
 
 real-engines: build .venv/record  ## Record a real model in two engines, compare them, write it into docs/engines.md.
 	$(BIN)/python -m benchmarks.real_engines
+
+torch-matrix: .venv/ready  ## Run the gate with each minor version of torch, write docs/torch-versions.md; takes an hour, and 7 GB at a time.
+	$(BIN)/python -m benchmarks.torch_matrix
 
 # The version is stated, since each one makes other changes.
 mutants: .venv/ready  ## Change the crate's shortcuts, one place at a time, and say which changes no test notices; takes hours.

@@ -1,4 +1,4 @@
-"""The tables of docs/speed.md, docs/engines.md and the README, made from what is in ``results``.
+"""The tables of the README and of pages in docs, made from what is in ``results``.
 
 ``python -m benchmarks.readme`` writes all of them again.
 """
@@ -6,7 +6,7 @@
 import textwrap
 from pathlib import Path
 
-from benchmarks import instructions, real_engines_page
+from benchmarks import instructions, real_engines_page, torch_matrix_page
 from benchmarks.rust import EXPONENTIALS, FLOOR, ITS_TWISTS, TWISTS
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.model.errors import CannotJudgeError
@@ -251,4 +251,5 @@ if __name__ == "__main__":
     rewrite(
         tables(read_benchmark(STORED), instructions.read(instructions.STORED))
         | real_engines_page.tables(real_engines_page.read())
+        | torch_matrix_page.tables(torch_matrix_page.read())
     )

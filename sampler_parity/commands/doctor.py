@@ -17,6 +17,7 @@ from sampler_parity.build.installation import has_sources
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.implementations.reference import capability_here, torch_is_here
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.run.proved import read_proved, said_of
 
 OLDEST_TORCH = "2.7"
 """Before it, the same seed gave other tokens on some processors: finding F8."""
@@ -105,7 +106,8 @@ def _version() -> str:
     version = importlib.metadata.version("torch")
     if Version(version) < Version(OLDEST_TORCH):
         raise CannotJudgeError(f"{version} is too old: pip install 'torch>={OLDEST_TORCH}'")
-    return f"{version}, {torch.get_num_threads()} threads; the gate sets its workers' itself"
+    threads = f"{torch.get_num_threads()} threads, the gate sets its workers' itself"
+    return f"{version}: {said_of(version, read_proved())}; {threads}"
 
 
 def _capability() -> str:

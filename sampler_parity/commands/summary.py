@@ -8,6 +8,7 @@ from rich.table import Table
 
 from sampler_parity.cases.plan import LOOK
 from sampler_parity.report.order import DivergentCase, in_order
+from sampler_parity.run.proved import unproved
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Run
 from sampler_parity.run.words import SHORT, failed_again, installation, left_out, not_compared
@@ -92,7 +93,7 @@ def print_conclusion(run: Run, out: Console) -> None:
     out.print(f"{conclusion(run)} ({run.seconds:.0f} s)", style=style)
     for reason in run.reasons:
         out.print(f"  {escape(reason)}", soft_wrap=True)
-    for words in (*failed_again(run.shards), *left_out(run)):
+    for words in (*failed_again(run.shards), *left_out(run), *unproved(run)):
         out.print(f"  {escape(words)}", soft_wrap=True)
 
 

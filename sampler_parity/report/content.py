@@ -28,11 +28,13 @@ from sampler_parity.report.words import (
     Piece,
     Sentence,
     cases,
+    cut,
     duration,
     marked,
     moment,
     stages_of,
 )
+from sampler_parity.run.proved import torch_remark
 from sampler_parity.run.run_file import Run, Shard, Source
 from sampler_parity.run.words import AGAINST, at
 
@@ -122,6 +124,7 @@ class Report:
     started: str
     started_words: str
     command: str
+    torch: str
     provenance: tuple[Heading, ...]
 
 
@@ -167,6 +170,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
         started=run.started,
         started_words=started,
         command=run.command,
+        torch=cut(torch_remark(run)),
         provenance=(
             Heading("this run", tuple(this_run.items())),
             *(Heading(name, tuple(entries.items())) for name, entries in run.provenance.items()),
