@@ -8,6 +8,8 @@ from pathlib import Path
 import msgspec
 
 DISTRIBUTION = "sampler-parity"
+NOT_INSTALLED = "not installed"
+"""What stands for the version of a package that is not."""
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout; where the package is installed without one, the folder it is installed in."""

@@ -5,6 +5,7 @@ from pathlib import Path
 import msgspec
 from packaging.version import InvalidVersion, Version
 
+from sampler_parity.build.installation import NOT_INSTALLED
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.run.run_file import Run
 from sampler_parity.run.stored import decoded
@@ -94,7 +95,8 @@ def unproved(run: Run) -> tuple[str, ...]:
 
 
 def _torch_of(run: Run) -> str:
-    return run.provenance.get("versions", {}).get("torch", "")
+    version = run.provenance.get("versions", {}).get("torch", "")
+    return "" if version == NOT_INSTALLED else version
 
 
 def _matching(version: str, proved: tuple[ProvedTorch, ...]) -> ProvedTorch | None:

@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 from pathlib import Path
 
-from sampler_parity.build.installation import DISTRIBUTION, commit
+from sampler_parity.build.installation import DISTRIBUTION, NOT_INSTALLED, commit
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.manifest import load_manifest
 
@@ -37,7 +37,7 @@ def _version(package: str) -> str:
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:
-        return "not installed"
+        return NOT_INSTALLED
 
 
 def _processor() -> str:
