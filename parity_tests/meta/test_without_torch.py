@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
+from benchmarks.without_torch import NO_TORCH, asked
 from parity_tests.runs import make_run, make_shard
 from sampler_parity import cli
 from sampler_parity.engines.small_engine import SmallEngine
@@ -26,6 +27,7 @@ ARGUMENTS = {
     "diff": ["stored", "stored"],
     "explain": ["flat-0@0"],
     "identify": ["rust_ext"],
+    "frequencies": ["rust_ext"],
     "list": ["specimens"],
     "merge": ["stored", "--out", "merged"],
     "record": ["cases", "--out", "fixtures"],
@@ -34,19 +36,8 @@ ARGUMENTS = {
 }
 """What a command needs to begin with its work."""
 
-WITHOUT_TORCH = ("calls", "diff", "report")
+WITHOUT_TORCH = ("calls", "diff", "doctor", "list", "power", "report")
 """Commands that do what they do without it."""
-
-NO_TORCH = """
-import sys
-
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-
-sys.meta_path.insert(0, Missing())
-"""
 
 
 def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
@@ -70,7 +61,7 @@ def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def test_there_are_commands() -> None:
-    assert set(ARGUMENTS) | {"doctor", "frequencies", "power"} <= set(COMMANDS)
+    assert set(ARGUMENTS) | {"doctor", "power"} <= set(COMMANDS)
 
 
 @pytest.mark.proof
@@ -144,3 +135,17 @@ def test_the_package_is_a_command() -> None:
         check=True,
     )
     assert "odd-parameters" in done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.proof
+def test_specimens_are_judged_alike_without_torch() -> None:
+    """`python -m benchmarks.without_torch` judges 1,000 cases of each."""
+    with_torch, had = asked(12, torch=True)
+    without, had_too = asked(12, torch=False)
+    assert had
+    assert not had_too
+    assert with_torch == without
+    verdicts = {verdict for cases in with_torch.values() for verdict in cases.values()}
+    assert {"equal", "semantic at renormalized"} <= verdicts
+    assert len(with_torch) == 8

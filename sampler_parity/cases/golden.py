@@ -4,6 +4,9 @@ import msgspec
 
 from sampler_parity.model.case import Described
 
+GOLDEN = "golden"
+"""Their folder, with the traces of them, in the fixtures folder."""
+
 
 class LogitsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the logits of a golden case come from: either ``tensor`` or the other three.

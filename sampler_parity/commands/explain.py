@@ -13,7 +13,11 @@ from rich.table import Table
 
 from sampler_parity.build.processor import reached
 from sampler_parity.commands.question import LEVEL, Question, found_case
-from sampler_parity.implementations.reference import capability_here, reference_here
+from sampler_parity.implementations.reference import (
+    capability_here,
+    reference_here,
+    require_reference,
+)
 from sampler_parity.judge import Comparison, compare
 from sampler_parity.judge.around import Neighbour, neighbours
 from sampler_parity.judge.causes import judge
@@ -52,6 +56,8 @@ def explain(question: Question, started: Isolated, out: Console) -> bool:
     here = capability_here()
     case, recorded, kept = found_case(question, question.case, question.capability or here)
     capability = question.capability or kept or here
+    if recorded is None:
+        require_reference(question.implementation, question.reference)
     if recorded is None and here != capability:
         return _in_another_process(question, capability)
     asked = _ask(question, started, case, capability)
@@ -123,7 +129,7 @@ def _print(
     out: Console,
 ) -> None:
     words = ", ".join(f"{name} {value}" for name, value in case.describe().items())
-    sides = f"python_ref against {question.implementation}"
+    sides = f"{reference_here().about.name} against {question.implementation}"
     earlier = f", asked after {', '.join(question.after)}" if question.after else ""
     out.print(f"{case.id} at {capability}, {sides}{earlier}", soft_wrap=True)
     out.print(words, soft_wrap=True)

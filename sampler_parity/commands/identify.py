@@ -24,9 +24,10 @@ def identify(
     """Say which known function a candidate is, or which it is nearest to; exit 1 if it is none."""
     # Here, not above: torch takes seconds to import.
     from sampler_parity.faults.identify import identified, sentence
-    from sampler_parity.implementations.reference import capability_here
+    from sampler_parity.implementations.reference import capability_here, require_torch
     from sampler_parity.sandbox.isolated import Isolated
 
+    require_torch("`identify`")
     with Isolated(implementation) as candidate, showing_progress() as progress:
         has = [name for name in candidate.about.samplers if name in REFERENCES]
         if not has or (sampler and sampler not in has):

@@ -28,7 +28,7 @@ from sampler_parity.pipelines.numbers import Shape
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
 
-NO_TORCH = "install torch for it: pip install 'sampler-parity[torch]'"
+NO_TORCH = "pip install 'sampler-parity[torch]'"
 
 
 @cache
@@ -100,7 +100,7 @@ def state_of(generator: PortGenerator) -> bytes:
 class CertifiedPort:
     """The port, for torch."""
 
-    about = About(name="the certified port", longest_row=None)
+    about = About(name="the port in torch's place", longest_row=None)
 
     def __init__(self) -> None:
         self._port = RustExt()
@@ -112,7 +112,9 @@ class CertifiedPort:
             CannotJudgeError: it is of another one.
         """
         if case.pipeline.name not in STAGES:
-            raise CannotJudgeError(f"the reference {case.pipeline.name} is torch's: {NO_TORCH}")
+            raise CannotJudgeError(
+                f"the reference {case.pipeline.name} is computed by torch: {NO_TORCH}"
+            )
         return self._port.run(case, capability)
 
 
@@ -145,7 +147,7 @@ def computed(step: Stage, case: Case, values: Values, generator: Any) -> Array:
     stage = STAGES.get(case.pipeline.name, {}).get(step.name)
     if stage is None:
         raise CannotJudgeError(
-            f"the stage {step.name} of {case.pipeline.name} is torch's: {NO_TORCH}"
+            f"the stage {step.name} of {case.pipeline.name} is computed by torch: {NO_TORCH}"
         )
     call = _Call(case, _extension(), generator)
     with np.errstate(all="ignore"):

@@ -14,7 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.build.installation import is_installed
+from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
+from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.pipeline import HISTORY, LOGITS
 
@@ -22,6 +24,30 @@ from sampler_parity.model.pipeline import HISTORY, LOGITS
 def torch_is_here() -> bool:
     """Whether torch is installed: where it is and cannot be imported, that is an error."""
     return is_installed("torch")
+
+
+def require_torch(what: str) -> None:
+    """Refuse what only torch can answer, where it is not installed.
+
+    Raises:
+        CannotJudgeError: it is not.
+    """
+    if not torch_is_here():
+        raise CannotJudgeError(
+            f"torch is not installed, and {what} needs it: pip install 'sampler-parity[torch]'"
+        )
+
+
+def require_reference(implementation: str, reference: str = "") -> None:
+    """Refuse to hold a candidate against the port where it is the port, or meant to be another one.
+
+    Raises:
+        CannotJudgeError: torch is not installed, and it must be.
+    """
+    if reference:
+        require_torch(f"--reference {reference}")
+    if implementation == PORT:
+        require_torch(f"a comparison of {PORT}")
 
 
 @cache

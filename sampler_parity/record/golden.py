@@ -17,6 +17,7 @@ from rich.progress import track
 
 from sampler_parity.build.installation import how_to_restore
 from sampler_parity.build.processor import reached
+from sampler_parity.cases.golden import GOLDEN
 from sampler_parity.cases.manifest import (
     FileEntry,
     FixtureError,
@@ -29,7 +30,6 @@ from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.files import write_atomically
 from sampler_parity.record.golden_plan import golden_cases
 from sampler_parity.record.recording import (
-    GOLDEN,
     LICENCE,
     LOGITS_COMMAND,
     LOGITS_PATH,

@@ -6,9 +6,6 @@ import platform
 LICENCE = "Apache-2.0"
 """Of every fixture that is recorded here."""
 
-GOLDEN = "golden"
-"""The folder of the golden traces, in the fixtures folder."""
-
 LOGITS_PATH = "smollm2/logits.safetensors"
 """The real logits, relative to the fixtures folder."""
 

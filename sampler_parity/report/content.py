@@ -35,7 +35,7 @@ from sampler_parity.report.words import (
     stages_of,
 )
 from sampler_parity.run.proved import torch_remark
-from sampler_parity.run.run_file import Run, Shard, Source
+from sampler_parity.run.run_file import Against, Run, Shard
 from sampler_parity.run.words import AGAINST, at
 
 __all__ = ["DETAILED", "STAGES", "VERDICTS", "Report", "build", "contradictions"]
@@ -179,7 +179,7 @@ def build(run: Run, folder: Path | None = None) -> Report:
 
 
 def _numbers(shards: Sequence[Shard]) -> Numbers:
-    notes: dict[tuple[str, Source, int, str], list[str]] = {}
+    notes: dict[tuple[str, Against, int, str], list[str]] = {}
     rows = []
     for shard in shards:
         note = 0

@@ -2,13 +2,13 @@
 
 from collections.abc import Callable
 
+from sampler_parity.cases.golden import GOLDEN
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cases.traces import FOLDER, load_traces, recorded_with
 from sampler_parity.implementations.reference import reference_here
 from sampler_parity.judge import compare
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.record.recording import GOLDEN
 from sampler_parity.run.run_file import Certificate
 
 SOME = 100

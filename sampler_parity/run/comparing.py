@@ -23,7 +23,7 @@ from sampler_parity.run.history import Laboratory
 from sampler_parity.run.orders import CompareCases, Message, Result, Say
 from sampler_parity.run.reproducibility import ReproducibilityCounter
 from sampler_parity.run.retrial import Retrial
-from sampler_parity.run.run_file import Explained, Shard, Source
+from sampler_parity.run.run_file import Against, Explained, Shard
 from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated
@@ -102,7 +102,7 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
 
 
-def live() -> Source:
+def live() -> Against:
     """Name what runs as the reference here."""
     return "torch" if torch_is_here() else "port"
 

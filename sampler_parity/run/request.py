@@ -7,7 +7,7 @@ from pathlib import Path
 from sampler_parity.cases.families import FAMILIES, YOURS
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned_ids
 from sampler_parity.cases.your_logits import YourLogits, is_yours
-from sampler_parity.implementations.reference import torch_is_here
+from sampler_parity.implementations.reference import require_reference
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
@@ -128,15 +128,6 @@ class Request:
         if self.part and (self.profile == LOOK or self.failed):
             raise CannotJudgeError("a quick look, or --failed, is not for several machines")
 
-    def _check_torch(self) -> None:
-        """Refuse what only torch can be the reference of, where it is not installed."""
-        if torch_is_here() or not (self.reference or PORT in self.implementations):
-            return
-        what = f"--reference {self.reference}" if self.reference else f"the gate of {PORT}"
-        raise CannotJudgeError(
-            f"torch is not installed, and {what} needs it: pip install 'sampler-parity[torch]'"
-        )
-
     def check(self) -> None:
         """Look whether the run can be made as it is asked for.
 
@@ -156,9 +147,9 @@ class Request:
             raise CannotJudgeError(f"logits are given, and not compared: add --family {YOURS}")
         if self.reference:
             reference_of(self.reference)
-        self._check_torch()
         for name in self.implementations:
             command_of(name)
+            require_reference(name, self.reference)
         self._check_part()
         if self.failed and not self.first:
             raise CannotJudgeError(

@@ -150,7 +150,7 @@ class Explained(msgspec.Struct, frozen=True, kw_only=True):
         return f"{count} are what {self.function} gives, another function"
 
 
-Source = Literal["torch", "port", "recorded"]
+Against = Literal["torch", "port", "recorded"]
 
 
 class Certificate(msgspec.Struct, frozen=True, kw_only=True):
@@ -200,7 +200,7 @@ class Shard(msgspec.Struct, frozen=True, kw_only=True):
 
     implementation: str
     capability: str
-    source: Source
+    source: Against
     planned: int
     compared: int
     not_compared: int

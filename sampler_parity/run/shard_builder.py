@@ -21,6 +21,7 @@ from sampler_parity.run.keeping import Keeping
 from sampler_parity.run.retrial import Retrial, Retrials, RunBoth, Seen
 from sampler_parity.run.run_file import (
     EVIDENCE,
+    Against,
     Cell,
     Certificate,
     Explained,
@@ -28,7 +29,6 @@ from sampler_parity.run.run_file import (
     Reproducibility,
     Shard,
     Shrunken,
-    Source,
     gravity,
 )
 from sampler_parity.run.series import SeriesCounter
@@ -213,7 +213,7 @@ class ShardBuilder:
     def shard(
         self,
         planned: int,
-        source: Source,
+        source: Against,
         reason: str = "",
         reproducibility: tuple[Reproducibility, ...] = (),
         explained: Explained | None = None,

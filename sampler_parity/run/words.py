@@ -4,9 +4,9 @@ from collections.abc import Iterable, Sequence
 
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.run.command_words import gate_command
-from sampler_parity.run.run_file import Run, Shard, Source
+from sampler_parity.run.run_file import Against, Run, Shard
 
-AGAINST: dict[Source, str] = {
+AGAINST: dict[Against, str] = {
     "torch": "live torch",
     "port": "the port in torch's place",
     "recorded": "recorded torch",
@@ -60,7 +60,7 @@ def failed_again(shards: Sequence[Shard]) -> tuple[str, ...]:
     )
 
 
-SHORT: dict[Source, str] = {"torch": "torch", "port": "the port", "recorded": "recorded torch"}
+SHORT: dict[Against, str] = {"torch": "torch", "port": "the port", "recorded": "recorded torch"}
 """The same in a table."""
 
 
@@ -93,7 +93,7 @@ def left_out(run: Run) -> tuple[str, ...]:
 
 def not_compared(shards: Sequence[Shard]) -> tuple[str, ...]:
     """Say of how many cases each of ``shards`` has no comparison, and why; equal ones once."""
-    alike: dict[tuple[str, Source, int, str], list[str]] = {}
+    alike: dict[tuple[str, Against, int, str], list[str]] = {}
     for shard in shards:
         if shard.not_compared:
             key = (shard.implementation, shard.source, shard.not_compared, shard.reason.strip())

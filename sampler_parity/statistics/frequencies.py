@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from sampler_parity.implementations.reference import capability_here
+from sampler_parity.implementations.reference import capability_here, require_reference
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Lost, Outcome
@@ -55,6 +55,7 @@ def frequencies(
     Raises:
         CannotJudgeError: it cannot be started; the extension is missing or stale.
     """
+    require_reference(implementation, reference)
     if implementation == PORT and not reference:
         return run_statistics(port(), profile, seed, progress, yours=yours)
     patient = msgspec.structs.replace(limits, seconds=limits.seconds * PATIENCE)
