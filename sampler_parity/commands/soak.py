@@ -1,5 +1,6 @@
 """``run --profile soak``: how it is asked for, and what it shows."""
 
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import closing
@@ -105,6 +106,8 @@ def run_soak(request: SoakRequest, out: Console, log: Console) -> int:
     """
     keeper = Keeper(request)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    # What befalls the connection is told by the soak itself.
+    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bars:
         screen = SoakScreen(keeper, log, bars)
         with closing(WorkCluster(request.cluster)) as cluster:

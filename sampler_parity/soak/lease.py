@@ -9,7 +9,6 @@ from sampler_parity.model.verdict import Divergence, Verdict
 from sampler_parity.sandbox.isolated import Limits
 from sampler_parity.soak.recipe import Recipe
 
-Count = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 Number = Annotated[int, msgspec.Meta(ge=0, lt=1 << 62)]
 
 
@@ -25,7 +24,7 @@ class Lease(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """
 
     first: Number
-    count: Count
+    count: Number
     parents: tuple[Recipe, ...] = ()
     search: bool = True
     known: tuple[tuple[str, Verdict], ...] = ()
@@ -115,12 +114,12 @@ class LeaseResult(
     capability: str
     versions: dict[str, str]
     worker: str
-    compared: Count
-    equal: Count
+    compared: Number
+    equal: Number
     not_compared: dict[str, int]
     differing: dict[str, int]
-    stages: Count
-    tokens: Count
+    stages: Number
+    tokens: Number
     closest: tuple[CloseCall, ...]
     findings: tuple[SoakFinding, ...]
     seconds: float

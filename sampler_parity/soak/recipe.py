@@ -37,8 +37,8 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
         temperature: likewise.
         top_p: likewise.
         top_k: likewise.
-        sunk: by how much every logit but the largest is lowered.
-        logits: the logits that are changed: token and value, after the others were lowered.
+        raised: by how much the largest logit is raised.
+        logits: the logits that are changed: token and value, after the largest was raised.
     """
 
     root: int
@@ -46,7 +46,7 @@ class Recipe(msgspec.Struct, frozen=True, kw_only=True):
     temperature: float | None = None
     top_p: float | None = None
     top_k: int | None = None
-    sunk: float = 0.0
+    raised: float = 0.0
     logits: tuple[tuple[int, float], ...] = ()
 
     def changed(self, token: int, value: float) -> "Recipe":
@@ -85,11 +85,8 @@ def case_of_recipe(recipe: Recipe, number: int, seed: int) -> Case:
     """
     root = _root(recipe.root, seed)
     logits = root.logits
-    if recipe.sunk:
-        largest = int(logits[0].argmax())
-        kept = logits[0, largest]
-        logits = logits - np.float32(recipe.sunk)
-        logits[0, largest] = kept
+    if recipe.raised:
+        logits[0, int(logits[0].argmax())] += np.float32(recipe.raised)
     for token, value in recipe.logits:
         logits[0, token] = value
     given = {

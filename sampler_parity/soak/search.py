@@ -81,17 +81,17 @@ def _next_temperature(recipe: Recipe, case: Case, rng: Rng) -> Recipe:
     return msgspec.structs.replace(recipe, temperature=_steps(temperature, step))
 
 
-def _sink(recipe: Recipe, _: Case, rng: Rng) -> Recipe:
-    # Far below the largest, differences are rounded coarsely: logits that differ share a
+def _raise_the_largest(recipe: Recipe, _: Case, rng: Rng) -> Recipe:
+    # Far below the largest, differences from it are rounded coarsely: logits that differ share a
     # probability.
-    return msgspec.structs.replace(recipe, sunk=float(np.float32(rng.uniform(0, 50))))
+    return msgspec.structs.replace(recipe, raised=float(np.float32(rng.uniform(0, 50))))
 
 
 CHANGES: tuple[Callable[[Recipe, Case, Rng], Recipe], ...] = (
     _new_seed,
     _few_ulps,
     _next_temperature,
-    _sink,
+    _raise_the_largest,
 )
 """What may be changed of a parent, before it is aimed."""
 
@@ -147,12 +147,12 @@ def _at_the_winner(recipe: Recipe, draft: _Draft, rng: Rng) -> Recipe:
 def _at_the_threshold(recipe: Recipe, draft: _Draft, rng: Rng) -> Recipe:
     """Bring the logit after the k-th largest within a few ulps of it."""
     row = draft.case.logits[0]
-    most = max(2, row.size // LISTED_FROM)
-    k = int(rng.integers(1, most))
+    k = int(rng.integers(1, max(2, row.size // LISTED_FROM)))
     kth, after = np.argsort(-row)[k - 1 : k + 1]
-    steps = int(2 ** rng.uniform(0, 8))
     # Down is away from the largest.
-    value = _steps(row[kth], -steps)
+    value = _steps(row[kth], -int(2 ** rng.uniform(0, 5)))
+    if k > 1 and not recipe.raised and rng.integers(2):
+        recipe = _raise_the_largest(recipe, draft.case, rng)
     return msgspec.structs.replace(recipe.changed(int(after), value), top_k=k)
 
 

@@ -19,8 +19,8 @@ from sampler_parity.soak.soak_file import SoakBegun, SoakFile, SoakSaid
 from sampler_parity.soak.tally import SoakTally
 from sampler_parity.soak.version import cases_version
 
-SIZE = 500
-"""Numbers of a lease: a worker is busy with them for a second or two."""
+SIZE = 1000
+"""Numbers of a lease: a worker is busy with them for some seconds."""
 
 IN_FLIGHT = 2
 """Leases a worker's thread that are under way, so that none waits for the next one."""
