@@ -1,6 +1,8 @@
 """A soak: its cases, its search, its file, and what it does when workers and schedulers die."""
 
 import re
+import shlex
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import closing
@@ -11,12 +13,14 @@ import msgspec
 import numpy as np
 import pytest
 from filelock import FileLock
+from rich.console import Console
 
 from parity_tests.clusters import cluster_of_processes
+from parity_tests.meta.faulty import FAULT
 from sampler_parity import cli
 from sampler_parity.build.installation import REPOSITORY, has_sources
 from sampler_parity.build.processor import reached
-from sampler_parity.commands.soak import conclusion_of_soak
+from sampler_parity.commands.soak import conclusion_of_soak, run_soak
 from sampler_parity.faults.port import planted
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt
@@ -26,7 +30,7 @@ from sampler_parity.model.implementation import Implementation
 from sampler_parity.soak import closeness
 from sampler_parity.soak.cluster import Ended, WorkCluster
 from sampler_parity.soak.kept import Keeper
-from sampler_parity.soak.lease import Lease, LeaseOrder, LeaseResult
+from sampler_parity.soak.lease import Lease, LeaseOrder, LeaseResult, SoakFinding
 from sampler_parity.soak.leasing import Leases
 from sampler_parity.soak.measures import MEASURES
 from sampler_parity.soak.recipe import Recipe, case_of_recipe
@@ -309,6 +313,9 @@ class HereCluster:
         except CannotJudgeError as error:
             return Ended(name, error=error)
 
+    def close(self) -> None:
+        self.waiting.clear()
+
     def forget(self) -> Sequence[str]:
         names = list(self.waiting)
         self.waiting.clear()
@@ -323,6 +330,10 @@ class Listener:
     at: dict[str, Callable[[], None]] = field(default_factory=dict)
     words: list[str] = field(default_factory=list)
     results: list[LeaseResult] = field(default_factory=list)
+    findings: list[SoakFinding] = field(default_factory=list)
+
+    def found(self, finding: SoakFinding) -> None:
+        self.findings.append(finding)
 
     def said(self, words: str) -> None:
         self.words.append(words)
@@ -442,6 +453,42 @@ def test_without_dask_it_is_said_how_to_install_it(monkeypatch: pytest.MonkeyPat
         WorkCluster("tcp://127.0.0.1:1")
 
 
+@pytest.mark.proof
+@pytest.mark.skipif(not has_sources(), reason="the Rust sources are not here")
+def test_what_differs_is_told_kept_and_shown_by_a_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv(FAULT, "race-last")
+    monkeypatch.setattr("sampler_parity.commands.soak.WorkCluster", lambda _: HereCluster())
+    request = request_in(
+        tmp_path, implementation="parity_tests.meta.faulty:Faulty", size=150, cases=300
+    )
+    out, log = Console(highlight=False), Console(stderr=True, highlight=False)
+    assert run_soak(request, out, log) == 1
+    printed = capsys.readouterr()
+    assert "the soak found a divergence: " in printed.out
+    stored = msgspec.json.decode((tmp_path / "soak.json").read_bytes())
+    assert (stored["status"], stored["compared"]) == ("diverges", 300)
+    assert stored["equal"] + sum(stored["differing"].values()) == 300
+    [[words, command], *_] = stored["findings"]
+    assert words in printed.err
+    assert command in printed.err
+    assert command.split()[2].endswith("-small.safetensors")
+    done = subprocess.run(
+        [sys.executable, "-m", *shlex.split(command.replace("-", "_", 1))],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    # Another process goes on, and forgets nothing.
+    assert run_soak(replace(request, cases=450), out, log) == 1
+    again = msgspec.json.decode((tmp_path / "soak.json").read_bytes())
+    assert again["compared"] == 450
+    assert again["findings"][: len(stored["findings"])] == stored["findings"]
+
+
 LEVELS = [name for name in CAPABILITIES[:2] if reached(name) == name]
 """The capabilities of the workers."""
 
@@ -492,7 +539,7 @@ def test_a_killed_worker_and_a_killed_scheduler_lose_nothing_that_was_finished(
 
 def replay_closest(request: SoakRequest, tally: SoakTally) -> None:
     """Run the command that shows the closest call of a soak."""
-    path = Keeper(request).summary(tally, [])
+    path = Keeper(request).summary(tally)
     stored = msgspec.json.decode(path.read_bytes())
     assert stored["status"] == tally.status
     [[_, command], *_] = stored["closest"]["top-p"]

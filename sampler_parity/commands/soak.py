@@ -11,8 +11,8 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from sampler_parity.commands.terminal import EXIT_STATUS
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.soak.cluster import WorkCluster
-from sampler_parity.soak.kept import Keeper
-from sampler_parity.soak.lease import LeaseResult, kind_in_words
+from sampler_parity.soak.kept import Keeper, in_words
+from sampler_parity.soak.lease import LeaseResult, SoakFinding
 from sampler_parity.soak.measures import MEASURES
 from sampler_parity.soak.soaking import SoakRequest, soak
 from sampler_parity.soak.tally import SoakTally
@@ -54,25 +54,18 @@ class SoakScreen:
         self._bars = bars
         self._task = bars.add_task("soak")
         self._last = time.monotonic()
-        self.findings: list[tuple[str, str]] = []
 
     def said(self, words: str) -> None:
         """Print it."""
         self._print(f"{time.strftime('%H:%M:%S')} {words}")
 
-    def result(self, result: LeaseResult, tally: SoakTally) -> None:
-        """Print what differs, as it comes."""
-        for found in result.findings:
-            replay = self._keeper.finding(found)
-            divergence = found.divergence
-            words = (
-                f"case {found.number} at {found.capability}: {kind_in_words(divergence)}: "
-                f"{divergence.reference} in the reference, {divergence.candidate} in the candidate"
-            )
-            if replay:
-                self.findings.append((words, replay))
-                self.said(words)
-                self._print(f"  {replay}")
+    def found(self, finding: SoakFinding) -> None:
+        """Print what differs, as it comes, and keep it."""
+        self.said(in_words(finding))
+        self._print(f"  {self._keeper.finding(finding)}")
+
+    def result(self, _: LeaseResult, tally: SoakTally) -> None:
+        """Show how far it is."""
         self.tick(tally, 0)
 
     def tick(self, tally: SoakTally, threads: int) -> None:
@@ -112,7 +105,7 @@ def run_soak(request: SoakRequest, out: Console, log: Console) -> int:
         screen = SoakScreen(keeper, log, bars)
         with closing(WorkCluster(request.cluster)) as cluster:
             tally = soak(request, cluster, screen)
-    path = keeper.summary(tally, screen.findings)
+    path = keeper.summary(tally)
     show_summary(tally, out)
     out.print(f"summary: {path}", soft_wrap=True, markup=False)
     return EXIT_STATUS[tally.status]

@@ -1,6 +1,5 @@
 """What a soak keeps beside its file: cases that differ, the closest ones, and a summary."""
 
-from collections import Counter
 from pathlib import Path
 
 import msgspec
@@ -8,16 +7,12 @@ import msgspec
 from sampler_parity.cases.case_file import save_case
 from sampler_parity.model.files import write_atomically
 from sampler_parity.run.command_words import replay_command
-from sampler_parity.soak.lease import CloseCall, SoakFinding
+from sampler_parity.soak.lease import CloseCall, SoakFinding, kind_in_words
 from sampler_parity.soak.recipe import Recipe, case_of_recipe
 from sampler_parity.soak.soaking import SoakRequest
 from sampler_parity.soak.tally import SoakSummary, SoakTally
 
 SUMMARY_NAME = "soak.json"
-
-FILES_OF_A_KIND = 10
-"""Cases that differ at one stage with one verdict whose files are kept; all of those that a lease
-keeps stand in the soak's file."""
 
 SHOWN = 3
 """The closest cases of each measure that are kept as files."""
@@ -29,14 +24,9 @@ class Keeper:
     def __init__(self, request: SoakRequest) -> None:
         """Write into the request's folder."""
         self._request = request
-        self._kept: Counter[str] = Counter()
 
     def finding(self, found: SoakFinding) -> str:
-        """Keep a case that differs, and give the command that shows it; nothing if it is not."""
-        kind = f"{found.divergence.verdict}-{found.divergence.stage}"
-        self._kept[kind] += 1
-        if self._kept[kind] > FILES_OF_A_KIND:
-            return ""
+        """Keep a case that differs, and as small as it was made; give the command that shows it."""
         folder = self._request.folder / "evidence"
         name = f"{found.capability}-{found.number}"
         path = self._case(folder / f"{name}.safetensors", found.recipe, found)
@@ -45,8 +35,8 @@ class Keeper:
             write_atomically(path, found.small)
         return self._replay(path, found.capability)
 
-    def summary(self, tally: SoakTally, findings: list[tuple[str, str]]) -> Path:
-        """Keep the closest cases and the summary; give the summary's path."""
+    def summary(self, tally: SoakTally) -> Path:
+        """Keep the cases that differ, the closest ones and the summary; give the summary's path."""
         closest = {
             measure: tuple((call.distance, self._closest(call)) for call in calls[:SHOWN])
             for measure, calls in tally.closest.closest().items()
@@ -68,7 +58,7 @@ class Keeper:
             rate=round(tally.rate, 1),
             cases_a_cpu_second=round(tally.compared / tally.cpu, 1) if tally.cpu else 0.0,
             closest=closest,
-            findings=tuple(findings),
+            findings=tuple((in_words(one), self.finding(one)) for one in tally.findings),
         )
         path = self._request.folder / SUMMARY_NAME
         write_atomically(path, msgspec.json.format(msgspec.json.encode(summary), indent=1) + b"\n")
@@ -87,3 +77,12 @@ class Keeper:
     def _replay(self, path: Path, capability: str) -> str:
         request = self._request
         return replay_command(str(path), (), capability, request.implementation, request.limits)
+
+
+def in_words(found: SoakFinding) -> str:
+    """Say where a case differs."""
+    divergence = found.divergence
+    return (
+        f"case {found.number} at {found.capability}: {kind_in_words(divergence)}: "
+        f"{divergence.reference} in the reference, {divergence.candidate} in the candidate"
+    )

@@ -28,7 +28,7 @@ MOST_CHANGED = 48
 """Logits that a recipe may change."""
 
 
-class Recipe(msgspec.Struct, frozen=True, kw_only=True):
+class Recipe(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A case, by the number that it began with and all that was changed since.
 
     Attributes:

@@ -13,7 +13,7 @@ from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.sandbox.isolated import Limits, command_of
 from sampler_parity.soak.cluster import HOW_TO_START, Ended, no_judgement
-from sampler_parity.soak.lease import Lease, LeaseOrder, LeaseResult
+from sampler_parity.soak.lease import Lease, LeaseOrder, LeaseResult, SoakFinding
 from sampler_parity.soak.leasing import Leases
 from sampler_parity.soak.soak_file import SoakBegun, SoakFile, SoakSaid
 from sampler_parity.soak.tally import SoakTally
@@ -91,6 +91,9 @@ class Told(Protocol):
 
     def said(self, words: str) -> None:
         """Something befell the soak."""
+
+    def found(self, finding: SoakFinding) -> None:
+        """A case differs."""
 
     def result(self, result: LeaseResult, tally: SoakTally) -> None:
         """A lease has come to its end."""
@@ -217,7 +220,8 @@ class _Soaking:
             result = msgspec.json.decode(ended.result, type=LeaseResult)
             if self.leases.finished(result):
                 self.file.add(result)
-                self.tally.add(result)
+                for finding in self.tally.add(result):
+                    self.told.found(finding)
                 self.told.result(result, self.tally)
             return
         if ended.error is None:

@@ -6,10 +6,14 @@ from typing import Literal
 
 import msgspec
 
-from sampler_parity.soak.lease import CloseCall, Lease, LeaseResult, SoakFinding
+from sampler_parity.soak.lease import CloseCall, Lease, LeaseResult, SoakFinding, kind_in_words
 from sampler_parity.soak.leasing import ClosestCalls
 from sampler_parity.soak.measures import MEASURES
 from sampler_parity.soak.soak_file import SoakBegun
+
+FOUND_OF_A_KIND = 10
+"""Cases that differ at one stage with one verdict which are kept one by one; the soak's file has
+all that a lease keeps."""
 
 SoakStatus = Literal["equal", "diverges", "unjudged"]
 
@@ -32,6 +36,7 @@ class SoakTally:
         workers: cases that each worker compared.
         closest: the closest cases.
         findings: the kept cases that differ.
+        kinds: how many cases leases have kept of each kind.
         seconds: how long this process has soaked.
         now: cases that were compared while this process soaked.
         cpu: seconds of processor that the workers took, their candidates' processes apart.
@@ -51,13 +56,14 @@ class SoakTally:
     workers: Counter[str] = field(default_factory=Counter)
     closest: ClosestCalls = field(default_factory=ClosestCalls)
     findings: list[SoakFinding] = field(default_factory=list)
+    kinds: Counter[str] = field(default_factory=Counter)
     seconds: float = 0.0
     now: int = 0
     cpu: float = 0.0
     busy: float = 0.0
 
-    def add(self, result: LeaseResult, *, now: bool = True) -> None:
-        """Count what a lease found, ``now`` or in an earlier process."""
+    def add(self, result: LeaseResult, *, now: bool = True) -> list[SoakFinding]:
+        """Count what a lease found, ``now`` or in an earlier process; give what is kept of it."""
         self.leases += 1
         self.compared += result.compared
         self.equal += result.equal
@@ -70,10 +76,17 @@ class SoakTally:
         self.workers[result.worker] += result.compared
         for call in result.closest:
             self.closest.add(call)
-        self.findings += result.findings
         self.now += result.compared if now else 0
         self.cpu += result.cpu
         self.busy += result.seconds
+        kept = [found for found in result.findings if self._kept(found)]
+        self.findings += kept
+        return kept
+
+    def _kept(self, found: SoakFinding) -> bool:
+        kind = kind_in_words(found.divergence)
+        self.kinds[kind] += 1
+        return self.kinds[kind] <= FOUND_OF_A_KIND
 
     def give_up(self, lease: Lease, words: str) -> None:
         """Count the cases of a lease that was given up."""
