@@ -131,6 +131,7 @@ def test_bounds_are_those_of_the_port() -> None:
     assert f"const LEAST_MASS: f64 = {closeness.LEAST_ESTIMATED_MASS};" in estimate
     margin = f"{int(1 / closeness.LIST_MARGIN):_}.0"
     assert f"const MARGIN: f32 = 1.0 / {margin};" in shortlist
+    assert f"const REACH: f32 = {closeness.LIST_REACH};" in shortlist
     assert f"vocab >= {closeness.LISTED_FROM} * k" in shortlist
 
 

@@ -36,6 +36,9 @@ LIST_MARGIN = 2.0**-15
 """``MARGIN`` of ``rust_ext/sampler/src/fast/shortlist.rs``: by so much may a logit lie below the
 bound on the k-th largest, and still have its probability."""
 
+LIST_REACH = 60.0
+"""``REACH`` of the same file: a list is made where the k-th largest is no further from the largest."""
+
 LISTED_FROM = 64
 """Tokens for each of k from which on the k largest are listed (``Shortlist::suits``)."""
 
@@ -97,8 +100,10 @@ class Cutoffs:
         if not 0 < self.top_k * LISTED_FROM <= self.probs.size:
             return None
         kth = np.partition(self.probs, -self.top_k)[-self.top_k]
+        if self.scaled.max() - self.scaled[self.probs == kth].min() > LIST_REACH:
+            return None
         spread = self._spread(kth)
-        return LIST_MARGIN / spread if kth > 0 and spread > 0 else None
+        return LIST_MARGIN / spread if spread > 0 else None
 
     def _spread(self, probability: np.float32) -> float:
         """Give how far apart the scaled logits are that have one probability."""
