@@ -37,7 +37,7 @@ LIST_MARGIN = 2.0**-15
 bound on the k-th largest, and still have its probability."""
 
 LIST_REACH = 60.0
-"""``REACH`` of the same file: where the k-th largest is further from the largest, no list is made."""
+"""``REACH`` of the same file: no list is made where the k-th largest is further below."""
 
 LISTED_FROM = 64
 """Tokens for each of k from which on the k largest are listed (``Shortlist::suits``)."""
