@@ -126,7 +126,7 @@ def _root(number: int, seed: int) -> _Root:
             ranks = rng.permutation(vocab)[None] + 1
             logits = (-pick(rng, (0.8, 1.2, 2.0)) * np.log(ranks)).astype(np.float32)
         case 3:
-            logits += np.float32(rng.uniform(-100, 100))
+            logits += np.float32(rng.uniform(-1, 1) * pick(rng, (100.0, 100.0, 3000.0, 1e5)))
     listed = bool(rng.integers(2))
     parameters = SampleLogits(
         temperature=pick(rng, (1.0, 1.0, 1.0, 0.7, 1.3, 0.8, float(rng.uniform(0.3, 2.0)))),

@@ -145,15 +145,23 @@ def _at_the_winner(recipe: Recipe, draft: _Draft, rng: Rng) -> Recipe:
 
 
 def _at_the_threshold(recipe: Recipe, draft: _Draft, rng: Rng) -> Recipe:
-    """Bring the logit after the k-th largest within a few ulps of it."""
+    """Bring the logit after the k-th largest within a few ulps of it; at times the winner's."""
     row = draft.case.logits[0]
-    k = int(rng.integers(1, max(2, row.size // LISTED_FROM)))
-    kth, after = np.argsort(-row)[k - 1 : k + 1]
+    order, most = np.argsort(-row), max(2, row.size // LISTED_FROM)
+    k, apart = int(rng.integers(1, most)), int(2 ** rng.uniform(0, 5))
+    match int(rng.integers(3)):
+        case 0:
+            ratios = ratios_of(draft.stages()["probs"][0], noise_of(draft.case)[-1])
+            [place] = np.flatnonzero(order == ratios.argmax())
+            k = int(place) if 0 < place < most else k
+        case 1 if k > 1 and not recipe.raised:
+            # So far below the largest, logits that are a few ulps apart share a probability.
+            recipe = msgspec.structs.replace(recipe, raised=float(np.float32(rng.uniform(16, 50))))
+            apart = int(2 ** rng.uniform(0, 3))
+    kth, after = order[k - 1 : k + 1]
     # Down is away from the largest.
-    value = _steps(row[kth], -int(2 ** rng.uniform(0, 5)))
-    if k > 1 and not recipe.raised and rng.integers(2):
-        recipe = _raise_the_largest(recipe, draft.case, rng)
-    return msgspec.structs.replace(recipe.changed(int(after), value), top_k=k)
+    changed = recipe.changed(int(after), _steps(row[kth], -apart))
+    return msgspec.structs.replace(changed, top_k=k)
 
 
 def _in_the_race(recipe: Recipe, draft: _Draft, rng: Rng) -> Recipe:
