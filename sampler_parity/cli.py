@@ -25,6 +25,7 @@ from sampler_parity.commands.diff import changed, compare_runs, headline, show
 from sampler_parity.commands.doctor import doctor as examine
 from sampler_parity.commands.identify import identify
 from sampler_parity.commands.outputs import annotations, write_outputs
+from sampler_parity.commands.soak import check_options, run_soak
 from sampler_parity.commands.summary import before, print_conclusion, summarise
 from sampler_parity.commands.terminal import COLUMNS, EXIT_STATUS, log, out, showing_progress
 from sampler_parity.implementations.registry import PORT, registered
@@ -53,6 +54,7 @@ from sampler_parity.run.request import (
 from sampler_parity.run.run_file import RUN_NAME, Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
+from sampler_parity.soak.soaking import SoakRequest
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
 
@@ -82,10 +84,11 @@ app = typer.Typer(
 
 
 class Profile(enum.StrEnum):
-    """How many cases a run has."""
+    """How many cases a run has: of a soak, as many as its hours allow."""
 
     quick = "quick"
     full = "full"
+    soak = "soak"
 
 
 class Listable(enum.StrEnum):
@@ -110,6 +113,7 @@ class Recordable(enum.StrEnum):
 
 @app.command()
 def run(
+    ctx: typer.Context,
     profile: Annotated[Profile, typer.Option(help="How many cases.")] = Profile.quick,
     quick_look: Annotated[
         bool,
@@ -177,8 +181,29 @@ def run(
     no_evidence: Annotated[
         bool, typer.Option("--no-evidence", help="Keep no case's logits, and make none small.")
     ] = False,
+    hours: Annotated[
+        float, typer.Option(min=0.0, help="How long a soak lasts.", show_default=False)
+    ] = 1.0,
+    cluster: Annotated[
+        str, typer.Option(help="The address of the Dask scheduler whose workers soak.")
+    ] = "",
+    cases: Annotated[
+        int | None, typer.Option(min=1, help="After how many cases a soak ends, if sooner.")
+    ] = None,
 ) -> None:
     """Feed every case to the reference and the candidates, compare, store, report."""
+    soaks = profile is Profile.soak
+    sources = {name: ctx.get_parameter_source(name) for name in ctx.params}
+    given = [name for name, source in sources.items() if source and source.name != "DEFAULT"]
+    check_options(given, soaks=soaks)
+    if soaks:
+        names = implementation or [PORT]
+        if len(names) > 1:
+            raise CannotJudgeError("a soak is of one implementation")
+        limits = _limits(time_limit, memory_limit, start_limit)
+        where = Path("reports/soak") if folder is None else folder
+        asked = SoakRequest(cluster, hours, cases, seed, names[0], limits, folder=where)
+        raise typer.Exit(run_soak(asked, out, log))
     named = LOOK if quick_look else profile.value
     folder = usual_folder(named) if folder is None else folder
     named_logits = logits_options.asked_for(
