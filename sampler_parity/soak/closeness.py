@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from sampler_parity.implementations.python_ref import start_generator
+from sampler_parity.implementations.reference import start_generator
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.model.pipeline import values_of

@@ -13,7 +13,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.implementations.python_ref import reference_stage
+from sampler_parity.implementations.reference import reference_stage
 from sampler_parity.model.case import Case
 from sampler_parity.model.pipeline import values_of
 from sampler_parity.soak.closeness import (

@@ -17,7 +17,7 @@ import msgspec
 import torch
 
 from sampler_parity.cases.case_file import save_case
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.reference import capability_here, reference_here
 from sampler_parity.judge import compare
 from sampler_parity.judge.causes import judge
 from sampler_parity.judge.shrink import shrink
@@ -112,7 +112,7 @@ class _LeaseBench:
     seed: int
     candidate: Implementation
     capability: str
-    reference: PythonRef = field(default_factory=PythonRef)
+    reference: Implementation = field(default_factory=reference_here)
     compared: int = 0
     unanswered: int = 0
     stages: int = 0
