@@ -67,10 +67,6 @@ WORKS: tuple[Steps, ...] = (
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P),
     (PENALTY, TEMPERATURE, TOP_K, TOP_P, MIN_P, TYPICAL, EPSILON, ETA),
 )
-BELOW_THE_BAR: tuple[Steps, ...] = ((TOP_P,), (TYPICAL,), (ETA,))
-"""Measured, and held to no bar: of a whole row, two sort it and two take its entropy as torch does;
-``generate`` gives them what a top-k left."""
-
 CLASSES = {
     "repetition_penalty": "RepetitionPenaltyLogitsProcessor",
     "temperature": "TemperatureLogitsWarper",
@@ -92,7 +88,7 @@ class PipelineTiming(msgspec.Struct, frozen=True):
         us: microseconds a token of the port.
         transformers_us: the same of transformers.
         ratio: how many times the port's time that is, round by round.
-        bar: what the ratio's median must reach; none where it is held to none.
+        bar: what the ratio's median must reach.
     """
 
     steps: Steps
@@ -100,12 +96,12 @@ class PipelineTiming(msgspec.Struct, frozen=True):
     us: float
     transformers_us: float
     ratio: Ratio
-    bar: float | None
+    bar: float
 
     @property
     def reached(self) -> bool:
         """Whether the bar is reached."""
-        return self.bar is None or self.ratio.median >= self.bar
+        return self.ratio.median >= self.bar
 
 
 class Replayed(msgspec.Struct, frozen=True):
@@ -189,7 +185,7 @@ def compare(steps: Steps, logits: str, batches: list[Rows], budget: Budget) -> P
         us=round(statistics.median(rounds["port"]), 1),
         transformers_us=round(statistics.median(rounds["transformers"]), 1),
         ratio=ratio(rounds["transformers"], rounds["port"]),
-        bar=None if steps in BELOW_THE_BAR else BAR,
+        bar=BAR,
     )
 
 
