@@ -1,7 +1,8 @@
 """How fast the pipeline in Rust is beside transformers' own processors, and whether it is them.
 
 ``python -m benchmarks.pipelines [--json FILE] [--real]`` times both in turn, round by round, after
-checking that they draw the same tokens and leave their generators in the same state. ``--real``
+checking that they draw the same tokens and leave their generators in the same state. Both have one
+thread, and the time that it has of the processor counts, whatever else the machine does. ``--real``
 then has SmolLM2 generate 20 times in transformers, and replays every token from its logits. Exit
 status: 0 every bar is reached and every token is replayed, 1 one is not, 2 there was nothing to
 time.
@@ -11,6 +12,7 @@ import argparse
 import importlib
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -85,7 +87,7 @@ class PipelineTiming(msgspec.Struct, frozen=True):
     Attributes:
         steps: names and parameters.
         logits: which kind.
-        us: microseconds a token of the port.
+        us: microseconds of the processor a token, of the port.
         transformers_us: the same of transformers.
         ratio: how many times the port's time that is, round by round.
         bar: what the ratio's median must reach.
@@ -178,6 +180,7 @@ def compare(steps: Steps, logits: str, batches: list[Rows], budget: Budget) -> P
         [Contestant("transformers", reference, 1, 1), Contestant("port", port, 1, 1)],
         budget,
         torch.set_num_threads,
+        clock=time.process_time_ns,
     )
     return PipelineTiming(
         steps=steps,
@@ -239,7 +242,9 @@ def replay(log: Console) -> Replayed:
 
 def show(result: Pipelines, out: Console) -> None:
     """Print what was measured."""
-    table = Table(title=f"V = {result.vocab:,}, B = 1, one thread: microseconds a token")
+    table = Table(
+        title=f"V = {result.vocab:,}, B = 1, one thread: microseconds of the processor a token"
+    )
     for heading in ("steps", "logits", "port", "transformers", "times"):
         table.add_column(heading)
     for one in result.timings:
