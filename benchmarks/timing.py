@@ -8,6 +8,8 @@ from collections.abc import Callable
 from sampler_parity.run.benchmark_file import Ratio
 
 Prepare = Callable[[int], Callable[[], object]]
+Clock = Callable[[], int]
+"""Gives nanoseconds."""
 """Given a call's number, makes ready what is timed."""
 
 MOST_CALLS = 2_000
@@ -45,7 +47,10 @@ class Budget:
 
 
 def measure(
-    contestants: list[Contestant], budget: Budget, set_threads: Callable[[int], None]
+    contestants: list[Contestant],
+    budget: Budget,
+    set_threads: Callable[[int], None],
+    clock: Clock = time.perf_counter_ns,
 ) -> dict[str, list[float]]:
     """Time every contestant in turn.
 
@@ -56,6 +61,7 @@ def measure(
         contestants: the sides.
         budget: how long it may take.
         set_threads: tells torch how many threads it has.
+        clock: what the calls are timed by.
 
     Returns:
         By name, the microseconds a token of each round: the median of its calls.
@@ -64,7 +70,7 @@ def measure(
     calls = {}
     for one in contestants:
         set_threads(one.threads)
-        once = median_us(one.prepare, 1) / 1e6
+        once = median_us(one.prepare, 1, clock) / 1e6
         calls[one.name] = max(1, min(int(share / once), MOST_CALLS))
     found: dict[str, list[float]] = {one.name: [] for one in contestants}
     start = time.monotonic()
@@ -73,18 +79,18 @@ def measure(
             break
         for one in contestants:
             set_threads(one.threads)
-            found[one.name].append(median_us(one.prepare, calls[one.name]) / one.tokens)
+            found[one.name].append(median_us(one.prepare, calls[one.name], clock) / one.tokens)
     return found
 
 
-def median_us(prepare: Prepare, calls: int) -> float:
+def median_us(prepare: Prepare, calls: int, clock: Clock = time.perf_counter_ns) -> float:
     """Give the median microseconds of so many calls."""
     times = []
     for number in range(calls):
         call = prepare(number)
-        start = time.perf_counter_ns()
+        start = clock()
         call()
-        times.append(time.perf_counter_ns() - start)
+        times.append(clock() - start)
     return statistics.median(times) / 1e3
 
 

@@ -7,9 +7,8 @@ use crate::torch::measure::Measure;
 
 /// Fewer are sorted by comparisons.
 const MANY: usize = 1024;
-/// Bits of a code that are sorted by at a time.
+/// Bits of a code that are sorted by at a time, in two passes.
 const DIGIT: u32 = 11;
-const DIGITS: usize = 2;
 /// A code is a whole number below 2^22, and 2^23 more, so that the last bits of this float are it.
 const CODES: f32 = 4_194_304.0;
 const FIRST_CODE: f32 = 8_388_608.0;
@@ -66,35 +65,53 @@ fn sort_by_codes<M: Measure>(
     }
     spare.resize(values.len(), 0.0);
     counts.clear();
-    counts.resize(DIGITS, [0; 1 << DIGIT]);
-    let digit = |code: f32, place| (code.to_bits() >> (DIGIT * place)) as usize % (1 << DIGIT);
-    let mut codes = [0.0; TOGETHER];
+    counts.resize(2, [0; 1 << DIGIT]);
+    let [lower, upper] = counts.as_mut_slice() else {
+        return false;
+    };
+    let mut codes = [0; TOGETHER];
     for values in values.chunks(TOGETHER) {
         write_codes(values, measure, low, scale, &mut codes[..values.len()]);
-        for &code in &codes[..values.len()] {
-            for (place, counts) in (0..).zip(&mut *counts) {
-                counts[digit(code, place)] += 1;
-            }
+        for code in &codes[..values.len()] {
+            lower[lower_digit(*code)] += 1;
         }
     }
-    let (mut from, mut to) = (values, spare.as_mut_slice());
-    // The lower digit first.
-    for (place, starts) in (0..).zip(counts) {
-        let mut start = 0;
-        for count in &mut *starts {
-            start += std::mem::replace(count, start);
+    to_starts(lower);
+    for values in values.chunks(TOGETHER) {
+        write_codes(values, measure, low, scale, &mut codes[..values.len()]);
+        for (value, code) in values.iter().zip(&codes) {
+            let next = &mut lower[lower_digit(*code)];
+            spare[*next as usize] = *value;
+            *next += 1;
+            upper[upper_digit(*code)] += 1;
         }
-        for values in from.chunks(TOGETHER) {
-            write_codes(values, measure, low, scale, &mut codes[..values.len()]);
-            for (&value, &code) in values.iter().zip(&codes) {
-                let next = &mut starts[digit(code, place)];
-                to[*next as usize] = value;
-                *next += 1;
-            }
-        }
-        std::mem::swap(&mut from, &mut to);
     }
-    settle(from, measure)
+    to_starts(upper);
+    for spare in spare.chunks(TOGETHER) {
+        write_codes(spare, measure, low, scale, &mut codes[..spare.len()]);
+        for (value, code) in spare.iter().zip(&codes) {
+            let next = &mut upper[upper_digit(*code)];
+            values[*next as usize] = *value;
+            *next += 1;
+        }
+    }
+    settle(values, measure)
+}
+
+fn lower_digit(code: u32) -> usize {
+    code as usize % (1 << DIGIT)
+}
+
+fn upper_digit(code: u32) -> usize {
+    (code >> DIGIT) as usize % (1 << DIGIT)
+}
+
+/// Makes of counts where each begins.
+fn to_starts(counts: &mut [u32]) {
+    let mut start = 0;
+    for count in counts {
+        start += std::mem::replace(count, start);
+    }
 }
 
 kernel! {
@@ -122,17 +139,18 @@ kernel! {
 kernel! {
     /// Each step is rounded, and none of them changes an order: neither does the code.
     fn write_codes<'a, M: Measure>(
-        wide; values: &'a [f32], measure: M, low: f32, scale: f32, codes: &'a mut [f32],
+        wide; values: &'a [f32], measure: M, low: f32, scale: f32, codes: &'a mut [u32],
     ) -> () {
         let (blocks, tail) = values.as_chunks();
         let (blocks_of_codes, tail_of_codes) = codes.as_chunks_mut::<LANES>();
         let (lows, scales, first) = (wide.splat(low), wide.splat(scale), wide.splat(FIRST_CODE));
         for (block, codes) in blocks.iter().zip(blocks_of_codes) {
             let x = measure.of(wide, wide.load(block));
-            *codes = wide.store(wide.add(wide.mul(wide.sub(x, lows), scales), first));
+            let code = wide.add(wide.mul(wide.sub(x, lows), scales), first);
+            *codes = wide.store(code).map(f32::to_bits);
         }
         for (x, code) in tail.iter().zip(tail_of_codes) {
-            *code = (measure.of_one(*x) - low) * scale + FIRST_CODE;
+            *code = ((measure.of_one(*x) - low) * scale + FIRST_CODE).to_bits();
         }
     }
 }

@@ -7,8 +7,10 @@ use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::Wide;
 
-/// Floats that are looked at together: what is left in the end has a bit each in one word.
-const BLOCK: usize = 32;
+/// Floats that are looked at together; of the smaller block, what is left in the end has a bit each in
+/// one word.
+const LARGE: usize = 128;
+const SMALL: usize = 32;
 
 kernel! {
     /// `__unguarded_partition`, ascending, of what follows the first float around that one; some float
@@ -17,39 +19,61 @@ kernel! {
     /// There are at least as many floats as lanes.
     pub(crate) fn partition<'a, M: Measure>(wide; values: &'a mut [f32], measure: M) -> usize {
         let pivot = wide.splat(measure.of_one(values[0]));
-        let (mut low, mut high) = (1, values.len());
-        let (mut lower, mut upper) = (Stops::new(), Stops::new());
-        while high - low >= BLOCK {
-            if lower.left == 0 {
-                lower.list(low, from_below(wide, values, low, BLOCK, measure, pivot));
-                low += BLOCK;
-            } else {
-                high -= BLOCK;
-                upper.list(high, from_above(wide, values, high, BLOCK, measure, pivot));
-            }
-            let pairs = lower.left.min(upper.left);
-            for pair in 0..pairs {
-                let first = lower.places[(lower.done + pair) % PLACES];
-                let last = upper.places[(upper.left - 1 - pair) % PLACES];
-                values.swap(lower.base + usize::from(first), upper.base + usize::from(last));
-            }
-            lower.done += pairs;
-            lower.left -= pairs;
-            upper.left -= pairs;
-        }
-        // What one of the lists still holds is looked at again.
-        if lower.left > 0 {
-            low = lower.base + usize::from(lower.places[lower.done % PLACES]);
-        }
-        if upper.left > 0 {
-            high = upper.base + usize::from(upper.places[(upper.left - 1) % PLACES]) + 1;
-        }
-        finish(wide, values, low, high, measure, pivot)
+        let left = (1, values.len());
+        let left = swap_in_blocks::<LARGE, _, _>(wide, values, left, measure, pivot);
+        let left = swap_in_blocks::<SMALL, _, _>(wide, values, left, measure, pivot);
+        finish(wide, values, left, measure, pivot)
     }
 }
 
+/// Makes the swaps that can be told from whole blocks; returns between which places the two indices
+/// then are, which is less than two blocks.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn swap_in_blocks<const BLOCK: usize, W: Wide, M: Measure>(
+    wide: W,
+    values: &mut [f32],
+    (mut low, mut high): (usize, usize),
+    measure: M,
+    pivot: W::Floats,
+) -> (usize, usize) {
+    let (mut lower, mut upper) = (Stops::new(), Stops::new());
+    while high - low >= BLOCK {
+        if lower.left == 0 {
+            lower.clear(low);
+            for start in (0..BLOCK).step_by(LANES) {
+                lower.list(start, from_below(wide, values, low + start, measure, pivot));
+            }
+            low += BLOCK;
+        } else {
+            high -= BLOCK;
+            upper.clear(high);
+            for start in (0..BLOCK).step_by(LANES) {
+                upper.list(start, from_above(wide, values, high + start, measure, pivot));
+            }
+        }
+        let pairs = lower.left.min(upper.left);
+        for pair in 0..pairs {
+            let first = lower.places[(lower.done + pair) % PLACES];
+            let last = upper.places[(upper.left - 1 - pair) % PLACES];
+            values.swap(lower.base + usize::from(first), upper.base + usize::from(last));
+        }
+        lower.done += pairs;
+        lower.left -= pairs;
+        upper.left -= pairs;
+    }
+    // What one of the lists still holds is looked at again.
+    if lower.left > 0 {
+        low = lower.base + usize::from(lower.places[lower.done % PLACES]);
+    }
+    if upper.left > 0 {
+        high = upper.base + usize::from(upper.places[(upper.left - 1) % PLACES]) + 1;
+    }
+    (low, high)
+}
+
 /// Room for the places of a block, and for what is written behind them.
-const PLACES: usize = 64;
+const PLACES: usize = 256;
 
 /// Where an index stops within a block.
 struct Stops {
@@ -68,10 +92,16 @@ impl Stops {
     }
 
     #[inline(always)]
-    fn list(&mut self, base: usize, stops: u64) {
+    fn clear(&mut self, base: usize) {
         (self.base, self.done, self.left) = (base, 0, 0);
-        for (byte, stops) in (0..).zip(&stops.to_le_bytes()[..BLOCK / 8]) {
-            let places = SET[usize::from(*stops)] + byte * 0x0808_0808_0808_0808;
+    }
+
+    /// Adds those of a vector of the block.
+    #[inline(always)]
+    fn list(&mut self, start: usize, stops: u32) {
+        const EACH: u64 = 0x0101_0101_0101_0101;
+        for (byte, stops) in stops.to_le_bytes()[..LANES / 8].iter().enumerate() {
+            let places = SET[usize::from(*stops)] + (start + 8 * byte) as u64 * EACH;
             self.places[self.left..][..8].copy_from_slice(&places.to_le_bytes());
             self.left += stops.count_ones() as usize;
         }
@@ -96,23 +126,19 @@ const SET: [u64; 256] = {
     all
 };
 
-/// A bit for each of `count` floats from `start` on at which the index that comes from below stops.
+/// A bit for each of a vector's floats, from `start` on, at which the index that comes from below
+/// stops.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn from_below<W: Wide, M: Measure>(
     wide: W,
     values: &[f32],
     start: usize,
-    count: usize,
     measure: M,
     pivot: W::Floats,
-) -> u64 {
-    let mut stops = 0;
-    for done in (0..count).step_by(LANES) {
-        let (x, beyond) = load(wide, values, start + done);
-        stops |= u64::from(wide.at_least(measure.of(wide, x), pivot) >> beyond) << done;
-    }
-    stops
+) -> u32 {
+    let (x, beyond) = load(wide, values, start);
+    wide.at_least(measure.of(wide, x), pivot) >> beyond
 }
 
 /// As [`from_below`], of the index that comes from above.
@@ -122,16 +148,11 @@ fn from_above<W: Wide, M: Measure>(
     wide: W,
     values: &[f32],
     start: usize,
-    count: usize,
     measure: M,
     pivot: W::Floats,
-) -> u64 {
-    let mut stops = 0;
-    for done in (0..count).step_by(LANES) {
-        let (x, beyond) = load(wide, values, start + done);
-        stops |= u64::from(wide.at_least(pivot, measure.of(wide, x)) >> beyond) << done;
-    }
-    stops
+) -> u32 {
+    let (x, beyond) = load(wide, values, start);
+    wide.at_least(pivot, measure.of(wide, x)) >> beyond
 }
 
 /// A vector from `start` on, or, where it would reach beyond the end, the last one; and how many of
@@ -145,27 +166,29 @@ fn load<W: Wide>(wide: W, values: &[f32], start: usize) -> (W::Floats, usize) {
     (wide.load(&block), start - from)
 }
 
-/// Swaps what is left between `low` and `high`, of which at least one is where an index stops.
+/// Swaps what is left between two places, fewer than 64 apart.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn finish<W: Wide, M: Measure>(
     wide: W,
     values: &mut [f32],
-    low: usize,
-    high: usize,
+    (low, high): (usize, usize),
     measure: M,
     pivot: W::Floats,
 ) -> usize {
     let count = high - low;
-    let within = (1 << count) - 1;
-    let mut below = from_below(wide, values, low, count, measure, pivot) & within;
-    let mut above = from_above(wide, values, low, count, measure, pivot) & within;
+    let (mut below, mut above) = (0, 0);
+    for start in (0..count).step_by(LANES) {
+        below |= u64::from(from_below(wide, values, low + start, measure, pivot)) << start;
+        above |= u64::from(from_above(wide, values, low + start, measure, pivot)) << start;
+    }
+    above &= (1 << count) - 1;
     let mut end = count;
     loop {
         // The one index stops at the latest where the other one last did.
         let first = (below.trailing_zeros() as usize).min(end);
-        let last = above.checked_ilog2();
-        let Some(last) = last.map(|last| last as usize).filter(|last| first < *last) else {
+        let last = above.checked_ilog2().map(|last| last as usize);
+        let Some(last) = last.filter(|last| first < *last) else {
             return low + first;
         };
         values.swap(low + first, low + last);
