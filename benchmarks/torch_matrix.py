@@ -25,6 +25,7 @@ from pathlib import Path
 
 import msgspec
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
 from benchmarks import readme
@@ -45,6 +46,9 @@ OLDEST_MEASURED = "2.4"
 """Some minor versions before the oldest that is promised are looked at too."""
 
 INDEX = "TORCH_INDEX_URL"
+ACCEPTED = {"<2.12": ".github/denormal-noise.toml"}
+"""What the gate accepts, and with which versions of torch; in others it fails."""
+
 EXPONENTIALS = (
     "import json, torch; torch.manual_seed(42); torch.rand(5); "
     "print(json.dumps(torch.empty(5).exponential_().tolist()))"
@@ -126,10 +130,16 @@ def environment(folder: Path, torch: str, wheel: Path) -> Path:
     python = folder / "bin" / "python"
     quiet = ("install", "--quiet", "--no-compile", "--no-cache-dir")
     needed = [Requirement(words) for words in importlib.metadata.requires(DISTRIBUTION) or ()]
-    others = [str(one) for one in needed if one.marker is None and one.name != "torch"]
+    here = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
+    others = [f"{one.name}{one.specifier}" for one in here if one.name != "torch"]
     pip(*quiet, *index_options(), f"torch=={torch}", *others, python=python)
     pip(*quiet, "--no-deps", str(wheel), python=python)
     return python
+
+
+def accepted(torch: str) -> list[str]:
+    """Name the file of what is accepted with a torch; none where nothing is."""
+    return [waivers for versions, waivers in ACCEPTED.items() if torch in SpecifierSet(versions)]
 
 
 def gate(python: Path, torch: str, profile: str, folder: Path) -> MeasuredTorch:
@@ -140,9 +150,9 @@ def gate(python: Path, torch: str, profile: str, folder: Path) -> MeasuredTorch:
     """
     command = [str(python), "-m", "sampler_parity", "run", "--implementation", PORT, "--quiet"]
     command += ["--quick-look"] if profile == LOOK else ["--profile", profile]
-    waivers = REPOSITORY / ".github" / f"torch-{minor(torch)}.toml"
-    if waivers.exists() and profile != LOOK:
-        command += ["--waivers", str(waivers.relative_to(REPOSITORY))]
+    if profile != LOOK:
+        for waivers in accepted(torch):
+            command += ["--waivers", waivers]
     command += ["--out", str(folder)]
     # What the user's shell adds must not stand before the environment's own packages.
     clean = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}

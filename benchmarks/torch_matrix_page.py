@@ -6,6 +6,7 @@ versions for which the gate was proved.
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import msgspec
@@ -389,7 +390,9 @@ def _caption(measured: Sequence[MeasuredTorch]) -> str:
 
 
 def _remarks(measured: Sequence[MeasuredTorch]) -> Iterator[str]:
-    """Say what was not compared, what differs, and what was not measured."""
+    """Say what was not measured or not compared, and what differs."""
+    if gaps := _gaps(measured):
+        yield f"Not measured: torch {', '.join(gaps)}."
     missing = _alike(
         (f"Not compared at `{level.capability}`: {level.reason}", one.torch)
         for one in measured
@@ -401,6 +404,17 @@ def _remarks(measured: Sequence[MeasuredTorch]) -> Iterator[str]:
     for words, versions in _alike((_remark(one), one.torch) for one in measured).items():
         if words:
             yield f"torch {', '.join(versions)}: {words}."
+
+
+def _gaps(measured: Sequence[MeasuredTorch]) -> list[str]:
+    """Name the minor versions between those that were measured."""
+    known = [Version(one.torch) for one in measured]
+    return [
+        f"{before.major}.{number}"
+        for before, after in pairwise(known)
+        if before.major == after.major
+        for number in range(before.minor + 1, after.minor)
+    ]
 
 
 def _remark(one: MeasuredTorch) -> str:

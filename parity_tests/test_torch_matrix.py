@@ -11,7 +11,13 @@ from rich.console import Console
 
 from benchmarks import torch_matrix, torch_matrix_page
 from benchmarks.readme import between
-from benchmarks.torch_matrix import exit_status, index_options, measure, newest_of_minors
+from benchmarks.torch_matrix import (
+    accepted,
+    exit_status,
+    index_options,
+    measure,
+    newest_of_minors,
+)
 from benchmarks.torch_matrix_page import (
     PAGE,
     MeasuredTorch,
@@ -27,6 +33,7 @@ from benchmarks.torch_matrix_page import (
 )
 from parity_tests.runs import make_divergence, make_run, make_shard
 from parity_tests.test_findings import NEW, OLD
+from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.commands import doctor
 from sampler_parity.commands.summary import print_conclusion
 from sampler_parity.model.errors import CannotJudgeError
@@ -42,7 +49,7 @@ from sampler_parity.run.proved import (
     unproved,
 )
 from sampler_parity.run.run_file import Run
-from sampler_parity.run.waivers import AppliedWaiver, Waiver
+from sampler_parity.run.waivers import AppliedWaiver, Waiver, load_waivers
 
 LISTED = """torch (2.16.0)
 Available versions: 2.16.0, 2.15.1+cpu, 2.15.0, 2.10.0, 2.9.1, 2.9.0, 2.4.0, 2.3.1, 1.13.0
@@ -110,6 +117,13 @@ def test_a_user_names_an_index(monkeypatch: pytest.MonkeyPatch) -> None:
     assert index_options() == []
     monkeypatch.setenv("TORCH_INDEX_URL", "https://example.org/cpu")
     assert index_options() == ["--extra-index-url", "https://example.org/cpu"]
+
+
+def test_what_is_accepted_depends_on_the_version() -> None:
+    [waivers] = accepted("2.7.1")
+    assert load_waivers(REPOSITORY / waivers)
+    assert accepted("2.15.0") == accepted("2.16.0") == []
+    assert f"--waivers {waivers}" in (REPOSITORY / ".github/workflows/ci.yml").read_text()
 
 
 def test_a_run_says_what_its_torch_did() -> None:
@@ -180,6 +194,12 @@ def test_what_was_not_compared_is_said() -> None:
     found = measured(run=run)
     assert "Not compared at `avx512`: too new (torch 2.15.0)." in section(matrix(found))
     assert proved(matrix(found)).versions[0].capabilities == ("avx2",)
+
+
+def test_a_minor_version_that_is_missing_is_said() -> None:
+    told = section(matrix(measured("2.9.1"), measured("2.12.0"), measured("2.14.0")))
+    assert "Not measured: torch 2.10, 2.11, 2.13." in told
+    assert "Not measured" not in section(matrix(measured("2.9.1"), measured("2.10.0")))
 
 
 def test_older_versions_stand_apart() -> None:
@@ -359,7 +379,7 @@ def test_a_version_is_proved_or_not_among_those_that_are() -> None:
     both = (made("2.7.1"), made("2.15.0"))
     for version in ("2.15.0", "2.15.0+cpu"):
         assert said_of(version, both) == "proved (1,234 cases, 0 differ, 2026-11-23)"
-    apart = "not among the versions proved (one of each minor version, 2.7.1 to 2.15.0)"
+    apart = "not among the versions proved (2.7.1, 2.15.0)"
     for version in (UNKNOWN, "2.15.1", "2.15.0rc1", "2.15.0.dev20261123", "a\0version"):
         assert said_of(version, both) == apart
     assert said_of("2.7.1", both[1:]) == "not among the versions proved (2.15.0)"

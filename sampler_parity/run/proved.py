@@ -70,9 +70,7 @@ def said_of(version: str, proved: tuple[ProvedTorch, ...]) -> str:
         return f"proved ({found.cases:,} cases, {differ}, {found.day})"
     if not proved:
         return "not among the versions proved, of which there are none"
-    first, last = proved[0].torch, proved[-1].torch
-    versions = first if first == last else f"one of each minor version, {first} to {last}"
-    return f"not among the versions proved ({versions})"
+    return f"not among the versions proved ({', '.join(one.torch for one in proved)})"
 
 
 def torch_remark(run: Run) -> str:
