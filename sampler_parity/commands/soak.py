@@ -99,11 +99,12 @@ def run_soak(request: SoakRequest, out: Console, log: Console) -> int:
     """
     keeper = Keeper(request)
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
-    # What befalls the connection is told by the soak itself.
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
     with Progress(*columns, console=log, transient=True, disable=not log.is_terminal) as bars:
         screen = SoakScreen(keeper, log, bars)
         with closing(WorkCluster(request.cluster)) as cluster:
+            # What befalls the connection is told by the soak itself.
+            for name in ("distributed", "distributed.client"):
+                logging.getLogger(name).setLevel(logging.CRITICAL)
             tally = soak(request, cluster, screen)
     path = keeper.summary(tally)
     show_summary(tally, out)

@@ -21,6 +21,9 @@ CALLS = 2
 LONG_FROM, LONG_TO = 2048, 4200
 """Lengths of half the rows: from so many tokens on, a port may decide from estimates."""
 
+MOST_ADVANCE = 700
+"""The generator has given fewer outputs before, of which 624 make a state."""
+
 SHORT_FROM = 16
 """Tokens of the shortest row: a shorter one leaves little to be close."""
 
@@ -68,11 +71,13 @@ class _Root:
         logits: f32 [1, V].
         parameters: of ``sample_logits``.
         seed: the generator's.
+        advance: how many outputs the generator has given before.
     """
 
     logits: Logits
     parameters: SampleLogits
     seed: int
+    advance: int
 
 
 def case_of_recipe(recipe: Recipe, number: int, seed: int) -> Case:
@@ -101,6 +106,7 @@ def case_of_recipe(recipe: Recipe, number: int, seed: int) -> Case:
         parameters=msgspec.structs.replace(root.parameters, **given),
         seed=root.seed if recipe.seed is None else recipe.seed,
         draws=CALLS,
+        advance=root.advance,
     )
 
 
@@ -133,4 +139,5 @@ def _root(number: int, seed: int) -> _Root:
         top_p=pick(rng, (0.0, 0.95, 0.85, 0.5, *(float(rng.uniform(0.05, 1.0)),) * 4)),
         top_k=int(rng.integers(1, max(2, vocab // 64))) if listed else 0,
     )
-    return _Root(logits, parameters, int(rng.integers(0, 2**63)))
+    advance = int(rng.integers(MOST_ADVANCE)) if rng.integers(2) else 0
+    return _Root(logits, parameters, int(rng.integers(0, 2**63)), advance)
