@@ -12,7 +12,6 @@ measured. ``TORCH_INDEX_URL`` names an index with smaller builds, such as PyTorc
 
 import argparse
 import hashlib
-import importlib.metadata
 import os
 import re
 import subprocess
@@ -24,7 +23,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
@@ -33,7 +31,7 @@ from benchmarks import torch_matrix_page as page
 from benchmarks.programs import run
 from benchmarks.torch_matrix_page import MeasuredTorch, TorchMatrix, minor
 from sampler_parity.build.extension import source_hash
-from sampler_parity.build.installation import DISTRIBUTION, REPOSITORY, commit
+from sampler_parity.build.installation import REPOSITORY, commit
 from sampler_parity.cases.plan import LOOK
 from sampler_parity.commands.doctor import OLDEST_TORCH
 from sampler_parity.implementations.registry import PORT
@@ -46,6 +44,9 @@ OLDEST_MEASURED = "2.4"
 """Some minor versions before the oldest that is promised are looked at too."""
 
 INDEX = "TORCH_INDEX_URL"
+EXTRAS = ("charts", "statistics")
+"""What the gate needs of the project's extras, beside torch."""
+
 ACCEPTED = {"<2.12": ".github/denormal-noise.toml"}
 """What the gate accepts, and with which versions of torch; in others it fails."""
 
@@ -120,20 +121,17 @@ def pip(*arguments: str, python: Path | None = None) -> str:
 def environment(folder: Path, torch: str, wheel: Path) -> Path:
     """Make an environment with a torch and the project's wheel; give its interpreter.
 
-    The project asks for a newer torch than some of those that are looked at: so its other
-    dependencies are installed by name, and then the wheel alone.
+    The wheel is installed without its extra ``torch``, which asks for a newer one than some of
+    those that are looked at.
 
     Raises:
         CannotJudgeError: something cannot be installed.
     """
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
-    quiet = ("install", "--quiet", "--no-compile", "--no-cache-dir")
-    needed = [Requirement(words) for words in importlib.metadata.requires(DISTRIBUTION) or ()]
-    here = [one for one in needed if one.marker is None or one.marker.evaluate({"extra": ""})]
-    others = [f"{one.name}{one.specifier}" for one in here if one.name != "torch"]
-    pip(*quiet, *index_options(), f"torch=={torch}", *others, python=python)
-    pip(*quiet, "--no-deps", str(wheel), python=python)
+    project = f"{wheel}[{','.join(EXTRAS)}]"
+    wanted = ("--no-compile", "--no-cache-dir", f"torch=={torch}", project)
+    pip("install", "--quiet", *index_options(), *wanted, python=python)
     return python
 
 

@@ -233,6 +233,24 @@ def test_the_exit_status_says_the_gravest() -> None:
     assert exit_status([good, none, bad]) == 1
 
 
+def test_an_older_torch_is_installed_beside_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The extra ``torch`` would ask for a newer one."""
+    asked: list[tuple[tuple[str, ...], Path | None]] = []
+
+    def pip(*arguments: str, python: Path | None = None) -> str:
+        asked.append((arguments, python))
+        return ""
+
+    monkeypatch.setattr(torch_matrix, "pip", pip)
+    python = torch_matrix.environment(tmp_path / "venv", "2.6.0", Path("made.whl"))
+    assert python.exists()
+    [(arguments, where)] = asked
+    assert where == python
+    assert {"torch==2.6.0", "made.whl[charts,statistics]"} < set(arguments)
+
+
 def test_what_cannot_be_installed_is_a_result(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: object) -> Path:
         raise CannotJudgeError("pip failed:\nno space left")

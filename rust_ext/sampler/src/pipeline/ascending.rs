@@ -19,19 +19,20 @@ const TOGETHER: usize = 256;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Ascending {
     values: Gathered,
-    spare: Vec<f32>,
     counts: Vec<[u32; 1 << DIGIT]>,
 }
 
 impl Ascending {
-    /// Takes those values of a row that are at least `least`, and sorts them. None is infinite.
+    /// Takes those values of a row that are at least `least`, and sorts them. None is infinite. `spare`
+    /// is a workspace.
     pub(crate) fn sort_at_least<M: Measure>(
         &mut self,
         row: &[f32],
         least: f32,
         measure: M,
+        spare: &mut Vec<f32>,
     ) -> &mut [f32] {
-        let Self { values, spare, counts } = self;
+        let Self { values, counts } = self;
         let values = values.take_at_least(row, least);
         if values.len() < MANY || !sort_by_codes(values, measure, spare, counts) {
             values.sort_unstable_by(|a, b| measure.of_one(*a).total_cmp(&measure.of_one(*b)));
@@ -224,7 +225,7 @@ mod tests {
 
     fn is_sorted<M: Measure>(row: &[f32], least: f32, measure: M) {
         let mut ascending = Ascending::default();
-        let sorted = ascending.sort_at_least(row, least, measure);
+        let sorted = ascending.sort_at_least(row, least, measure, &mut Vec::new());
         assert!(sorted.is_sorted_by_key(|x| measure.of_one(*x)));
         let mut sorted = sorted.to_vec();
         sorted.sort_by(f32::total_cmp);

@@ -38,7 +38,7 @@ pub(crate) fn top_p(
         return;
     }
     let Workspace { ascending, padded, probs, entries, order } = workspace;
-    let left = &*ascending.sort_at_least(scores, row_max(scores) + NO_EXP, Itself);
+    let left = &*ascending.sort_at_least(scores, row_max(scores) + NO_EXP, Itself, probs);
     let removed = scores.len() - left.len();
     let sorted = if removed == 0 {
         left

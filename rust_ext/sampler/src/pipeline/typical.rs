@@ -19,12 +19,13 @@ use crate::torch::vml::Exponentials;
 /// Memory used again from row to row.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Workspace {
-    /// First the logarithms of the probabilities, then the greatest exponentials of a sum.
+    /// The logarithms of the probabilities, then the scores as torch's sort moves them, then the
+    /// greatest exponentials of a sum.
     highs: Vec<f32>,
-    /// First the terms of the entropy, then the least exponentials of a sum.
+    /// The terms of the entropy, then room for the sort, then the least exponentials of a sum.
     lows: Vec<f32>,
     ascending: Ascending,
-    replayed: Vec<f32>,
+    padded: Vec<f32>,
     places: Vec<u32>,
     ties: Vec<Range<usize>>,
     placed: Vec<Range<usize>>,
@@ -129,7 +130,8 @@ impl Workspace {
     ) -> f32 {
         /// Scores that differ by more are on both sides of the entropy.
         const LITTLE: f32 = 1.0 / 64.0;
-        let sorted = self.ascending.sort_at_least(scores, shifted.normalizer.max + NO_EXP, shifted);
+        let least = shifted.normalizer.max + NO_EXP;
+        let sorted = self.ascending.sort_at_least(scores, least, shifted, &mut self.lows);
         self.places.clear();
         list_ties(sorted, shifted, &mut self.places);
         find_ties(sorted, shifted, &self.places, &mut self.ties);
@@ -148,7 +150,7 @@ impl Workspace {
     ///
     /// The sort is of the scores alone: which of two tokens with one score comes first cannot be seen.
     fn place(&mut self, scores: &[f32], shifted: Shifted, little: f32) {
-        let Self { ascending, replayed, ties, placed, keys, .. } = self;
+        let Self { ascending, highs: replayed, ties, placed, keys, .. } = self;
         let sorted = ascending.values_mut();
         let (order, key_of) = (Nearest(shifted), |tied: &Range<usize>| sorted[tied.start]);
         placed.clear();
@@ -183,7 +185,7 @@ impl Workspace {
         mass: f32,
         capability: Capability,
     ) -> Option<f32> {
-        let Self { ascending, replayed: padded, ties, lows, highs, .. } = self;
+        let Self { ascending, padded, ties, lows, highs, .. } = self;
         let mut sorted = ascending.values();
         let left = sorted.len();
         if left < vocab.min(LANES) {
@@ -421,7 +423,8 @@ mod tests {
             let normalizer = log_softmax(&row, &mut workspace.highs, capability).unwrap();
             let entropy = workspace.entropy(Sharing::default(), Exponentials::Near);
             let shifted = Shifted { normalizer, entropy };
-            let sorted = workspace.ascending.sort_at_least(&row, f32::MIN, shifted);
+            let sorted =
+                workspace.ascending.sort_at_least(&row, f32::MIN, shifted, &mut Vec::new());
             let other = sums(sorted, capability);
             list_ties(sorted, shifted, &mut workspace.places);
             find_ties(sorted, shifted, &workspace.places, &mut workspace.ties);
@@ -440,7 +443,7 @@ mod tests {
             let (most, another) = (at(&torchs), at(&other));
             let found = workspace.most_shifted(&row, shifted, mass, capability);
             assert_eq!(found, most, "{round}");
-            workspace.ascending.sort_at_least(&row, f32::MIN, shifted);
+            workspace.ascending.sort_at_least(&row, f32::MIN, shifted, &mut Vec::new());
             workspace.ties = ties;
             let found = workspace.most_in_any_order(row.len(), shifted, mass, capability);
             assert!(found.is_none_or(|found| found == most), "{round}");
