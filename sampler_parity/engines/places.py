@@ -17,7 +17,6 @@ from typing import Literal
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from scipy import optimize, stats
 
 from sampler_parity.statistics.budget import FAMILY_WISE, Budget, holm
 from sampler_parity.statistics.constant import Raced, Walked
@@ -734,6 +733,8 @@ def smallest_departure(n: int, level: float, power: float = POWER) -> float:
 
     Kolmogorov's statistic finds at least the true distance less the half width of Massart's band.
     """
+    from scipy import stats
+
     if n < 1:
         return 1.0
     return float(min(1.0, stats.kstwo.isf(level, n) + half_width(n, 1 - power)))
@@ -782,6 +783,8 @@ def _uniform(name: str, question: str, u: Floats, level: float, catches: str) ->
     Differences and sums modulo 1 of successive independent uniforms are themselves independent and
     uniform, so that it is exact for them too.
     """
+    from scipy import stats
+
     smallest = smallest_departure(len(u), level)
     words = catches.replace("{2}", f"{min(1.0, 2 * smallest):.1%}").replace("{}", f"{smallest:.1%}")
     if not len(u):
@@ -802,6 +805,8 @@ def _ends(name: str, u: Floats, level: float) -> Test:
     Each count is binomial; the smallest p-value times their number is the test's. Kolmogorov's
     statistic sees the middle, this sees the ends: a walk that falls off its end, a tail cut off.
     """
+    from scipy import optimize, stats
+
     question = "Are there as many tokens at the ends of the laws as there should be?"
     n = len(u)
     if not n:

@@ -162,7 +162,9 @@ def _others(request: Request) -> list[Order]:
     if sources:
         # Some of the port's faults show at one capability only.
         orders.append(PlantInPort(capability=next_one, profile=request.profile))
-    orders.append(PlantInEngines(capability=lowest))
+    if counts_frequencies():
+        # What tells one generator's draws from another's are tests of places.
+        orders.append(PlantInEngines(capability=lowest))
     return orders
 
 

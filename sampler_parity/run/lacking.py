@@ -23,7 +23,10 @@ def lacking(request: Request, found: Found) -> tuple[str, ...]:
 
 def _lacking(request: Request, found: Found) -> Iterator[str]:
     if request.whole and not found.statistics and not counts_frequencies():
-        yield f"Frequencies were not counted: scipy is not installed ({STATISTICS})."
+        yield (
+            "Frequencies were not counted, and no fault was planted in an engine: scipy is not "
+            f"installed ({STATISTICS})."
+        )
     port = [shard for shard in found.shards if shard.source == "port"]
     if any(shard.verdicts.get(Verdict.SEMANTIC) for shard in port):
         yield f"Known functions were not held against it: they are computed by torch ({TORCH})."

@@ -16,7 +16,6 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
-from scipy import interpolate, optimize, special
 
 from sampler_parity.statistics.errors import StatisticsError
 
@@ -89,6 +88,8 @@ class Tilts:
     """
 
     def __init__(self, sums: Floats) -> None:
+        from scipy import interpolate
+
         self._sums = sums
         self._one = int(np.flatnonzero(EXPONENTS == 1.0)[0])
         self._k = interpolate.BPoly.from_derivatives(EXPONENTS, sums[:3].T)
@@ -149,6 +150,8 @@ class Tilts:
         self, at: float, total: float, side: int, exponent: float, *, bound: bool
     ) -> float:
         """Give the tail of ``total``, which is expected at the power ``at``."""
+        from scipy import special
+
         s = at - exponent
         rate = max(s * total - float(self._k(at) - self._k(exponent)), 0.0)
         if bound or not EXPONENTS[0] < at < EXPONENTS[-1]:
@@ -180,6 +183,7 @@ class Tilts:
         Returns:
             0.01 for one percent; ``None`` where not even twice or half would be caught.
         """
+        from scipy import optimize
 
         def short_of(error: float) -> float:
             hotter, colder = self.power(1 + error, level), self.power(1 / (1 + error), level)
@@ -225,5 +229,7 @@ class Tilts:
 
 
 def _root(of: Callable[[float], float], one: float, other: float) -> float:
+    from scipy import optimize
+
     found: float = optimize.brentq(of, min(one, other), max(one, other), xtol=1e-12, rtol=1e-12)
     return found

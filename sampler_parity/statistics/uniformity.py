@@ -7,7 +7,6 @@ P(sup |F_n - F| > e) <= 2 exp(-2 n e^2).
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
 
 from sampler_parity.statistics.errors import StatisticsError
 from sampler_parity.statistics.escalation import GROWTH, Rule
@@ -27,6 +26,8 @@ def smallest_deviation(n: int, rule: Rule, power: float = 0.99) -> float:
     A look finds at least the true distance less the band's half width, which it leaves with half
     of the misses allowed; that must be beyond its critical value.
     """
+    from scipy import stats
+
     miss = (1 - power) / 2
     first = stats.kstwo.isf(rule.margin, n) + half_width(n, miss)
     second = stats.kstwo.isf(rule.second, GROWTH * n) + half_width(GROWTH * n, miss)
