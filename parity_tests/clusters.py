@@ -8,8 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
+from distributed import Client
+
 from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.commands.question import LEVEL
+
+STARTING = 120
+"""Seconds within which a worker is there."""
 
 SAYS_WHERE = "Scheduler at:"
 """What stands in the scheduler's log before its address."""
@@ -61,6 +66,11 @@ class Processes:
         arguments = ("--nthreads", "1", "--no-nanny", "--no-dashboard", "--name", name)
         process = _started("worker", self.address, *arguments, **{LEVEL: capability})
         self._workers[name] = _read(process)
+
+    def wait_for_workers(self) -> None:
+        """Wait until the scheduler knows all workers."""
+        with Client(self.address, timeout=STARTING, set_as_default=False) as client:
+            client.wait_for_workers(len(self._workers), timeout=STARTING)
 
     def kill_worker(self, name: str) -> None:
         """End a worker."""

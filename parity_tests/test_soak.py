@@ -504,6 +504,7 @@ def test_a_killed_worker_and_a_killed_scheduler_lose_nothing_that_was_finished(
         def start_workers() -> None:
             for number, capability in enumerate(LEVELS[:1] + LEVELS[-1:]):
                 processes.start_worker(f"w{number}", capability)
+            processes.wait_for_workers()
 
         def start_again() -> None:
             processes.start_scheduler()
