@@ -65,7 +65,7 @@ FENCE = re.compile(
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FILE = re.compile(r"[\w./{},*-]*\w\.(?:py|rs|md|json|toml|yml|safetensors|html|so)")
 
-MADE = ("run.json", "part.json", "calls.json", "index.html", "statistics.json", "parity.toml",
+MADE = ("run.json", "part.json", "soak.json", "calls.json", "index.html", "statistics.json", "parity.toml",
         "evidence/*", "*ID.safetensors", "my_*", "FILE*", "reports/latest/*", "*X.safetensors",
         "pyproject.toml", "*mine.safetensors", "*a.npy", "*engine.calls")  # fmt: skip
 """Files that a run makes, or that are the reader's own."""
@@ -184,12 +184,23 @@ def check_pip(arguments: list[str], _: pytest.Config) -> None:
         assert extra in PROJECT["optional-dependencies"]
 
 
+def check_dask(arguments: list[str], _: pytest.Config) -> None:
+    """Look whether Dask has the command, and each of its options."""
+    name, *rest = arguments
+    source = find_spec(f"distributed.cli.dask_{name}")
+    assert source is not None
+    assert source.origin is not None
+    known = Path(source.origin).read_text(encoding="utf-8")
+    assert [word for word in rest if word.startswith("--") and f'"{word}"' not in known] == []
+
+
 CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
     "sampler-parity": check_sampler_parity,
     "make": check_make,
     "pytest": check_pytest,
     "python": check_python,
     "cargo": check_cargo,
+    "dask": check_dask,
     "pip": check_pip,
 }
 
@@ -453,7 +464,7 @@ def test_every_file_that_is_named_exists(page: str) -> None:
     own = {name for name in named if any(fnmatch(name, pattern) for pattern in MADE)}
     assert [name for name in sorted(named - own) if not exists(name)] == []
     folders = {span for span in spans(page) if re.fullmatch(r"[\w./-]+/", span)}
-    made = {"evidence/", "reports/", "reports/latest/", ".venv/", "target/"}
+    made = {"closest/", "evidence/", "reports/", "reports/latest/", ".venv/", "target/"}
     missing = [name for name in folders - made if not any(f"/{name}" in f"/{p}" for p in TRACKED)]
     assert missing == []
 
