@@ -65,9 +65,10 @@ FENCE = re.compile(
 SPAN = re.compile(r"(?<!`)`([^`\n]+)`(?!`)")
 FILE = re.compile(r"[\w./{},*-]*\w\.(?:py|rs|md|json|toml|yml|safetensors|html|so)")
 
-MADE = ("run.json", "part.json", "soak.json", "calls.json", "index.html", "statistics.json", "parity.toml",
-        "evidence/*", "*ID.safetensors", "my_*", "FILE*", "reports/latest/*", "*X.safetensors",
-        "pyproject.toml", "*mine.safetensors", "*a.npy", "*engine.calls")  # fmt: skip
+MADE = ("run.json", "part.json", "soak.json", "calls.json", "index.html", "statistics.json",
+        "parity.toml", "evidence/*", "*ID.safetensors", "my_*", "FILE*", "reports/latest/*",
+        "*X.safetensors", "pyproject.toml", "*mine.safetensors", "*a.npy",
+        "*engine.calls")  # fmt: skip
 """Files that a run makes, or that are the reader's own."""
 
 
