@@ -3,6 +3,7 @@
 import hashlib
 import importlib
 import importlib.metadata
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -41,6 +42,12 @@ def source_hash(root: Path = REPOSITORY) -> str | None:
         digest.update(f"{name}\0".encode())
         digest.update(hashlib.sha256(file.read_bytes()).digest())
     return digest.hexdigest()
+
+
+@cache
+def extension_here() -> ModuleType:
+    """Import ``rust_ext`` as :func:`load_extension` does, which looks at its sources once."""
+    return load_extension()
 
 
 def load_extension(root: Path = REPOSITORY) -> ModuleType:

@@ -1,13 +1,12 @@
 """Families of logits: each a function from a seeded generator to a case's logits and parameters."""
 
-import importlib
 from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
 from msgspec import structs
 
-from sampler_parity.build.extension import EXTENSION
+from sampler_parity.build.extension import extension_here
 from sampler_parity.cases.draws import (
     TOP_KS,
     AnyParameters,
@@ -162,7 +161,7 @@ def crossing_logits(rng: np.random.Generator, index: int) -> Draft:
     """
     vocab = int(rng.integers(2, 3000))
     values = gaussian(rng, 1, vocab, pick(rng, (0.3, 1.0, 3.0)))
-    descending = np.sort(importlib.import_module(EXTENSION).softmax(values)[0])[::-1]
+    descending = np.sort(extension_here().softmax(values)[0])[::-1]
     # torch adds up in f64, and rounds each sum.
     sums = np.cumsum(descending, dtype=np.float64).astype(np.float32)
     top_p = sums[int(rng.integers(vocab))]

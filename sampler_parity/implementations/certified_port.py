@@ -8,13 +8,12 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.build.extension import load_extension
+from sampler_parity.build.extension import extension_here
 from sampler_parity.build.processor import reached
 from sampler_parity.implementations.rust_ext import RustExt, port_generator
 from sampler_parity.model.case import CAPABILITIES, Case
@@ -29,11 +28,6 @@ Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
 
 NO_TORCH = "pip install 'sampler-parity[torch]'"
-
-
-@cache
-def _extension() -> ModuleType:
-    return load_extension()
 
 
 def capability_here() -> str:
@@ -81,13 +75,13 @@ class PortGenerator:
 
 def start_generator(case: Case) -> PortGenerator:
     """Give the generator as the case's first call finds it."""
-    extension = _extension()
+    extension = extension_here()
     return PortGenerator(extension, port_generator(extension, case))
 
 
 def seeded(seed: int) -> PortGenerator:
     """Give the generator of a seed."""
-    extension = _extension()
+    extension = extension_here()
     return PortGenerator(extension, extension.Generator(seed))
 
 
@@ -149,7 +143,7 @@ def computed(step: Stage, case: Case, values: Values, generator: Any) -> Array:
         raise CannotJudgeError(
             f"the stage {step.name} of {case.pipeline.name} is computed by torch: {NO_TORCH}"
         )
-    call = _Call(case, _extension(), generator)
+    call = _Call(case, extension_here(), generator)
     with np.errstate(all="ignore"):
         found: Array = stage(values, case.parameters, call)
     return found

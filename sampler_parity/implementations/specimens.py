@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.build.extension import load_extension
+from sampler_parity.build.extension import extension_here
 from sampler_parity.build.instrumented import instrumented
+from sampler_parity.implementations.certified_port import seeded
 from sampler_parity.implementations.plug_in import Logits, PlugIn, plug_in
-from sampler_parity.implementations.reference import seeded
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
 from sampler_parity.pipelines.numbers import exponentials, uniforms
@@ -84,7 +84,7 @@ def _advance(generator: Any, steps: int) -> None:
 
 def _probabilities(logits: Logits) -> Weighed:
     """Take the softmax as torch does, which the port gives without torch."""
-    found: Weighed = load_extension().softmax(np.ascontiguousarray(logits))
+    found: Weighed = extension_here().softmax(np.ascontiguousarray(logits))
     return found
 
 
@@ -112,7 +112,7 @@ def _namesake(name: str, probabilities: Callable[[Weighed, SampleLogits], Weighe
     def sample(logits: Logits, parameters: SampleLogits, generator: Any) -> dict[str, Any]:
         with np.errstate(all="ignore"):  # of a tiny temperature nothing may be left
             probs = probabilities(_probabilities(logits), parameters)
-        probs = load_extension().renormalize(probs)
+        probs = extension_here().renormalize(probs)
         return {"renormalized": probs, "token": _multinomial(probs, generator)}
 
     return sample
