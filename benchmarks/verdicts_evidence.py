@@ -10,6 +10,7 @@ One core takes about a quarter of an hour for 100,000 cases, which are 600,000 v
 """
 
 import argparse
+import math
 import resource
 import sys
 from collections import Counter
@@ -122,8 +123,8 @@ def by_quotient(x: AnyArray, p: SimpleBatch) -> AnyArray:
 
 def by_powers_of_two(x: AnyArray, _: SampleLogits) -> AnyArray:
     """Take exponentials to base 2, and multiply by the reciprocal of their sum."""
-    e = np.exp2((x - x.max(axis=-1, keepdims=True)) * x.dtype.type(np.log2(np.e)))
-    return e * (1 / e.sum(axis=-1, keepdims=True))
+    powers = np.exp2((x - x.max(axis=-1, keepdims=True)) * x.dtype.type(np.log2(math.e)))
+    return powers * (1 / powers.sum(axis=-1, keepdims=True))
 
 
 def summed_one_by_one(x: AnyArray, _: SampleLogits) -> AnyArray:
