@@ -5,6 +5,7 @@ shows over every family that the stages, composed, are ``python_ref.sample_logit
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -125,18 +126,28 @@ def _cutoff_in_doubt(descending: Array, p: SampleLogits, first: int, last: int) 
     return exact.cutoff_in_doubt(descending, p.top_p, first, last)
 
 
+@lru_cache(maxsize=2)
+def _fates(values: bytes, shape: tuple[int, ...], parameters: SampleLogits) -> Fates:
+    return fates(np.frombuffer(values, np.float32).reshape(shape), parameters)
+
+
+def _fates_of(logits: Array, parameters: SampleLogits) -> Fates:
+    """Work out the fates once for a case, of which the judge asks several times in a row."""
+    return _fates(logits.tobytes(), logits.shape, parameters)
+
+
 class _Oracle:
     """Judges ``sample_logits`` by every token's fate."""
 
     def fates(self, logits: Array, parameters: SampleLogits, _: Array | None = None) -> Fates:
         """See :func:`sampler_parity.pipelines.fates.fates`."""
-        return fates(logits, parameters)
+        return _fates_of(logits, parameters)
 
     def impossible(self, logits: Array, parameters: SampleLogits, _: Array | None = None) -> Array:
         """Mark what no correct sampler keeps; at temperature 0, what is not the largest."""
         if parameters.temperature == 0:
             return ~exact.largest(np.atleast_2d(logits))
-        return np.atleast_2d(fates(logits, parameters).dropped)
+        return np.atleast_2d(_fates_of(logits, parameters).dropped)
 
     def may_draw(
         self,
@@ -147,7 +158,7 @@ class _Oracle:
         _: Array | None = None,
     ) -> bool:
         """Whether a correct sampler on torch's ``generator`` may draw all of these tokens."""
-        fate = fates(np.atleast_2d(logits), parameters)
+        fate = _fates_of(np.atleast_2d(logits), parameters)
         return all(may_race(fate, drawn, generator) for drawn in tokens)
 
 
