@@ -3,6 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 # Containers often forbid bytecode; then each of the many interpreters that tests start compiles it all.
 unexport PYTHONDONTWRITEBYTECODE
+# pip takes the build `+cpu` of a version before the plain one.
+CPU_TORCH := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 # The crates that others use, without features. Clippy, tests and documentation select the same, so
 # that their dependencies are compiled once.
 PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
@@ -28,7 +30,9 @@ build: .venv/ready  ## Compile the extension into .venv, which is made if it is 
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@command -v cargo >/dev/null || { echo 'Rust is needed: https://rustup.rs'; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --editable '.[test]'
+	@echo 'Installing into .venv. Its largest part is torch: on Linux several gigabytes, with the CUDA libraries' \
+		'of its build on PyPI. TORCH_INDEX_URL names an index with CPU builds, which are preferred.'
+	$(BIN)/pip install --quiet --editable '.[test]' $(CPU_TORCH)
 	touch $@
 
 lint:  ## ruff, rustfmt and clippy.
