@@ -7,6 +7,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
+from benchmarks.without_torch import NO_TORCH
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.statistics.command import power
 
@@ -54,13 +55,7 @@ def test_no_answer(arguments: tuple[str, ...]) -> None:
         said(*arguments)
 
 
-WITHOUT_TORCH = """
-import sys
-class Missing:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] == "torch":
-            raise ModuleNotFoundError("No module named 'torch'", name="torch")
-sys.meta_path.insert(0, Missing())
+WITHOUT_TORCH = f"""{NO_TORCH}
 import sampler_parity.cli
 import sampler_parity.report.frequencies
 import sampler_parity.statistics.words

@@ -5,7 +5,7 @@ kernels ends the process with an illegal instruction. So whoever starts a proces
 asks here first.
 """
 
-from sampler_parity.build.extension import load_extension
+from sampler_parity.build.extension import extension_here
 from sampler_parity.model.case import CAPABILITIES
 
 
@@ -15,5 +15,5 @@ def reached(capability: str) -> str:
     Raises:
         CannotJudgeError: the extension, which looks at the processor, is missing or stale.
     """
-    highest: str = load_extension().processor_capability()
+    highest: str = extension_here().processor_capability()
     return min(capability, highest, key=CAPABILITIES.index)

@@ -19,9 +19,13 @@ def port_generator(extension: Any, case: Case) -> Any:
     if case.state:
         generator.set_state(case.state)
     elif case.advance:
-        unused = np.zeros(case.advance, np.float32)
-        extension.simple_batch_sampler(unused, generator=generator)
+        advance(extension, generator, case.advance)
     return generator
+
+
+def advance(extension: Any, generator: Any, steps: int) -> None:
+    """Step a generator of the port by so many 32-bit outputs."""
+    extension.simple_batch_sampler(np.zeros(steps, np.float32), generator=generator)
 
 
 class RustExt:

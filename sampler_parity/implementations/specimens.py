@@ -14,11 +14,10 @@ import numpy.typing as npt
 
 from sampler_parity.build.extension import extension_here
 from sampler_parity.build.instrumented import instrumented
-from sampler_parity.implementations.certified_port import seeded
 from sampler_parity.implementations.plug_in import Logits, PlugIn, plug_in
+from sampler_parity.implementations.rust_ext import advance
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.pipelines import SampleLogits, SimpleBatch
-from sampler_parity.pipelines.numbers import exponentials, uniforms
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,24 +77,18 @@ def wild(logits: Logits, parameters: SampleLogits, rng: Any) -> dict[str, Any]:
     return {"renormalized": trace.renormalized, "token": trace.token}
 
 
+def _seeded(seed: int) -> Any:
+    return extension_here().Generator(seed)
+
+
 def _advance(generator: Any, steps: int) -> None:
-    uniforms((steps,), 1.0, generator)
+    advance(extension_here(), generator, steps)
 
 
 def _probabilities(logits: Logits) -> Weighed:
     """Take the softmax as torch does, which the port gives without torch."""
     found: Weighed = extension_here().softmax(np.ascontiguousarray(logits))
     return found
-
-
-def _multinomial(probs: Weighed, generator: Any) -> npt.NDArray[np.int64]:
-    """Draw one token as ``torch.multinomial`` does."""
-    if not ((probs >= 0) & (probs < np.inf)).all() or not probs.any():
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
-    with np.errstate(all="ignore"):
-        quotients = probs / exponentials(probs.shape, generator)
-    token: npt.NDArray[np.int64] = quotients.argmax(axis=-1, keepdims=True)
-    return token
 
 
 def _namesake(name: str, probabilities: Callable[[Weighed, SampleLogits], Weighed]) -> PlugIn:
@@ -105,15 +98,16 @@ def _namesake(name: str, probabilities: Callable[[Weighed, SampleLogits], Weighe
         name,
         view="probs",
         stream="torch",
-        generator=seeded,
+        generator=_seeded,
         advance=_advance,
         version="from its definition",
     )
     def sample(logits: Logits, parameters: SampleLogits, generator: Any) -> dict[str, Any]:
         with np.errstate(all="ignore"):  # of a tiny temperature nothing may be left
             probs = probabilities(_probabilities(logits), parameters)
-        probs = extension_here().renormalize(probs)
-        return {"renormalized": probs, "token": _multinomial(probs, generator)}
+        extension = extension_here()
+        probs = extension.renormalize(probs)
+        return {"renormalized": probs, "token": extension.multinomial(probs, generator=generator)}
 
     return sample
 

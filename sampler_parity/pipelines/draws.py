@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 
+from sampler_parity.pipelines import numbers
 from sampler_parity.pipelines.exact import LARGEST, TINY, Mask, Wide, gamma
 from sampler_parity.pipelines.fates import Fates
 from sampler_parity.pipelines.folding import Folded
-from sampler_parity.pipelines.numbers import exponentials, uniform_of, uniforms
+from sampler_parity.pipelines.numbers import exponentials, uniform_of
 
 DRAW = gamma(6)
 """Bounds the roundings from a probability to its quotient: its sum, the exponential, and casts."""
@@ -107,9 +108,7 @@ def never_largest(rows: Folded, noise: float) -> Mask:
 
 def may_be_largest(rows: Folded, drawn: Any, noise: float, generator: Any) -> bool:
     """Whether each row's token may have the largest score with noise of torch's generator."""
-    added: Wide = np.zeros(rows.log.shape)
-    if noise:
-        added = uniforms(rows.log.shape, noise, generator).astype(np.float64)
+    added = numbers.noise(rows.log.shape, noise, generator)
     low, high = _scores(rows, noise)
     with np.errstate(all="ignore"):
         possible = high + added >= (low + added).max(axis=-1, keepdims=True)

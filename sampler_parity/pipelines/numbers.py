@@ -32,6 +32,13 @@ def uniforms(shape: Shape, most: float, generator: Any) -> npt.NDArray[np.float3
     return found
 
 
+def noise(shape: Shape, most: float, generator: Any) -> npt.NDArray[np.float64]:
+    """Take uniforms of [0, most) in f64; no number of the generator where ``most`` is 0."""
+    if not most:
+        return np.zeros(shape)
+    return uniforms(shape, most, generator).astype(np.float64)
+
+
 def doubles(shape: Shape, generator: Any) -> npt.NDArray[np.float64]:
     """Take uniforms of [0, 1), f64, as torch gives them."""
     own = getattr(generator, "doubles", None)

@@ -19,8 +19,7 @@ from sampler_parity.model.pipeline import (
     Stage,
     Values,
 )
-from sampler_parity.pipelines import exact
-from sampler_parity.pipelines.numbers import uniforms
+from sampler_parity.pipelines import exact, numbers
 
 TorchTensors = Mapping[str, Any]
 
@@ -79,13 +78,6 @@ def _true_noised(
     return exact.noised(scaled, added)
 
 
-def _noise(shape: tuple[int, ...], p: SimpleBatch, generator: Any) -> exact.Wide:
-    """Give what one call adds, f64; it takes no number where there is no noise."""
-    if not p.noise:
-        return np.zeros(shape)
-    return uniforms(shape, p.noise, generator).astype(np.float64)
-
-
 class _Oracle:
     """Judges the simple sampler by the range of each noised logit."""
 
@@ -133,7 +125,7 @@ class _Oracle:
                 if not ((drawn >= 0) & (drawn < value.shape[-1])).all():
                     return False
                 forbid(value, parameters)
-                added = _noise(value.shape, parameters, generator)
+                added = numbers.noise(value.shape, parameters.noise, generator)
                 value, bound = value / temp, bound / temp
                 bound = bound + error * (np.abs(value) + bound)
                 value = value + added

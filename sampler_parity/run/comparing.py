@@ -92,7 +92,7 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
         bench = _Bench(order, candidate, laboratory, tell, yours)
         shards = []
         if candidate.about.capabilities == "one" and not order.first:
-            shards.append(builders[1].shard(bench.planned, live(), AT_ONE))
+            shards.append(builders[1].shard(bench.planned, source_here(), AT_ONE))
         else:
             if bench.recorded:
                 mine = tuple(recorded.values())[slice(order.part[0], None, order.part[1])]
@@ -102,7 +102,7 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
 
 
-def live() -> Against:
+def source_here() -> Against:
     """Name what runs as the reference here."""
     return "torch" if torch_is_here() else "port"
 
@@ -201,7 +201,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
             ": the recorded traces were compared instead" if bench.recorded else ""
         )
         bench.say(Message(done=total, total=total))
-        return builder.shard(total, live(), reason)
+        return builder.shard(total, source_here(), reason)
     reference = reference_here()
     certificate = None if torch_is_here() else certified(here, bench.certifying)
     itself = ReproducibilityCounter(order.capability, verify=order.implementation != PORT)
@@ -236,7 +236,7 @@ def _live(bench: _Bench, builder: ShardBuilder) -> Shard:
     builder.look_closer(bench.closer)
     return builder.shard(
         total,
-        live(),
+        source_here(),
         _given_up(total, builder),
         itself.counts(),
         _explained(bench, builder),
