@@ -3,17 +3,26 @@
 from dataclasses import replace
 
 import pytest
+import torch
 
 from sampler_parity.cases.families import FAMILIES, VAST
 from sampler_parity.cases.plan import case_of
-from sampler_parity.implementations.python_ref import PythonRef, capability_here
+from sampler_parity.implementations.python_ref import (
+    PythonRef,
+    capability_here,
+    start_generator,
+    state_of,
+)
 from sampler_parity.judge import compare
 from sampler_parity.model.case import Case
+from sampler_parity.model.implementation import About
+from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 from sampler_parity.pipelines import KINDS, PIPELINES
 
 CASES = 60
 """Cases of each family; the families of long rows have fewer."""
 LONG = {"real-whole": 4, "long-rows": 4, "long-streams": 1, "many-calls": 1, "vast-rows": len(VAST)}
+TOKENS = About(name="python_ref", view="tokens")
 HEAVY = (pytest.mark.slow, pytest.mark.proof)
 
 
@@ -32,6 +41,24 @@ def composed(case: Case) -> Case:
     return replace(case, parameters=kind(**values))
 
 
+def called(case: Case) -> Outcome:
+    """Call the reference's function once for every call of a case, as an engine does."""
+    outcome, generator = Outcome(), start_generator(case)
+    torch.set_num_threads(case.threads)
+    logits = torch.from_numpy(case.logits.copy())
+    function = case.pipeline.whole
+    assert function is not None
+    for draw in range(case.draws):
+        try:
+            token = function(logits, case.parameters, generator, traced=False)
+        except SAMPLER_ERRORS as error:
+            outcome.failure = Failure(type(error).__name__, str(error), draw)
+            break
+        outcome.tokens.append(token.numpy().reshape(-1))
+    outcome.input, outcome.generator = logits.numpy(), state_of(generator)
+    return outcome
+
+
 @pytest.mark.parametrize(
     "family",
     [pytest.param(name, marks=HEAVY if name in LONG else ()) for name in FAMILIES],
@@ -42,6 +69,7 @@ def test_composed_stages_are_the_reference(family: str) -> None:
         case = case_of(f"{family}-{index}@11")
         whole, parts = reference.run(case, here), reference.run(composed(case), here)
         assert compare(case, whole, parts).differences == {}, case.id
+        assert compare(case, called(case), whole, TOKENS).differences == {}, case.id
 
 
 def test_every_pipeline_is_described() -> None:

@@ -12,7 +12,7 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import LOGITS, TOKEN, Stage
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Pipeline, Stage
 
 NO_AVX = "no avx"
 """What torch 2.7 calls the level ``default``."""
@@ -99,11 +99,12 @@ def _call(
 ) -> torch.Tensor:
     """Make one call; its stages go into ``kept``, if that is given.
 
-    ``same`` keeps, from call to call, what no call changes.
+    ``same`` keeps, from call to call, what no call changes: of a sampler that leaves its logits as
+    they are, the reference's function is called once, and every later call draws from what it gave.
+    A test shows that this is the function called each time, bit for bit.
     """
     pipeline = case.pipeline
-    stages: dict[str, torch.Tensor]
-    if pipeline.whole is None:
+    if pipeline.whole is None or (kept is None and same):
         stages = _composed(case, logits, generator, same)
     elif kept is None:
         token: torch.Tensor = pipeline.whole(logits, case.parameters, generator, traced=False)
@@ -111,6 +112,7 @@ def _call(
     else:
         trace = pipeline.whole(logits, case.parameters, generator, traced=True)
         stages = {name: getattr(trace, name) for name in pipeline.names}
+        same.update({name: stages[name] for name in _unchanged(pipeline)})
     if kept is not None:
         kept.stages = {name: stages[name].numpy() for name in pipeline.names[:-1]}
     return stages[TOKEN]
@@ -121,22 +123,28 @@ def _composed(
 ) -> dict[str, torch.Tensor]:
     """Compute a pipeline's stages one after the other; ``logits`` are changed where it does so.
 
-    What neither the generator nor an earlier call changes is taken from ``same``, or kept there.
-    A test shows that this is ``python_ref``, bit for bit, for the pipelines that it has.
+    What no call changes is taken from ``same``, or kept there. A test shows that this is
+    ``python_ref``, bit for bit, for the pipelines that it has.
     """
     pipeline = case.pipeline
     tensors = {name: torch.from_numpy(values) for name, values in shared.sources(case).items()}
-    fixed = set() if pipeline.in_place else set(tensors)
     tensors[LOGITS] = logits
     tensors |= same
     for stage in pipeline.stages:
         if stage.name in same:
-            fixed.add(stage.name)
             continue
         tensors[stage.name] = stage.reference(tensors, case.parameters, generator)
         if pipeline.in_place and stage.kind != "draw":
             logits.copy_(tensors[stage.name])
-        if not stage.random and fixed.issuperset(stage.reads):
-            fixed.add(stage.name)
-            same[stage.name] = tensors[stage.name]
+    if not same:
+        same.update({name: tensors[name] for name in _unchanged(pipeline)})
     return tensors
+
+
+def _unchanged(pipeline: Pipeline) -> tuple[str, ...]:
+    """Name the stages that neither the generator nor an earlier call changes."""
+    changed = {LOGITS} if pipeline.in_place else set()
+    for stage in pipeline.stages:
+        if stage.random or not changed.isdisjoint(stage.reads):
+            changed.add(stage.name)
+    return tuple(stage.name for stage in pipeline.stages if stage.name not in changed)
