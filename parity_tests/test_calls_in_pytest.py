@@ -118,6 +118,7 @@ def test_a_missing_recording_and_no_recording_fail(repository_of_engines: Path) 
     assert "name recordings or engines: --parity-recording=FILE" in unnamed.stdout
 
 
+@pytest.mark.proof
 def test_one_recording_is_held_against_its_contract(repository_of_engines: Path) -> None:
     folder = repository_of_engines
     contract = folder / "parity.toml"

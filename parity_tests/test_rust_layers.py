@@ -187,6 +187,7 @@ def test_every_room_has_its_place(arrows: dict[str, set[str]]) -> None:
     assert {room_of(file) for file in arrows} == set().union(*LAYERS)
 
 
+@pytest.mark.proof
 def test_an_import_is_seen_wherever_it_stands(sources: dict[Module, str]) -> None:
     """The wide vectors build on the lanes; torch's sums are no business of theirs."""
     for written in (

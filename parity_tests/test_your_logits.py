@@ -346,6 +346,7 @@ def test_an_engine_that_fails_keeps_its_rows(tmp_path: Path) -> None:
     assert len(cases(path)) == 1
 
 
+@pytest.mark.proof
 def test_rows_that_are_drawn_from(tmp_path: Path) -> None:
     peaked = ROWS.copy()
     peaked[0], peaked[0, 3] = -np.inf, 0

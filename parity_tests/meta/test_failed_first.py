@@ -41,6 +41,7 @@ def test_a_case_is_the_same_wherever_it_comes() -> None:
     assert (first.logits.tobytes(), first.seed) == (last.logits.tobytes(), last.seed)
 
 
+@pytest.mark.proof
 def test_a_worker_compares_them_first_and_counts_those_that_still_diverge(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

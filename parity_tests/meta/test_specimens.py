@@ -67,6 +67,7 @@ def drawn(name: str, n: int) -> Tokens:
     return source.draws(ROW, PRESET, 5, n)
 
 
+@pytest.mark.proof
 def test_the_lost_mass_goes_to_the_last_token_kept() -> None:
     """As often as the walk falls off its end: what the reference gives all tokens, one has."""
     exact = law_of(ROW, PRESET).probabilities

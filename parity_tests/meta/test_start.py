@@ -4,6 +4,8 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 TORCH = {"torch"}
 DRAWING = {"altair", "vl_convert", "jinja2", "markupsafe", "jsonschema"}
 OTHERS = {"scipy", "transformers", "rwkv", "watchfiles", "pandas"}
@@ -42,6 +44,7 @@ def imported(names: list[str]) -> list[set[str]]:
     return [set(json.loads(line)) for line in done.stdout.splitlines()]
 
 
+@pytest.mark.proof
 def test_the_processes_of_a_run_import_what_they_use() -> None:
     after = imported([name for name, _ in STARTS])
     found = {name: here & idle for (name, idle), here in zip(STARTS, after, strict=True)}
@@ -49,6 +52,7 @@ def test_the_processes_of_a_run_import_what_they_use() -> None:
     assert "torch" in after[-1], "the test sees what is imported"
 
 
+@pytest.mark.proof
 def test_a_command_imports_what_it_uses() -> None:
     after = imported([name for name, _ in COMMANDS])
     found = {name: here & idle for (name, idle), here in zip(COMMANDS, after, strict=True)}

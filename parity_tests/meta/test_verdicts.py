@@ -232,5 +232,6 @@ def test_garbage_is_judged(
     assert wrong > (20 if view != "trace" else 300)
 
 
+@pytest.mark.proof
 def test_the_port_is_exact(cases: ExpectedCases) -> None:
     assert list(divergences(RustExt(), cases)) == []

@@ -65,6 +65,7 @@ power()
 """
 
 
+@pytest.mark.proof
 def test_a_law_needs_no_torch() -> None:
     """The command line, results and reports are imported without it; the port gives the stages."""
     done = subprocess.run(
