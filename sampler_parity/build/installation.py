@@ -15,6 +15,11 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 """The checkout; where the package is installed without one, the folder it is installed in."""
 
 
+def how_to_install(extra: str) -> str:
+    """Give the command that installs an extra of this package."""
+    return f"pip install '{DISTRIBUTION}[{extra}]'"
+
+
 def is_installed(module: str) -> bool:
     """Whether a module that the package can do without is installed."""
     try:

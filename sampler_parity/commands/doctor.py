@@ -13,7 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from sampler_parity.build.extension import load_extension
-from sampler_parity.build.installation import has_sources
+from sampler_parity.build.installation import has_sources, how_to_install
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.implementations.reference import capability_here, torch_is_here
 from sampler_parity.model.errors import CannotJudgeError
@@ -94,7 +94,7 @@ def _torch() -> Check:
     if not torch_is_here():
         words = (
             "not installed: the port stands in its place, for other people's samplers; "
-            "pip install 'sampler-parity[torch]'"
+            f"{how_to_install('torch')}"
         )
         return Check("torch", passed=None, found=words)
     return _try("torch", _version)

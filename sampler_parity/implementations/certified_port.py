@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.build.extension import extension_here
+from sampler_parity.build.installation import how_to_install
 from sampler_parity.build.processor import reached
 from sampler_parity.implementations.rust_ext import RustExt, port_generator
 from sampler_parity.model.case import CAPABILITIES, Case
@@ -26,8 +27,6 @@ from sampler_parity.pipelines.numbers import Shape
 
 Array = npt.NDArray[Any]
 Values = Mapping[str, Array]
-
-NO_TORCH = "pip install 'sampler-parity[torch]'"
 
 
 def capability_here() -> str:
@@ -107,7 +106,8 @@ class CertifiedPort:
         """
         if case.pipeline.name not in STAGES:
             raise CannotJudgeError(
-                f"the reference {case.pipeline.name} is computed by torch: {NO_TORCH}"
+                f"the reference {case.pipeline.name} is computed by torch: "
+                f"{how_to_install('torch')}"
             )
         return self._port.run(case, capability)
 
@@ -141,7 +141,8 @@ def computed(step: Stage, case: Case, values: Values, generator: Any) -> Array:
     stage = STAGES.get(case.pipeline.name, {}).get(step.name)
     if stage is None:
         raise CannotJudgeError(
-            f"the stage {step.name} of {case.pipeline.name} is computed by torch: {NO_TORCH}"
+            f"the stage {step.name} of {case.pipeline.name} is computed by torch: "
+            f"{how_to_install('torch')}"
         )
     call = _Call(case, extension_here(), generator)
     with np.errstate(all="ignore"):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from sampler_parity.build.installation import is_installed
+from sampler_parity.build.installation import how_to_install, is_installed
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
@@ -34,7 +34,7 @@ def require_torch(what: str) -> None:
     """
     if not torch_is_here():
         raise CannotJudgeError(
-            f"torch is not installed, and {what} needs it: pip install 'sampler-parity[torch]'"
+            f"torch is not installed, and {what} needs it: {how_to_install('torch')}"
         )
 
 

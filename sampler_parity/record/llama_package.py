@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors.numpy import load_file, save
 
+from sampler_parity.build.installation import how_to_install
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.manifest import describe_file, update_manifest
 from sampler_parity.cases.plan import case_of
@@ -82,7 +83,7 @@ def package() -> Any:
         return importlib.import_module(FOUND_BY)
     except ImportError as error:
         raise RecordError(
-            "llama-cpp-python is not installed: pip install 'sampler-parity[bench-llama]'"
+            f"llama-cpp-python is not installed: {how_to_install('bench-llama')}"
         ) from error
 
 

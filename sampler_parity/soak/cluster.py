@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from sampler_parity.build.installation import how_to_install
 from sampler_parity.model.errors import CannotJudgeError, not_importable
 
 CONNECTING = 5.0
@@ -54,7 +55,7 @@ class WorkCluster:
             import distributed
         except ImportError as error:
             raise CannotJudgeError(
-                "a soak needs Dask: pip install 'sampler-parity[soak]', on every machine"
+                f"a soak needs Dask: {how_to_install('soak')}, on every machine"
             ) from error
         self._dask = distributed
         self._address = address
