@@ -195,6 +195,10 @@ def check_dask(arguments: list[str], _: pytest.Config) -> None:
     assert [word for word in rest if word.startswith("--") and f'"{word}"' not in known] == []
 
 
+def check_c(arguments: list[str], _: pytest.Config) -> None:
+    assert (REPOSITORY / arguments[-1]).is_file()
+
+
 CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
     "sampler-parity": check_sampler_parity,
     "make": check_make,
@@ -203,6 +207,8 @@ CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
     "cargo": check_cargo,
     "dask": check_dask,
     "pip": check_pip,
+    "c++": check_c,
+    "./reader": check_c,
 }
 
 
