@@ -13,14 +13,9 @@ impl TokenSource {
     }
 
     fn sample(&mut self, logits: &[f32]) -> Result<i64, SampleError> {
-        let (Self(sampler, generator, parameters), mut token) = (self, [0]);
-        sampler.sample(
-            Logits::row(logits),
-            parameters,
-            Replay::default(),
-            generator,
-            &mut token,
-        )?;
+        let Self(sampler, generator, parameters) = self;
+        let (row, mut token) = (Logits::row(logits), [0]);
+        sampler.sample(row, parameters, Replay::default(), generator, &mut token)?;
         Ok(token[0])
     }
 }
