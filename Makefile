@@ -8,9 +8,10 @@ CPU_TORCH := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 # The crates that others use, without features. Clippy, tests and documentation select the same, so
 # that their dependencies are compiled once.
 PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
+NIGHTLY ?= nightly-2026-05-20
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
+	packages public-api bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
 	clean
 
 help:  ## List the targets.
@@ -65,6 +66,15 @@ chromium:  ## Look for Chromium, in which the report is tested; on Debian, insta
 		[ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && \
 		apt-get update --quiet && apt-get install --quiet --yes chromium; \
 	} || { echo 'Chromium is needed to test the report: apt install chromium'; exit 1; }
+
+packages:  ## Package the crates as for crates.io, and compile what is in the packages.
+	cargo publish --dry-run --locked $(PLAIN_CRATES)
+
+# The form of what rustdoc says changes with the nightly: both are stated.
+public-api:  ## List what each crate's interface is, in public-api.txt of its folder; needs a nightly Rust.
+	@command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api@0.52.0
+	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > rust_ext/sampler/public-api.txt
+	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > rust_ext/recorder/public-api.txt
 
 bench: build .venv/bench  ## Time the port beside torch, its peers and its floor; exit 1 if a bar is missed.
 	$(BIN)/python -m benchmarks.side_by_side --json benchmarks/results/speed.json --readme

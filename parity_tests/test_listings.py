@@ -49,7 +49,7 @@ from sampler_parity.run.your_cases import opened
 PAGES = tuple(
     sorted(
         path.relative_to(REPOSITORY).as_posix()
-        for pattern in ("*.md", "docs/*.md", "*/README.md", "rust_ext/sampler/README.md")
+        for pattern in ("*.md", "docs/*.md", "*/README.md", "rust_ext/*/README.md")
         for path in REPOSITORY.glob(pattern)
     )
 )
@@ -195,6 +195,10 @@ def check_dask(arguments: list[str], _: pytest.Config) -> None:
     assert [word for word in rest if word.startswith("--") and f'"{word}"' not in known] == []
 
 
+def check_c(arguments: list[str], _: pytest.Config) -> None:
+    assert (REPOSITORY / arguments[-1]).is_file()
+
+
 CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
     "sampler-parity": check_sampler_parity,
     "make": check_make,
@@ -203,6 +207,8 @@ CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
     "cargo": check_cargo,
     "dask": check_dask,
     "pip": check_pip,
+    "c++": check_c,
+    "./reader": check_c,
 }
 
 
@@ -407,8 +413,9 @@ def test_a_rust_listing_is_compiled() -> None:
     crate = (REPOSITORY / "rust_ext/sampler/src/lib.rs").read_text(encoding="utf-8")
     assert 'include_str!("../README.md")' in crate
     pages = {(listing.page, listing.name) for listing in of("rust")}
-    crates = {("rust_ext/sampler/README.md", ""), ("rust_ext/recorder/README.md", "")}
-    assert pages - crates == {("docs/plug-in.md", "command")}
+    crates = {(f"rust_ext/{crate}/README.md", "") for crate in ("sampler", "recorder")}
+    assert crates < pages
+    assert pages - crates == {("docs/plug-in.md", "command"), ("docs/migration.md", "migration")}
 
 
 @pytest.mark.parametrize("listing", of("toml"), ids=lambda listing: listing.page)

@@ -39,6 +39,7 @@ from sampler_parity.record.logits import record_logits
 from sampler_parity.record.recording import RecordError
 from sampler_parity.record.recordings import record_recordings
 from sampler_parity.record.traces import record_traces
+from sampler_parity.record.vectors import record_vectors
 from sampler_parity.report import page, write_report
 from sampler_parity.run.benchmark_file import read_benchmark
 from sampler_parity.run.command_words import run_command
@@ -108,6 +109,7 @@ class Recordable(enum.StrEnum):
     traces = "traces"
     cases = "cases"
     recordings = "recordings"
+    vectors = "vectors"
     everything = "all"
 
 
@@ -456,7 +458,7 @@ def record(
     what: Annotated[Recordable, typer.Argument()] = Recordable.everything,
     folder: Annotated[Path, typer.Option("--out", help="The fixtures' folder.")] = FIXTURES,
 ) -> None:
-    """Record the fixtures anew: logits (extra `record`), traces, cases, conformance files."""
+    """Record the fixtures anew: logits (extra `record`), traces, cases, recordings, vectors."""
     if folder == FIXTURES and not has_sources():
         raise CannotJudgeError("an installed package's fixtures stay as they are: name an --out")
     recorders = {
@@ -465,6 +467,7 @@ def record(
         Recordable.traces: record_traces,
         Recordable.cases: record_cases,
         Recordable.recordings: record_recordings,
+        Recordable.vectors: record_vectors,
     }
     try:
         for name, recorded in recorders.items():

@@ -36,6 +36,18 @@ pub fn sample_logits(
 
 /// [`sample_logits`], keeping every stage.
 ///
+/// ```
+/// use torch_exact_sampler::{Generator, Logits, Replay, SampleParameters, trace_sample_logits};
+///
+/// let logits = [0.0_f32, 1.0, 1.0, -2.0];
+/// let two = SampleParameters { top_k: 1, top_p: 0.0, ..SampleParameters::default() };
+/// let (mut generator, replay) = (Generator::new(42), Replay::default());
+/// let trace = trace_sample_logits(Logits::row(&logits), &two, replay, &mut generator)?;
+/// assert_eq!(trace.top_k_mask, [false, true, true, false]); // a tie at the threshold stays
+/// assert_eq!(trace.renormalized, [0.0, 0.5, 0.5, 0.0]);
+/// # Ok::<(), torch_exact_sampler::SampleError>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`sample_logits`], and [`SampleError::OutOfMemory`].
@@ -50,6 +62,17 @@ pub fn trace_sample_logits(
 
 /// Draws `tokens.len()` tokens of one row: what as many successive calls of [`sample_logits`]
 /// would give, doing everything before the draw once.
+///
+/// ```
+/// use torch_exact_sampler::{Generator, Replay, SampleParameters, draw};
+///
+/// let logits = [0.1_f32, 2.0, -1.0, 0.5];
+/// let largest = SampleParameters { top_k: 1, ..SampleParameters::default() };
+/// let mut tokens = [0; 100];
+/// draw(&logits, &largest, Replay::default(), &mut Generator::new(42), &mut tokens)?;
+/// assert_eq!(tokens, [1; 100]);
+/// # Ok::<(), torch_exact_sampler::SampleError>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -44,6 +44,18 @@ impl Default for SimpleBatchParameters {
 /// `logits` is `[B, V]`, row-major, with `vocab` = V and B = `tokens.len()`; it holds the scaled,
 /// noised logits afterwards. The noise takes one 32-bit output a logit.
 ///
+/// ```
+/// use torch_exact_sampler::{Generator, SimpleBatchParameters, simple_batch_sampler};
+///
+/// let mut logits = [0.5_f32, 2.0, -1.0, /* the second row */ 3.0, 0.0, 1.0];
+/// let greedy = SimpleBatchParameters { noise: 0.0, temp: 2.0, ..Default::default() };
+/// let mut tokens = [0; 2];
+/// simple_batch_sampler(&mut logits, 3, &greedy, &mut Generator::new(42), &mut tokens)?;
+/// assert_eq!(tokens, [1, 0]);
+/// assert_eq!(logits, [0.25, 1.0, -0.5, 1.5, 0.0, 0.5]); // scaled in place
+/// # Ok::<(), torch_exact_sampler::SampleError>(())
+/// ```
+///
 /// # Errors
 ///
 /// As the reference refuses: see [`SampleError`]. Logits and generator are as they were, except

@@ -20,6 +20,17 @@ const NORMALS_AT: usize = WORDS_AT + 8 * N;
 ///
 /// The state can be handed over in the middle of a stream, either way: see [`state`](Self::state)
 /// and [`set_state`](Self::set_state).
+///
+/// ```
+/// use torch_exact_sampler::Generator;
+///
+/// let mut generator = Generator::new(42); // torch.Generator("cpu").manual_seed(42)
+/// let state = generator.state(); // bytes that `torch.Generator.set_state` takes
+/// let first = generator.next_u64();
+/// generator.set_state(&state)?;
+/// assert_eq!(generator.next_u64(), first);
+/// # Ok::<(), torch_exact_sampler::StateError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Generator {
     seed: u64,
