@@ -1,8 +1,9 @@
 """Rust token samplers that replay torch on a CPU, bit for bit.
 
 ``capability`` is torch's CPU dispatch level, whose bits are computed on any machine: ``"default"``,
-``"avx2"``, ``"avx512"``, or ``None`` for the one that torch would choose here (the environment
-variable ``ATEN_CPU_CAPABILITY`` honoured; read once).
+``"avx2"`` and ``"avx512"`` of torch on x86, ``"neon"`` and ``"sve256"`` of torch for Linux on 64-bit
+Arm, which calls ``"neon"`` ``DEFAULT`` or ``SVE128``; or ``None`` for the one that torch would choose
+here (the environment variable ``ATEN_CPU_CAPABILITY`` honoured; read once).
 
 ``threads`` is torch's thread count, and the most that a call uses itself. torch's shows in one
 place: the renormalisation sum of a batch of one row with more than 32,768 tokens. A call's own
@@ -41,7 +42,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Buffer
 
-Capability: TypeAlias = Literal["default", "avx2", "avx512"]
+Capability: TypeAlias = Literal["default", "avx2", "avx512", "neon", "sve256"]
 ZeroTemperature: TypeAlias = Literal["raise", "argmax"]
 
 @final
@@ -358,12 +359,16 @@ def top_p_mask(probs: npt.NDArray[np.float32], top_p: float) -> npt.NDArray[np.b
     """
 
 def renormalize(
-    probs: npt.NDArray[np.float32], *, threads: int | None = None
+    probs: npt.NDArray[np.float32],
+    *,
+    capability: Capability | None = None,
+    threads: int | None = None,
 ) -> npt.NDArray[np.float32]:
     """Give ``probs / probs.sum(-1, keepdim=True)``.
 
     Args:
         probs: f32 [B, V] or [V]; what an earlier stage has dropped is 0.
+        capability: see the module.
         threads: see the module.
 
     Returns:
@@ -533,11 +538,11 @@ class Pipeline:
     ) -> PipelineTrace:
         """``sample``, keeping every step. Same arguments, same errors."""
 
-def processor_capability() -> Literal["default", "avx2", "avx512"]:
+def processor_capability() -> Capability:
     """The highest capability that this processor has, whatever ``ATEN_CPU_CAPABILITY`` says.
 
-    torch believes that variable, and is ended by an illegal instruction where it names more than
-    the processor has.
+    On x86, torch believes that variable, and is ended by an illegal instruction where it names more
+    than the processor has.
     """
 
 def build_info() -> dict[str, Any]:

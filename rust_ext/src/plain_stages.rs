@@ -83,13 +83,15 @@ pub(crate) fn top_p_mask(
 }
 
 #[pyfunction]
-#[pyo3(signature = (probs, *, threads=None))]
+#[pyo3(signature = (probs, *, capability=None, threads=None))]
 pub(crate) fn renormalize(
     probs: &Bound<'_, PyAny>,
+    capability: Option<&str>,
     #[pyo3(from_py_with = crate::parameters::threads)] threads: Option<NonZeroUsize>,
 ) -> PyResult<Py<PyArrayDyn<f32>>> {
     guarded(|| {
-        let replay = Replay { threads: threads.unwrap_or(NonZeroUsize::MIN), ..Replay::default() };
+        let threads = threads.unwrap_or(NonZeroUsize::MIN);
+        let replay = Replay { capability: call::capability(capability)?, threads };
         let (shares, shape) =
             staged("probs", probs, |probs| Ok(plain_stages::renormalize(probs, replay)))?;
         shaped(probs.py(), shares, &shape)

@@ -14,7 +14,7 @@ use gaussian::gaussian;
 use serde::Deserialize;
 use torch_exact_sampler::internals::{Kernel, force};
 use torch_exact_sampler::{
-    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
+    Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
     simple_batch_sampler, trace_sample_logits,
 };
 
@@ -49,12 +49,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if !force(Some(kernel)) {
         return Err(format!("the processor cannot run the kernel {}", call.kernel).into());
     }
-    let capability = match call.capability.as_str() {
-        "default" => Capability::Default,
-        "avx2" => Capability::Avx2,
-        "avx512" => Capability::Avx512,
-        other => return Err(format!("there is no capability {other}").into()),
-    };
+    let capability = call.capability.parse()?;
     let replay = Replay { capability, threads: NonZeroUsize::MIN };
 
     let Work { vocab, top_k, top_p, batch, drawn, .. } = call.work;

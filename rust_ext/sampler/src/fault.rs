@@ -73,6 +73,8 @@ faults! {
     SoftmaxLanes: "softmax-lanes", "probs", "rounding";
     /// The lanes of the softmax sum are added one by one, from the last.
     SoftmaxFoldOrder: "softmax-fold-order", "probs", "rounding";
+    /// Neighbouring lanes of the softmax sum are added, not those of its halves.
+    SoftmaxFoldPairs: "softmax-fold-pairs", "probs", "rounding";
     /// The softmax sum is taken in f64.
     SoftmaxSumF64: "softmax-sum-f64", "probs", "rounding";
     /// The softmax divides by its sum; torch multiplies by the reciprocal.
@@ -103,6 +105,8 @@ faults! {
     TopPStableTies: "top-p-stable-ties", "top_p_mask", "tie_order";
     /// The renormalisation sum is taken in one lane.
     RenormalizeSequential: "renormalize-sequential", "renormalized", "rounding";
+    /// The renormalisation sum of four to seven tokens is taken in lanes where it is not, on Arm.
+    RenormalizeShortInLanes: "renormalize-short-in-lanes", "renormalized", "rounding";
     /// The renormalisation sum is taken in f64.
     RenormalizeSumF64: "renormalize-sum-f64", "renormalized", "rounding";
     /// The renormalisation multiplies by 1 / sum.

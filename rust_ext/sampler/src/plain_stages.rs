@@ -84,7 +84,8 @@ pub fn top_p_mask(probs: Logits<'_>, top_p: f64) -> Vec<bool> {
 #[must_use]
 pub fn renormalize(probs: Logits<'_>, replay: Replay) -> Vec<f32> {
     let mut shares = probs.values().to_vec();
-    let sharing = Sharing { alone: probs.rows() == 1, threads: replay.threads };
+    let Replay { capability, threads } = replay;
+    let sharing = Sharing { alone: probs.rows() == 1, threads, capability };
     for row in shares.chunks_exact_mut(probs.vocab().max(1)) {
         // The sum of a stage counts NaN, which no sampler hands over, as zero.
         if row.iter().any(|p| p.is_nan()) {

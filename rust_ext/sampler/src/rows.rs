@@ -40,7 +40,8 @@ pub(crate) struct Row<'a> {
 impl Row<'_> {
     /// How torch shares the row's renormalisation sum.
     pub(crate) fn sharing(self) -> Sharing {
-        Sharing { alone: self.alone, threads: self.replay.threads }
+        let Replay { capability, threads } = self.replay;
+        Sharing { alone: self.alone, threads, capability }
     }
 
     /// What made the softmax NaN.

@@ -12,6 +12,7 @@ use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::folded;
+use crate::torch::capability::Capability;
 use crate::torch::exponential::exponential;
 use crate::torch::generator::Generator;
 
@@ -87,6 +88,7 @@ impl Estimates {
         logits: &[f32],
         temperature: f64,
         top_p: f64,
+        capability: Capability,
         generator: &mut Generator,
     ) -> Option<usize> {
         let Self { weights, contenders, entrants } = self;
@@ -120,7 +122,8 @@ impl Estimates {
         let winner = if zero && !planted!(EstimateZero) {
             None
         } else {
-            winner(weights, sum, share, bound * (1.0 + 4.0 * ERROR), entrants)
+            let nucleus = Share { sum, share, capability };
+            winner(weights, nucleus, bound * (1.0 + 4.0 * ERROR), entrants)
         };
         if winner.is_none() && !planted!(EstimateRestart) {
             generator.clone_from(&start);
@@ -129,15 +132,16 @@ impl Estimates {
     }
 }
 
-/// Who wins of the `entrants`, beside which no token has a p / q of more than `bound`; `share` is
-/// how much of the `sum` of all weights the nucleus holds.
-fn winner(
-    weights: &[f32],
+/// How much a nucleus holds: a share of the sum of all weights, which torch takes at some level.
+#[derive(Debug, Clone, Copy)]
+struct Share {
     sum: f64,
     share: f64,
-    bound: f64,
-    entrants: &mut [Entrant],
-) -> Option<usize> {
+    capability: Capability,
+}
+
+/// Who wins of the `entrants`, beside which no token has a p / q of more than `bound`.
+fn winner(weights: &[f32], nucleus: Share, bound: f64, entrants: &mut [Entrant]) -> Option<usize> {
     entrants.sort_unstable_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let mut heaviest_dropped = 0.0;
     for (place, entrant) in entrants.iter().enumerate() {
@@ -147,7 +151,7 @@ fn winner(
         if entrant.weight <= heaviest_dropped {
             continue;
         }
-        match fate(weights, sum, share, entrant.weight) {
+        match fate(weights, nucleus, entrant.weight) {
             Fate::Kept => {
                 let near = entrant.ratio * (1.0 - 4.0 * ERROR);
                 let next = entrants.get(place + 1);
@@ -161,11 +165,11 @@ fn winner(
     None
 }
 
-/// What becomes of a token of some weight where the nucleus holds `share` of the `sum` of all.
+/// What becomes of a token of some weight.
 ///
-/// It is kept where what comes before it in descending order does not exceed that.
-fn fate(weights: &[f32], sum: f64, share: f64, weight: f64) -> Fate {
-    let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len());
+/// It is kept where what comes before it in descending order does not exceed what the nucleus holds.
+fn fate(weights: &[f32], Share { sum, share, capability }: Share, weight: f64) -> Fate {
+    let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len(), capability);
     let margin = if planted!(EstimateMargin) { 0.0 } else { margin };
     let share = if planted!(EstimateShare) { share * 0.99 } else { share };
     // Whatever may come before it, or tie with it, is above the first level.
@@ -238,7 +242,6 @@ mod tests {
     use crate::parameters::{Replay, SampleParameters};
     use crate::rows::Row;
     use crate::stages::distribution;
-    use crate::torch::capability::Capability;
 
     const VOCAB: usize = 5003;
 
@@ -289,11 +292,17 @@ mod tests {
                 for temperature in [1.0, 0.7, 1.3] {
                     let parameters =
                         SampleParameters { temperature, top_p, ..SampleParameters::default() };
-                    for capability in [Capability::Default, Capability::Avx2, Capability::Avx512] {
+                    for capability in [
+                        Capability::Default,
+                        Capability::Avx2,
+                        Capability::Avx512,
+                        Capability::Neon,
+                    ] {
                         let mut exact = generator.clone();
                         let expected = exact_token(&row, &parameters, capability, &mut exact);
                         let before = generator.clone();
-                        let drawn = estimates.draw(&row, temperature, top_p, &mut generator);
+                        let drawn =
+                            estimates.draw(&row, temperature, top_p, capability, &mut generator);
                         if let Some(token) = drawn {
                             assert_eq!(token, expected, "{kind} {parameters:?}");
                             assert!(generator == exact);
@@ -315,14 +324,15 @@ mod tests {
     fn what_torch_refuses_is_not_decided() {
         let mut generator = Generator::new(8);
         let before = generator.clone();
+        let capability = Capability::Avx2;
         let mut estimates = Estimates::default();
         for (token, value) in [(0, f32::NAN), (1, f32::INFINITY), (4999, f32::NAN)] {
             let mut row = row(1, &mut Generator::new(1));
             row[token] = value;
-            assert_eq!(estimates.draw(&row, 1.0, 0.85, &mut generator), None);
+            assert_eq!(estimates.draw(&row, 1.0, 0.85, capability, &mut generator), None);
         }
         let nothing = vec![f32::NEG_INFINITY; VOCAB];
-        assert_eq!(estimates.draw(&nothing, 1.0, 0.85, &mut generator), None);
+        assert_eq!(estimates.draw(&nothing, 1.0, 0.85, capability, &mut generator), None);
         assert!(generator == before);
     }
 
@@ -348,7 +358,7 @@ mod tests {
             let capability = Capability::Avx512;
             let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
             assert_eq!(exact == TOKEN, zero);
-            let drawn = Estimates::default().draw(&row, 1.0, 0.5, &mut generator);
+            let drawn = Estimates::default().draw(&row, 1.0, 0.5, capability, &mut generator);
             assert_eq!(drawn, (!zero).then_some(exact));
             assert_eq!(generator == before, zero);
         }
@@ -360,6 +370,7 @@ mod tests {
         let mut weights = vec![1.0; 4000];
         (weights[7], weights[9]) = (3.0, 2.0);
         let sum = 4003.0;
+        let nucleus = |share| Share { sum, share, capability: Capability::Avx2 };
         for (weight, before) in [(2.0, 3.0), (3.0, 0.0)] {
             for (share, expected) in [
                 (0.9 * before / sum, Fate::Dropped),
@@ -368,7 +379,7 @@ mod tests {
             ] {
                 // The first is always kept.
                 let expected = if before == 0.0 { Fate::Kept } else { expected };
-                assert_eq!(fate(&weights, sum, share, weight), expected, "{weight} {share}");
+                assert_eq!(fate(&weights, nucleus(share), weight), expected, "{weight} {share}");
             }
         }
         // Of two that are nearly as heavy, either may come first.
@@ -377,12 +388,13 @@ mod tests {
             let near = (2.0 * near) as f32;
             let weights = [&[2.0, near][..], &vec![1.0; 3998]].concat();
             let sum = weights.iter().map(|x| f64::from(*x)).sum();
-            assert_eq!(fate(&weights, sum, 1.0 / sum, 2.0), Fate::InDoubt, "{near}");
+            let nucleus = Share { sum, ..nucleus(1.0 / sum) };
+            assert_eq!(fate(&weights, nucleus, 2.0), Fate::InDoubt, "{near}");
         }
         // Of tied ones, torch's sort decides which stay.
-        assert_eq!(fate(&weights, sum, 0.5, 1.0), Fate::InDoubt);
-        assert_eq!(fate(&weights, sum, 1.0, 1.0), Fate::InDoubt);
-        assert_eq!(fate(&weights, sum, 1.1, 1.0), Fate::Kept);
+        assert_eq!(fate(&weights, nucleus(0.5), 1.0), Fate::InDoubt);
+        assert_eq!(fate(&weights, nucleus(1.0), 1.0), Fate::InDoubt);
+        assert_eq!(fate(&weights, nucleus(1.1), 1.0), Fate::Kept);
     }
 
     #[test]
@@ -445,28 +457,32 @@ mod tests {
         generator
     }
 
-    /// Two of the first tokens are in each lane of torch's sum, so that all else is rounded away: each
-    /// has a larger share of that sum than of all that there is.
+    /// Two of the first tokens, or four, are in each lane of torch's sum, so that all else is rounded
+    /// away: each has a larger share of that sum than of all that there is.
     #[test]
     fn what_torch_rounds_away_is_in_doubt() {
         const HEAVY: usize = 16;
-        let mut row = vec![(0.99 * (-24.0_f32).exp2()).ln(); 1 << 20];
-        for (token, logit) in (0_u8..).zip(&mut row[..HEAVY]) {
-            *logit = -0.01 * f32::from(token);
-        }
-        let capability = Capability::Avx2;
-        let mut probs = vec![0.0; row.len()];
-        assert!(crate::stages::softmax::softmax(&row, &mut probs, capability));
-        for token in [9, 14] {
-            let before: f64 = probs[..token].iter().map(|p| f64::from(*p)).sum();
-            for (share, kept) in [(1.0 - 1e-6, false), (1.02, true)] {
-                let top_p = before * share;
-                let parameters = SampleParameters { top_p, ..SampleParameters::default() };
-                let mut generator = favouring(token);
-                let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
-                assert_eq!(exact == token, kept, "the nucleus keeps it or not");
-                let drawn = Estimates::default().draw(&row, 1.0, top_p, &mut generator);
-                assert_eq!(drawn, kept.then_some(token));
+        // So much more than the sum before a token may be that it is kept without doubt.
+        let levels = [(Capability::Avx2, -24.0, 1.02), (Capability::Neon, -23.0, 1.05)];
+        for (capability, power, enough) in levels {
+            let mut row = vec![(0.99 * f32::exp2(power)).ln(); 1 << 20];
+            for (token, logit) in (0_u8..).zip(&mut row[..HEAVY]) {
+                *logit = -0.01 * f32::from(token);
+            }
+            let mut probs = vec![0.0; row.len()];
+            assert!(crate::stages::softmax::softmax(&row, &mut probs, capability));
+            for token in [9, 14] {
+                let before: f64 = probs[..token].iter().map(|p| f64::from(*p)).sum();
+                for (share, kept) in [(1.0 - 1e-6, false), (enough, true)] {
+                    let top_p = before * share;
+                    let parameters = SampleParameters { top_p, ..SampleParameters::default() };
+                    let mut generator = favouring(token);
+                    let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
+                    assert_eq!(exact == token, kept, "the nucleus keeps it or not");
+                    let mut estimates = Estimates::default();
+                    let drawn = estimates.draw(&row, 1.0, top_p, capability, &mut generator);
+                    assert_eq!(drawn, kept.then_some(token));
+                }
             }
         }
     }
@@ -480,7 +496,9 @@ mod tests {
             (row[VOCAB - 1], row[VOCAB - 2]) = (160.0, 160.0 - gap);
             for _ in 0..50 {
                 let before = generator.clone();
-                assert_eq!(Estimates::default().draw(&row, 1.0, 0.0, &mut generator), None);
+                let drawn =
+                    Estimates::default().draw(&row, 1.0, 0.0, Capability::Neon, &mut generator);
+                assert_eq!(drawn, None);
                 assert!(generator == before);
                 generator.next_u32();
             }
@@ -491,13 +509,14 @@ mod tests {
     fn two_that_are_close_are_not_decided() {
         let weights = [1.0; 100];
         let entrant = |token, ratio| Entrant { token, weight: 1.0, ratio };
+        let all = Share { sum: 100.0, share: f64::INFINITY, capability: Capability::Avx2 };
         for (other, expected) in [(9.0, Some(3)), (9.99, None), (10.0, None)] {
             let mut entrants = [entrant(2, other), entrant(3, 10.0)];
-            let winner = winner(&weights, 100.0, f64::INFINITY, 1.0, &mut entrants);
+            let winner = winner(&weights, all, 1.0, &mut entrants);
             assert_eq!(winner, expected);
         }
         // Nor is one that what is not listed may exceed.
         let mut entrants = [entrant(3, 10.0)];
-        assert_eq!(winner(&weights, 100.0, f64::INFINITY, 10.0, &mut entrants), None);
+        assert_eq!(winner(&weights, all, 10.0, &mut entrants), None);
     }
 }

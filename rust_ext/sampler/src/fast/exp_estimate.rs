@@ -3,6 +3,7 @@
 use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::Wide;
+use crate::torch::capability::{Arithmetic, Capability};
 use crate::torch::exp::{Exponential, accumulate};
 
 kernel! {
@@ -28,17 +29,24 @@ pub(crate) fn total(lanes: [f32; LANES]) -> f64 {
 
 /// How far an estimated sum may be from torch's: an estimate is off by less than 2^-12, and each
 /// addition by 2^-24, here in sixteen lanes.
-pub(crate) fn estimate_error(vocab: usize) -> f64 {
+pub(crate) fn estimate_error(vocab: usize, capability: Capability) -> f64 {
     #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
     let roundings = (vocab / 16 + 8) as f64;
-    (-12.0_f64).exp2() + roundings * (-24.0_f64).exp2() + torch_error(vocab)
+    (-12.0_f64).exp2() + roundings * (-24.0_f64).exp2() + torch_error(vocab, capability)
 }
 
-/// How far torch's sum may be from the true one, as a share: it is taken in eight lanes or sixteen,
-/// each addition of which is off by 2^-24.
-pub(crate) fn torch_error(vocab: usize) -> f64 {
+/// How far torch's sum may be from the true one, as a share: less by no more than this, and more by
+/// less than twice as much.
+///
+/// It is taken in lanes, four on Arm without vectors of 256 bits, else eight or sixteen. A number comes
+/// by one addition for each block of a lane, and by one for each lane at most as those are added: eight
+/// in order, or four by halves, in two. Each is off by 2^-24, of which n leave (1 - 2^-24)^n, which is
+/// at least 1 - n 2^-24; and make (1 + 2^-24)^n, which for the 2^22 + 8 of the longest row is less than
+/// 1 + 2 n 2^-24.
+pub(crate) fn torch_error(vocab: usize, capability: Capability) -> f64 {
+    let least_lanes = if capability.arithmetic() == Arithmetic::Neon { 4 } else { 8 };
     #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
-    let roundings = (vocab / 8 + 8) as f64;
+    let roundings = (vocab / least_lanes + 8) as f64;
     roundings * (-24.0_f64).exp2()
 }
 
@@ -75,12 +83,24 @@ mod tests {
         let rounding = (-24.0_f64).exp2();
         // Shorter rows are not estimated.
         for vocab in [64, 65, 2048, 20_011, 300_000, 1 << 20, 1 << 24] {
-            // Eight lanes in order, and sixteen by halves.
-            let torch = grown(vocab, 8, 7, -rounding).min(grown(vocab, 16, 4, -rounding));
-            assert!(torch >= 1.0 - torch_error(vocab), "{vocab}: torch's sum");
-            // Lanes are added up in f64.
-            let ours = (1.0 + (-12.0_f64).exp2()) * grown(vocab, LANES, 0, rounding);
-            assert!(ours * (1.0 - estimate_error(vocab)) <= torch, "{vocab}: the estimate");
+            for capability in Capability::ALL {
+                // Eight lanes in order, and the others by halves.
+                let (lanes, steps) = match capability {
+                    Capability::Default => (8, 7),
+                    Capability::Avx2 | Capability::Sve256 => (8, 3),
+                    Capability::Avx512 => (16, 4),
+                    Capability::Neon => (4, 2),
+                };
+                let torch = grown(vocab, lanes, steps, -rounding);
+                let error = torch_error(vocab, capability);
+                assert!(torch >= 1.0 - error, "{vocab} {capability}: torch's sum");
+                let most = grown(vocab, lanes, steps, rounding);
+                assert!(most <= 1.0 + 2.0 * error, "{vocab} {capability}: torch's sum");
+                // Lanes are added up in f64.
+                let ours = (1.0 + (-12.0_f64).exp2()) * grown(vocab, LANES, 0, rounding);
+                let least = ours * (1.0 - estimate_error(vocab, capability));
+                assert!(least <= torch, "{vocab} {capability}: the estimate");
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use super::peaks::{GROUP, Maxima};
 use crate::planted::planted;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::wide::Wide;
-use crate::torch::capability::Capability;
+use crate::torch::capability::{Arithmetic, Capability};
 use crate::torch::exp::{CLibrary, Exponential, Sleef, Sums, halves, in_order, padded};
 
 /// Logits that are looked at together, one a bit.
@@ -42,12 +42,13 @@ pub(crate) fn exp_sum_in<W: Wide>(
     capability: Capability,
 ) -> f32 {
     let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
-    match capability {
-        Capability::Default => {
+    match capability.arithmetic() {
+        Arithmetic::Default => {
             in_order(accumulate_and_list::<8, _>(wide, library, logits, listing))
         }
-        Capability::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
-        Capability::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
+        Arithmetic::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
+        Arithmetic::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
+        Arithmetic::Neon => halves(accumulate_and_list::<4, _>(wide, sleef, logits, listing)),
     }
 }
 

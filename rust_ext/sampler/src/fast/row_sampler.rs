@@ -89,7 +89,7 @@ impl RowSampler {
             return None;
         }
         let &SampleParameters { temperature, top_p, .. } = parameters;
-        self.estimates.draw(logits, temperature, top_p, generator)
+        self.estimates.draw(logits, temperature, top_p, row.replay.capability, generator)
     }
 
     /// Draws from the row that was prepared last.

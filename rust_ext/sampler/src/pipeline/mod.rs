@@ -241,12 +241,12 @@ impl Pipeline {
         self.check(logits, history)?;
         let history = history.filter(|_| self.reads_history());
         let before = (rows > 1).then(|| generator.clone());
-        let sharing = Sharing { alone: rows == 1, threads: replay.threads };
+        let Replay { capability, threads } = replay;
+        let sharing = Sharing { alone: rows == 1, threads, capability };
         let mut watch = Watch::new(interrupted);
         let mut each = logits.each_row().enumerate();
         each.try_for_each(|(number, logits)| {
             let history = history.map_or(&[][..], |history| history.of(number));
-            let capability = replay.capability;
             run(Row { logits, history, number, capability, sharing }, generator)?;
             // After the last row, there is nothing left to interrupt.
             if number + 1 < rows { watch.pass(vocab) } else { Ok(()) }

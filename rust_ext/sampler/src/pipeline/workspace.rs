@@ -14,7 +14,7 @@ use crate::fast::survivors::{Survivors, list_at_least};
 use crate::fast::top_k;
 use crate::stages::scale::divide_in_place;
 use crate::stages::softmax::{multiply_by, row_max, softmax};
-use crate::torch::capability::Capability;
+use crate::torch::capability::{Arithmetic, Capability};
 use crate::torch::exp::{exp_and_sum, halves, in_order};
 use crate::torch::generator::Generator;
 use crate::torch::sums::Sharing;
@@ -80,7 +80,7 @@ impl PipelineWorkspace {
             return None;
         }
         self.estimates.grow(row.logits.len());
-        self.estimates.draw(row.logits, temperature, 0.0, generator)
+        self.estimates.draw(row.logits, temperature, 0.0, row.capability, generator)
     }
 
     pub(super) fn start(&mut self, row: Row<'_>) {
@@ -223,10 +223,11 @@ fn sum_in_lanes(tokens: &[u32], exponentials: &[f32], capability: Capability) ->
         }
         lanes
     }
-    match capability {
-        Capability::Default => in_order(lanes::<8>(tokens, exponentials)),
-        Capability::Avx2 => halves(lanes::<8>(tokens, exponentials)),
-        Capability::Avx512 => halves(lanes::<16>(tokens, exponentials)),
+    match capability.arithmetic() {
+        Arithmetic::Default => in_order(lanes::<8>(tokens, exponentials)),
+        Arithmetic::Avx2 => halves(lanes::<8>(tokens, exponentials)),
+        Arithmetic::Avx512 => halves(lanes::<16>(tokens, exponentials)),
+        Arithmetic::Neon => halves(lanes::<4>(tokens, exponentials)),
     }
 }
 

@@ -1,10 +1,11 @@
 //! The exponentials of torch's softmax and their sum, for arguments that are not positive.
 
-use super::capability::Capability;
+use super::capability::{Arithmetic, Capability};
 use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::wide::{Wide, folded};
+use crate::torch::sums::added;
 
 kernel! {
     /// Writes `exp(logits[i] - max)` to `out[i]` and returns their sum, in torch's order.
@@ -27,13 +28,17 @@ pub(crate) fn exp_and_sum_in<W: Wide>(
     out: &mut [f32],
     capability: Capability,
 ) -> f32 {
-    let sixteen = (capability == Capability::Avx512) ^ planted!(SoftmaxLanes);
     let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
-    match capability {
-        Capability::Default if sixteen => in_order(accumulate::<16, _>(wide, library, logits, out)),
-        Capability::Default => in_order(accumulate::<8, _>(wide, library, logits, out)),
-        _ if sixteen => halves(accumulate::<16, _>(wide, sleef, logits, out)),
-        _ => halves(accumulate::<8, _>(wide, sleef, logits, out)),
+    match (capability.arithmetic(), planted!(SoftmaxLanes)) {
+        (Arithmetic::Default, false) => in_order(accumulate::<8, _>(wide, library, logits, out)),
+        (Arithmetic::Default, true) => in_order(accumulate::<16, _>(wide, library, logits, out)),
+        (Arithmetic::Neon, false) => halves(accumulate::<4, _>(wide, sleef, logits, out)),
+        (Arithmetic::Avx2, false) | (Arithmetic::Avx512 | Arithmetic::Neon, true) => {
+            halves(accumulate::<8, _>(wide, sleef, logits, out))
+        }
+        (Arithmetic::Avx512, false) | (Arithmetic::Avx2, true) => {
+            halves(accumulate::<16, _>(wide, sleef, logits, out))
+        }
     }
 }
 
@@ -42,7 +47,7 @@ pub(crate) trait Exponential<W: Wide>: Copy {
     fn of(self, wide: W, logits: W::Floats) -> W::Floats;
 }
 
-/// Sums in `LANES` lanes, as `ATen`'s `vec::reduce_all` takes them.
+/// Sums in `LANES` lanes, 4, 8 or 16, as `ATen`'s `vec::reduce_all` takes them.
 ///
 /// It starts from the first block, not from zeros, and adds a short last block to the first lanes:
 /// which is the same, since no exponential is a negative zero. But a row shorter than a block it
@@ -51,13 +56,14 @@ pub(crate) trait Exponential<W: Wide>: Copy {
 pub(crate) struct Sums<W: Wide, const LANES: usize> {
     sixteen: W::Floats,
     eight: W::Eight,
+    four: [f32; 4],
 }
 
 impl<W: Wide, const LANES: usize> Sums<W, LANES> {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     pub(crate) fn new(wide: W) -> Self {
-        Self { sixteen: wide.splat(0.0), eight: wide.eight_zeros() }
+        Self { sixteen: wide.splat(0.0), eight: wide.eight_zeros(), four: [0.0; 4] }
     }
 
     #[allow(clippy::inline_always)] // Part of a kernel.
@@ -65,6 +71,10 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
     pub(crate) fn add(&mut self, wide: W, e: W::Floats) {
         if LANES == BLOCK {
             self.sixteen = wide.add(self.sixteen, e);
+        } else if LANES == self.four.len() {
+            for quarter in wide.store(e).as_chunks().0 {
+                self.four = added(self.four, quarter);
+            }
         } else {
             self.eight = wide.add_in_eight(self.eight, e);
         }
@@ -74,7 +84,11 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
     #[inline(always)]
     pub(crate) fn lanes(self, wide: W, count: usize) -> [f32; LANES] {
         let (sixteen, eight) = (wide.store(self.sixteen), wide.store_eight(self.eight));
-        let lanes = if LANES == BLOCK { &sixteen[..] } else { &eight[..] };
+        let lanes = match LANES {
+            BLOCK => &sixteen[..],
+            4 => &self.four[..],
+            _ => &eight[..],
+        };
         if count < LANES {
             let sum = lanes[..count].iter().fold(0.0, |sum, e| sum + e);
             return std::array::from_fn(|lane| if lane == 0 { sum } else { 0.0 });
@@ -111,10 +125,11 @@ pub(crate) fn accumulate<const LANES: usize, W: Wide>(
 kernel! {
     /// The sum of exponentials, as [`exp_and_sum`] takes it.
     pub(crate) fn sum_of<'a>(wide; exponentials: &'a [f32], capability: Capability) -> f32 {
-        match capability {
-            Capability::Default => in_order(lanes_of::<8, _>(wide, exponentials)),
-            Capability::Avx2 => halves(lanes_of::<8, _>(wide, exponentials)),
-            Capability::Avx512 => halves(lanes_of::<16, _>(wide, exponentials)),
+        match capability.arithmetic() {
+            Arithmetic::Default => in_order(lanes_of::<8, _>(wide, exponentials)),
+            Arithmetic::Avx2 => halves(lanes_of::<8, _>(wide, exponentials)),
+            Arithmetic::Avx512 => halves(lanes_of::<16, _>(wide, exponentials)),
+            Arithmetic::Neon => halves(lanes_of::<4, _>(wide, exponentials)),
         }
     }
 }
@@ -149,7 +164,24 @@ pub(crate) fn halves<const LANES: usize>(sums: [f32; LANES]) -> f32 {
     if planted!(SoftmaxFoldOrder) {
         return in_order(sums);
     }
+    if planted!(SoftmaxFoldPairs) {
+        return pairs(sums);
+    }
     folded(sums, |a, b| a + b)
+}
+
+/// Lane 2i and lane 2i + 1 are added until one is left: what a planted fault does.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn pairs<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
+    let mut left = LANES;
+    while left > 1 {
+        left /= 2;
+        for lane in 0..left {
+            sums[lane] = sums[2 * lane] + sums[2 * lane + 1];
+        }
+    }
+    sums[0]
 }
 
 #[allow(clippy::inline_always)] // Part of a kernel.
@@ -446,8 +478,12 @@ mod tests {
                 let mut e = vec![0.0; length];
                 let sum = exp_and_sum(&logits, 0.0, &mut e, capability);
                 assert_eq!(sum_of(&e, capability).to_bits(), sum.to_bits());
-                let mut lanes = vec![0.0; if capability == Capability::Avx512 { 16 } else { 8 }];
-                let count = lanes.len();
+                let count = match capability {
+                    Capability::Avx512 => 16,
+                    Capability::Neon => 4,
+                    _ => 8,
+                };
+                let mut lanes = vec![0.0; count];
                 for (at, e) in e.iter().enumerate() {
                     lanes[at % count] += e;
                 }

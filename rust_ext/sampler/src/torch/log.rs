@@ -1,12 +1,12 @@
 //! The logarithm of torch's log-softmax.
 
-use super::capability::Capability;
+use super::capability::{Arithmetic, Capability};
 
 /// The logarithm of a sum of exponentials, which is at least 1: Sleef's, or the C library's.
 pub(crate) fn log(sum: f32, capability: Capability) -> f32 {
-    match capability {
-        Capability::Default => sum.ln(),
-        Capability::Avx2 | Capability::Avx512 => sleef_logf(sum),
+    match capability.arithmetic() {
+        Arithmetic::Default => sum.ln(),
+        Arithmetic::Avx2 | Arithmetic::Avx512 | Arithmetic::Neon => sleef_logf(sum),
     }
 }
 

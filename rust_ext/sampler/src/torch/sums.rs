@@ -1,10 +1,13 @@
 //! `torch.sum` over one row: a cascade in eight lanes, and its split between threads.
+//!
+//! At every capability: on Arm as well, but for rows that are shorter than eight.
 
 use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use crate::planted::planted;
 use crate::simd::kernel;
+use crate::torch::capability::{Arithmetic, Capability};
 
 /// Lanes of the sum, at every capability.
 pub(crate) const LANES: usize = 8;
@@ -30,11 +33,14 @@ pub(crate) struct Sharing {
     pub(crate) alone: bool,
     /// How many torch would run.
     pub(crate) threads: NonZeroUsize,
+    /// Its level, which decides how short rows are added up.
+    pub(crate) capability: Capability,
 }
 
+#[cfg(test)]
 impl Default for Sharing {
     fn default() -> Self {
-        Self { alone: true, threads: NonZeroUsize::MIN }
+        Self { alone: true, threads: NonZeroUsize::MIN, capability: Capability::Default }
     }
 }
 
@@ -51,13 +57,14 @@ pub(crate) fn row_sum_at_least(row: &[f32], least: f32, sharing: Sharing) -> f32
     if planted!(RenormalizeSumF64) {
         return sum_in_f64(row);
     }
-    in_chunks(row.len(), sharing, |chunk| cascade_sum_at_least(&row[chunk], least))
+    let capability = sharing.capability;
+    in_chunks(row.len(), sharing, |chunk| cascade_sum_at_least(&row[chunk], least, capability))
 }
 
 /// Adds up the sums of the chunks that torch makes of a row of `length`; `sum` gives one chunk's.
 pub(crate) fn in_chunks(
     length: usize,
-    Sharing { alone, threads }: Sharing,
+    Sharing { alone, threads, capability }: Sharing,
     mut sum: impl FnMut(Range<usize>) -> f32,
 ) -> f32 {
     let threads = threads.get();
@@ -72,7 +79,7 @@ pub(crate) fn in_chunks(
     for (slot, chunk) in partial.iter_mut().zip(chunks) {
         *slot = sum(chunk);
     }
-    cascade_sum(&partial[..threads.min(PLACES)])
+    cascade_sum(&partial[..threads.min(PLACES)], capability)
 }
 
 /// A sum more precise than torch's: what two planted faults take.
@@ -82,15 +89,22 @@ pub(crate) fn sum_in_f64(row: &[f32]) -> f32 {
     sum
 }
 
-pub(crate) fn cascade_sum(row: &[f32]) -> f32 {
-    cascade_sum_at_least(row, f32::NEG_INFINITY)
+pub(crate) fn cascade_sum(row: &[f32], capability: Capability) -> f32 {
+    cascade_sum_at_least(row, f32::NEG_INFINITY, capability)
 }
 
 /// `vectorized_inner_sum` of `SumKernel`, or `scalar_inner_sum` of a row that is shorter than a
 /// vector.
-fn cascade_sum_at_least(row: &[f32], least: f32) -> f32 {
+///
+/// On Arm without vectors of 256 bits, torch takes four floats for a vector and adds up eight at a
+/// time: of a row that has no eight, what is left behind them is all, and is added one by one.
+fn cascade_sum_at_least(row: &[f32], least: f32, capability: Capability) -> f32 {
     if row.len() < LANES {
         let mut row = row.iter().map(|x| at_least(*x, least));
+        let in_turn = capability.arithmetic() == Arithmetic::Neon;
+        if in_turn && !planted!(RenormalizeShortInLanes) {
+            return row.fold(0.0, |sum, x| sum + x);
+        }
         let sides: [f32; SIDE] = std::array::from_fn(|_| row.next().unwrap_or(0.0));
         return row.chain(sides[1..].iter().copied()).fold(sides[0], |sum, x| sum + x);
     }
@@ -192,12 +206,36 @@ mod tests {
                 places.resize(threads.max(chunks), 0.0);
                 let mut sums = partial.iter();
                 let threads = NonZeroUsize::MIN.saturating_add(places.len() - 1);
-                let sharing = Sharing { alone: true, threads };
+                let capability = Capability::ALL[chunks % Capability::ALL.len()];
+                let sharing = Sharing { alone: true, threads, capability };
                 let sum = |_| sums.next().copied().unwrap_or(f32::NAN);
                 let shared = in_chunks(chunks * GRAIN, sharing, sum);
-                assert_eq!(shared.to_bits(), cascade_sum(&places).to_bits(), "{chunks} {threads}");
+                let expected = cascade_sum(&places, capability);
+                assert_eq!(shared.to_bits(), expected.to_bits(), "{chunks} {threads}");
                 assert!(sums.next().is_none());
             }
         }
+    }
+
+    /// The rule as it is stated: in lanes of which each takes every fourth, or one by one.
+    #[test]
+    fn short_rows_are_added_as_the_level_does() {
+        let mut generator = Generator::new(6);
+        let mut parted = 0;
+        for round in 0..700 {
+            let row: Vec<f32> = (0..1 + round % 7).map(|_| generator.next_f32()).collect();
+            let in_turn = row.iter().fold(0.0, |sum, x| sum + x);
+            let mut sides = [0.0; SIDE];
+            for (side, x) in (0..SIDE).chain([0; LANES]).zip(&row) {
+                sides[side] += x;
+            }
+            let in_lanes = sides[1..].iter().fold(sides[0], |sum, side| sum + side);
+            parted += u32::from(in_turn != in_lanes);
+            for capability in Capability::ALL {
+                let expected = if capability == Capability::Neon { in_turn } else { in_lanes };
+                assert_eq!(cascade_sum(&row, capability), expected, "{row:?} {capability}");
+            }
+        }
+        assert!(parted > 50, "{parted}");
     }
 }
