@@ -66,13 +66,14 @@ class SoakScreen:
 
     def result(self, _: LeaseResult, tally: SoakTally) -> None:
         """Show how far it is."""
-        self.tick(tally, 0)
+        self._show(progress_in_words(tally))
 
     def tick(self, tally: SoakTally, threads: int) -> None:
-        """Show how far it is."""
-        words = progress_in_words(tally)
-        if threads:
-            words += f", {threads} threads"
+        """Show how far it is, and on how many threads it goes on."""
+        who = f"{threads} threads" if threads else "no worker is there"
+        self._show(f"{progress_in_words(tally)}, {who}")
+
+    def _show(self, words: str) -> None:
         self._bars.update(self._task, description=words)
         if not self._log.is_terminal and time.monotonic() - self._last >= EVERY:
             self._last = time.monotonic()
