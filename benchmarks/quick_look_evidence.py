@@ -18,6 +18,7 @@ from sampler_parity.faults.port import planted, port_faults
 from sampler_parity.faults.shipped import shipped_faults
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.specimens import SPECIMENS
+from sampler_parity.model.implementation import Implementation
 from sampler_parity.model.verdict import Verdict
 
 
@@ -46,28 +47,49 @@ def look_cases(capability: str) -> ExpectedCases:
     return [(case, reference.run(case, capability)) for case in plan(CASE_COUNTS[LOOK], 0)]
 
 
-def looked(cases: ExpectedCases, capability: str) -> Iterator[LookedFault]:
-    """Judge every planted fault over ``cases``; torch must run at ``capability`` here."""
+AT_A_TIME = 16
+"""Cases after which is asked whether a fault was named."""
+
+
+def looked(
+    cases: ExpectedCases, capability: str, *, until_named: bool = False
+) -> Iterator[LookedFault]:
+    """Judge every planted fault over ``cases``; torch must run at ``capability`` here.
+
+    With ``until_named``, no more cases are judged than it takes to name a fault.
+    """
+
+    def causes(
+        candidate: Implementation, cases: ExpectedCases, place: tuple[str, Verdict] | None
+    ) -> CauseCounts:
+        """Count the gravest causes; a fault without a ``place`` is named by any."""
+        found = CauseCounts()
+        size = AT_A_TIME if until_named else len(cases)
+        for start in range(0, len(cases), size):
+            found += judged(candidate, cases[start : start + size], capability)[1]
+            if found.total() if place is None else found[place]:
+                break
+        return found
+
     # The plain samplers take rows only.
     rows = [pair for pair in cases if pair[0].logits.ndim > 1]
     for mistake in MISTAKES:
-        found = judged(mistake.sampler, rows, capability)[1]
-        yield _looked("plain", mistake.name, mistake.stage, mistake.verdict, found)
+        place = (mistake.stage, mistake.verdict)
+        found = causes(mistake.sampler, rows, place)
+        yield LookedFault("plain", mistake.name, mistake.stage, found[place], found.total())
     for fault in port_faults():
         with planted(fault.name) as candidate:
-            found = judged(candidate, cases, capability)[1]
-        yield _looked("port", fault.name, fault.stage, fault.verdict, found)
+            place = (fault.stage, fault.verdict)
+            found = causes(candidate, cases, place)
+        yield LookedFault("port", fault.name, fault.stage, found[place], found.total())
     for name, specimen in SPECIMENS.items():
-        found = judged(specimen.plug_in, cases, capability)[1]
-        yield _looked("specimen", name, specimen.stage, specimen.verdict, found)
+        place = (specimen.stage, specimen.verdict)
+        found = causes(specimen.plug_in, cases, place)
+        yield LookedFault("specimen", name, specimen.stage, found[place], found.total())
     for shipped in shipped_faults():
         with planted(shipped.name) as candidate:
-            found = judged(candidate, cases, capability)[1]
+            found = causes(candidate, cases, None)
         yield LookedFault("shipped", shipped.name, "", found.total(), found.total())
-
-
-def _looked(where: str, name: str, stage: str, verdict: Verdict, found: CauseCounts) -> LookedFault:
-    return LookedFault(where, name, stage, found[stage, verdict], found.total())
 
 
 def main() -> int:

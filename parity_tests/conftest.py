@@ -115,10 +115,15 @@ def without_proofs(config: pytest.Config) -> bool:
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
-    """Start a worker a core for a folder of tests; none for single files, which it would delay."""
+    """Start a worker a core for a folder of tests; none for single files, which it would delay.
+
+    Of all tests, some wait: for a browser, for a limit, for another process. One more worker uses
+    what they leave.
+    """
     if names_files(config):
         return 0
-    return min(len(os.sched_getaffinity(0)), MOST_WORKERS)
+    waiting = config.getoption("markexpr") not in QUICK
+    return min(len(os.sched_getaffinity(0)) + waiting, MOST_WORKERS)
 
 
 def pytest_configure(config: pytest.Config) -> None:

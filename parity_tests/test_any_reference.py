@@ -128,7 +128,7 @@ def test_a_pipeline_of_one_s_own(
 def test_every_variation_is_named(name: str) -> None:
     """A mistake at its stage, and what is right in other arithmetic as no mistake."""
     kind = reference_of(name)
-    cases = stage_cases(name, "quick", HERE)
+    cases = stage_cases(name, "quick", HERE)[:200]
     planted = list(plant_in_stages(kind, cases, HERE, lambda: None))
     assert [fault.words for fault in planted if not fault.killed] == []
     correct = list(try_variations(kind, cases, HERE, lambda: None))
