@@ -11,7 +11,7 @@ PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 NIGHTLY ?= nightly-2026-05-20
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	packages public-api bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
+	packages public-api fuzz bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
 	clean
 
 help:  ## List the targets.
@@ -75,6 +75,20 @@ public-api:  ## List what each crate's interface is, in public-api.txt of its fo
 	@command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api@0.52.0
 	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > rust_ext/sampler/public-api.txt
 	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > rust_ext/recorder/public-api.txt
+
+FUZZ_SECONDS ?= 60
+# Where the seeds are that the repository has for other reasons.
+FUZZ_SEEDS_recording := ../fixtures/recordings
+FUZZ_SEEDS_case_file := ../fixtures/cases
+
+fuzz: $(addprefix fuzz-,set_state case_file recording logits)  ## Fuzz what the crates read, FUZZ_SECONDS each; needs a nightly Rust.
+
+# What is found stays in target; the seeds of fuzz/corpus are the ones that are kept.
+fuzz-%:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
+	mkdir -p target/fuzz-corpus/$*
+	cd fuzz && cargo +$(NIGHTLY) fuzz run --sanitizer none $* ../target/fuzz-corpus/$* corpus/$* $(FUZZ_SEEDS_$*) -- \
+		-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10
 
 bench: build .venv/bench  ## Time the port beside torch, its peers and its floor; exit 1 if a bar is missed.
 	$(BIN)/python -m benchmarks.side_by_side --json benchmarks/results/speed.json --readme
