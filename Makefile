@@ -11,7 +11,7 @@ PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 NIGHTLY ?= nightly-2026-05-20
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	packages public-api bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
+	packages public-api fuzz docs lock bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
 	clean
 
 help:  ## List the targets.
@@ -27,13 +27,19 @@ test: build lint types rust-tests python-tests  ## Everything: lints, types, Rus
 build: .venv/ready  ## Compile the extension into .venv, which is made if it is missing.
 	$(BIN)/pip install --quiet --no-deps --editable .
 
+# LOCKED=1 takes the exact versions of requirements/dev.txt, with their hashes.
 .venv/ready: pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=python3.11")'
 	@command -v cargo >/dev/null || { echo 'Rust is needed: https://rustup.rs'; exit 1; }
 	$(PYTHON) -m venv .venv
 	@echo 'Installing into .venv. Its largest part is torch: on Linux several gigabytes, with the CUDA libraries' \
 		'of its build on PyPI. TORCH_INDEX_URL names an index with CPU builds, which are preferred.'
+ifdef LOCKED
+	$(BIN)/pip install --quiet --require-hashes --requirement requirements/dev.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+else
 	$(BIN)/pip install --quiet --editable '.[test]' $(CPU_TORCH)
+endif
 	touch $@
 
 lint:  ## ruff, rustfmt and clippy.
@@ -75,6 +81,39 @@ public-api:  ## List what each crate's interface is, in public-api.txt of its fo
 	@command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api@0.52.0
 	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > rust_ext/sampler/public-api.txt
 	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > rust_ext/recorder/public-api.txt
+
+# Tools in environments of their own, which need neither torch nor the extension.
+TOOLS := target/tools-
+
+docs: $(TOOLS)docs/ready  ## Build the documentation site into target/site; a link that leads nowhere fails.
+	$(TOOLS)docs/bin/python docs/gather.py
+	NO_MKDOCS_2_WARNING=1 $(TOOLS)docs/bin/python -m mkdocs build --strict
+
+# Hashes are PyPI's, for every platform and Python that is promised.
+lock: $(TOOLS)lock/ready  ## Choose the newest versions that pyproject.toml allows, and write them into requirements/dev.txt.
+	$(TOOLS)lock/bin/uv pip compile pyproject.toml --extra test --group docs --upgrade --universal \
+		--python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+		--output-file requirements/dev.txt
+
+$(TOOLS)%/ready: pyproject.toml
+	$(PYTHON) -m venv $(TOOLS)$*
+	$(TOOLS)$*/bin/python -m pip install --quiet --upgrade 'pip>=25.1'
+	$(TOOLS)$*/bin/python -m pip install --quiet --group $*
+	touch $@
+
+FUZZ_SECONDS ?= 60
+# Where the seeds are that the repository has for other reasons.
+FUZZ_SEEDS_recording := ../fixtures/recordings
+FUZZ_SEEDS_case_file := ../fixtures/cases
+
+fuzz: $(addprefix fuzz-,set_state case_file recording logits)  ## Fuzz what the crates read, FUZZ_SECONDS each; needs a nightly Rust.
+
+# What is found stays in target; the seeds of fuzz/corpus are the ones that are kept.
+fuzz-%:
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz@0.13.2
+	mkdir -p target/fuzz-corpus/$*
+	cd fuzz && cargo +$(NIGHTLY) fuzz run --sanitizer none $* ../target/fuzz-corpus/$* corpus/$* $(FUZZ_SEEDS_$*) -- \
+		-max_total_time=$(FUZZ_SECONDS) -rss_limit_mb=2048 -timeout=10
 
 bench: build .venv/bench  ## Time the port beside torch, its peers and its floor; exit 1 if a bar is missed.
 	$(BIN)/python -m benchmarks.side_by_side --json benchmarks/results/speed.json --readme

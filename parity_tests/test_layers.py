@@ -2,6 +2,9 @@
 
 import ast
 import re
+import subprocess
+import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -88,6 +91,28 @@ def test_an_arrow_that_points_up_is_seen() -> None:
 def test_the_reference_and_the_port_know_nothing_of_the_harness() -> None:
     for path in (REPOSITORY / "python_ref").rglob("*.py"):
         assert not any("sampler_parity" in name for name in imports(ast.parse(path.read_text())))
+
+
+def test_the_port_is_imported_alone() -> None:
+    """Who installs the sampler pays for nothing else: no harness, no reference, no torch."""
+    code = (
+        "import sys; before = set(sys.modules); import rust_ext; "
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd="/"
+    )
+    assert "rust_ext" in done.stdout.split()
+    assert {"sampler_parity", "python_ref", "torch"}.isdisjoint(done.stdout.split())
+
+
+def test_a_wheel_s_top_level_names_are_those_of_the_readme() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    maturin = project["tool"]["maturin"]
+    names = {maturin["module-name"], *maturin["python-packages"]}
+    [said] = re.findall(r"It installs three top-level names: (.*?)\.\s", readme, re.DOTALL)
+    assert set(re.findall(r"`(\w+)`", said)) == names
 
 
 def named(tree: ast.Module) -> list[str]:

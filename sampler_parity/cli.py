@@ -32,6 +32,7 @@ from sampler_parity.implementations.registry import PORT, registered
 from sampler_parity.model.errors import CannotJudgeError, not_importable
 from sampler_parity.model.files import write_atomically
 from sampler_parity.model.pipeline import values_of
+from sampler_parity.pipelines.exact import require_long_doubles
 from sampler_parity.pipelines.references import REFERENCES
 from sampler_parity.record.cases import record_cases
 from sampler_parity.record.golden import record_golden
@@ -82,6 +83,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+
+
+JUDGING = frozenset({"run", "calls", "explain", "identify", "frequencies", "record"})
+"""The commands that ask the oracle."""
+
+
+@app.callback()
+def look_at_platform(ctx: typer.Context) -> None:
+    """Refuse what this platform cannot do."""
+    if ctx.invoked_subcommand in JUDGING:
+        require_long_doubles()
 
 
 class Profile(enum.StrEnum):

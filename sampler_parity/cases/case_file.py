@@ -5,12 +5,12 @@ from typing import Any, Union
 
 import msgspec
 import numpy as np
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from sampler_parity.model.case import Case, Described
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.model.files import write_atomically
+from sampler_parity.model.files import DAMAGED, write_atomically
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines.references import REFERENCES
 
@@ -69,7 +69,7 @@ def load_case(path: Path, kinds: Any = KINDS) -> tuple[Case, str]:
         logits = tensors["logits"]
         state = tensors.get("state", np.empty(0, np.uint8)).tobytes()
         case = note.case(logits, kinds, state, tensors.get("history"))
-    except (OSError, SafetensorError, msgspec.MsgspecError, KeyError, ValueError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(f"{path} cannot be read as a case: {error}") from error
     if logits.dtype != np.float32:
         raise CannotJudgeError(f"{path} cannot be read as a case: logits are {logits.dtype}")

@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sampler_parity.build.installation import how_to_restore
 from sampler_parity.cases.manifest import FixtureError, verify
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 
 FIXTURES = (Path(__file__).parents[1] / "fixtures").resolve()
 """In a checkout, a link to its folder of that name; a wheel holds the files themselves."""
@@ -38,7 +38,7 @@ def real_logits(folder: Path = FIXTURES) -> npt.NDArray[np.float32]:
     path = folder / "smollm2" / "logits.safetensors"
     try:
         logits: npt.NDArray[np.float32] = load_file(path)["logits"]
-    except (OSError, SafetensorError, KeyError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(
             f"the recorded logits {path} cannot be read ({error}): {how_to_restore()}"
         ) from error

@@ -1,5 +1,8 @@
 """Files of logits: safetensors, npy and npz, in one form, read without running code."""
 
+import tokenize
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, deserialize, safe_open
+from safetensors import deserialize, safe_open
 
 from sampler_parity.cases.draws import Logits
 from sampler_parity.cases.your_logits import LogitsPart, Value, YourLogits, parameters_given
 from sampler_parity.model.bfloat16 import from_bf16
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 from sampler_parity.model.pipeline import Parameters
 
 LOGITS = "logits"
@@ -20,6 +24,20 @@ SEED = "seed"
 HISTORY = "history"
 SUFFIXES = (".safetensors", ".npy", ".npz")
 FLOATS = ("float32", "float16", "F32", "F16")
+
+_OF_NUMPY = (
+    SyntaxError,
+    tokenize.TokenError,
+    NotImplementedError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What numpy raises, beside others, of a file that is damaged: its headers are Python literals."""
+
+UNFOLDED = 1 << 30
+RATIO = 50
+"""An archive whose arrays have more bytes than ``UNFOLDED``, and than ``RATIO`` times its own, is
+none of logits: those of a model are hardly compressed at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +64,7 @@ def parts_of(path: Path, asked: YourLogits, kind: type[Parameters]) -> Iterator[
     """
     try:
         file = _open(path)
-    except (OSError, SafetensorError, ValueError, KeyError, EOFError) as error:
+    except (*DAMAGED, *_OF_NUMPY) as error:
         raise CannotJudgeError(f"{path} cannot be read as logits: {error}") from error
     batched = len(file.shape) > 2
     if batched and asked.batch != 1:
@@ -79,7 +97,12 @@ def _open(path: Path) -> _File:
         return _safetensors(path)
     if path.suffix not in SUFFIXES:
         raise ValueError(f"its name ends in none of {', '.join((*SUFFIXES, '.calls'))}")
-    found = np.load(path, mmap_mode="r", allow_pickle=False)
+    with path.open("rb") as file:
+        archive = file.read(2) == b"PK"
+    if archive:
+        _refuse_bomb(path)
+    with np.errstate(over="ignore"):  # a shape beyond all bounds: what follows refuses it
+        found = np.load(path, mmap_mode="r", allow_pickle=False)
     if isinstance(found, np.ndarray):
         return _of_arrays(found, {})
     with found:
@@ -87,6 +110,18 @@ def _open(path: Path) -> _File:
     if len(arrays) == 1 and LOGITS not in arrays:
         return _of_arrays(next(iter(arrays.values())), {})
     return _of_arrays(arrays.pop(LOGITS, None), arrays)
+
+
+def _refuse_bomb(path: Path) -> None:
+    """Look what an archive says of its size, before it is unfolded; it cannot say less than it has.
+
+    Raises:
+        ValueError: it is far more than the file's.
+    """
+    with zipfile.ZipFile(path) as archive:
+        size = sum(member.file_size for member in archive.infolist())
+    if size > max(UNFOLDED, RATIO * path.stat().st_size):
+        raise ValueError(f"it unfolds to {size:,} bytes of memory, from {path.stat().st_size:,}")
 
 
 def _safetensors(path: Path) -> _File:

@@ -141,7 +141,7 @@ def load_manifest(folder: Path) -> Manifest:
                 f"{path} has schema version {schema}, this code reads version {SCHEMA}: {remedy}"
             )
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise FixtureError(f"{path} is not a valid manifest ({error}): {remedy}") from error
     _check_paths(path, manifest, remedy)
     return manifest

@@ -8,7 +8,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sampler_parity.build.installation import how_to_restore
@@ -17,6 +16,7 @@ from sampler_parity.cases.fixtures import FIXTURES, real_logits
 from sampler_parity.cases.golden import GoldenCase, LogitsSource
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import KINDS
 
@@ -38,7 +38,7 @@ def load_golden(golden: Path, folder: Path = FIXTURES) -> Iterator[tuple[str, Ca
                     f"not {list(entry.case.shape)}: {how_to_restore()}"
                 )
             yield entry.id, entry.case.case(logits, KINDS)
-    except (OSError, SafetensorError, msgspec.MsgspecError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(
             f"the golden cases cannot be read ({error}): {how_to_restore()}"
         ) from error
@@ -55,7 +55,7 @@ def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[C
     golden = folder / "golden"
     try:
         tensors = load_file(golden / f"{capability}.safetensors")
-    except (OSError, SafetensorError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(
             f"the recorded traces cannot be read ({error}): {how_to_restore()}"
         ) from error
@@ -78,7 +78,18 @@ class Recorded:
 
         Of a large stage only the digest was recorded: where the candidate's has the same, its
         values are the recorded ones.
+
+        Raises:
+            CannotJudgeError: the recording lacks a tensor of the case.
         """
+        try:
+            return self._outcome(candidate)
+        except (KeyError, IndexError) as error:
+            raise CannotJudgeError(
+                f"the recorded trace of {self._case.id} is not whole ({error}): {how_to_restore()}"
+            ) from error
+
+    def _outcome(self, candidate: Outcome) -> Outcome:
         case = self._case
         stages = {
             stage: self._stage(stage, candidate.stages.get(stage))

@@ -15,7 +15,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from sampler_parity.build.installation import how_to_restore
@@ -25,6 +24,7 @@ from sampler_parity.cases.manifest import FileEntry, FixtureError, load_manifest
 from sampler_parity.cases.plan import SERIES, case_of, id_of
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 from sampler_parity.model.outcome import Outcome
 
 FOLDER = "traces"
@@ -124,7 +124,7 @@ def load_traces(capability: str, folder: Path = FIXTURES) -> Iterator[Trace]:
     try:
         names = msgspec.json.decode((folder / FOLDER / "cases.json").read_bytes(), type=list[str])
         found = load_file(path)["digests"]
-    except (OSError, SafetensorError, msgspec.MsgspecError, KeyError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(
             f"the recorded traces {path} cannot be read ({error}): {how_to_restore()}"
         ) from error

@@ -11,10 +11,11 @@ from typing import Any
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 from safetensors.numpy import load_file
 
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 
 FOLDER = "vectors"
 """Their folder in the fixtures folder."""
@@ -175,7 +176,7 @@ def load_vectors(path: Path) -> tuple[str, list[tuple[Vector, VectorNumbers]]]:
     """
     try:
         return _load_large(path) if path.suffix == ".safetensors" else _load_small(path)
-    except (OSError, SafetensorError, msgspec.MsgspecError, KeyError, ValueError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(f"{path} cannot be read as vectors: {error}") from error
 
 

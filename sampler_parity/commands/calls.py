@@ -14,7 +14,8 @@ from sampler_parity.commands.calls_outputs import calls_annotations, write_calls
 from sampler_parity.commands.terminal import EXIT_STATUS, log, out, showing_progress
 from sampler_parity.engines.findings import Attribution, listed
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.model.files import write_atomically
+from sampler_parity.model.files import DAMAGED, write_atomically
+from sampler_parity.pipelines.exact import require_long_doubles
 
 RESULT = "calls.json"
 
@@ -82,7 +83,7 @@ def stored(folder: Path) -> Attribution:
     path = folder / RESULT
     try:
         return msgspec.json.decode(path.read_bytes(), type=Attribution)
-    except (OSError, msgspec.MsgspecError) as error:
+    except DAMAGED as error:
         raise CannotJudgeError(f"{path} cannot be read as a result: {error}") from error
 
 
@@ -106,8 +107,9 @@ def judged(
         quiet: whether no progress is shown.
 
     Raises:
-        CannotJudgeError: a file is no recording, or no contract.
+        CannotJudgeError: a file is no recording, or no contract; or this platform cannot judge.
     """
+    require_long_doubles()
     # Here, not above: torch takes seconds to import, and nothing else needs it in this process.
     from sampler_parity.engines.attribution import attribute
     from sampler_parity.engines.audit import audit

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+import numpy as np
 from packaging.version import Version
 from rich.console import Console
 from rich.markup import escape
@@ -17,6 +18,7 @@ from sampler_parity.build.installation import has_sources, how_to_install
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.implementations.reference import capability_here, torch_is_here
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines.exact import require_long_doubles
 from sampler_parity.run.proved import read_proved, said_of
 
 OLDEST_TORCH = "2.7"
@@ -45,6 +47,7 @@ def examine() -> tuple[Check, ...]:
     return (
         _try("python", _python),
         _try("extension", _extension),
+        _try("long double", _long_double),
         _torch(),
         _try("capability", _capability),
         _try("fixtures", _fixtures),
@@ -88,6 +91,11 @@ def _extension() -> str:
     build = load_extension().build_info()
     origin = "from the sources beside it" if has_sources() else f"version {build['version']}"
     return f"built in {build['profile']}, {origin} ({build['source_hash'][:12]})"
+
+
+def _long_double() -> str:
+    require_long_doubles()
+    return f"{np.finfo(np.longdouble).nmant + 1} significant bits, for the oracle"
 
 
 def _torch() -> Check:

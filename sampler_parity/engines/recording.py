@@ -207,7 +207,7 @@ class Recording:
                 if isinstance(record, End):
                     return self._closed(record, at, last=payload + record.bytes == size)
                 self._take(record, payload, numbers, shared)
-            except (msgspec.MsgspecError, UnicodeDecodeError, ValueError) as error:
+            except (msgspec.MsgspecError, ValueError, RecursionError) as error:
                 return self._damaged(at, str(error))
             file.seek(payload + record.bytes)
 
@@ -292,7 +292,7 @@ def _header(path: Path, file: BinaryIO) -> Header:
                 f"{path} is a recording of version {version}, and this code reads {VERSION}"
             )
         return msgspec.json.decode(line, type=Header)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise RecordingError(
             f"{path} is no recording: it does not begin with a header: {error}"
         ) from error

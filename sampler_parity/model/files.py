@@ -3,6 +3,22 @@
 import os
 from pathlib import Path
 
+import msgspec
+from safetensors import SafetensorError
+
+DAMAGED = (
+    OSError,
+    EOFError,
+    ValueError,  # a UnicodeDecodeError too
+    KeyError,
+    RecursionError,  # of JSON that is nested without end
+    MemoryError,  # of a length that is not the file's
+    AttributeError,  # safetensors looks in numpy for a dtype that numpy lacks
+    msgspec.MsgspecError,
+    SafetensorError,
+)
+"""What the libraries that read JSON and safetensors raise of files that are damaged."""
+
 
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file so that nobody ever sees half of it, making its folder if needed."""

@@ -10,6 +10,7 @@ Source of the rules: N. Higham, Accuracy and Stability of Numerical Algorithms, 
 operation), 3.1 (products of errors: gamma), 4.2 (sums of non-negative numbers: n - 1 roundings).
 """
 
+import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,6 +18,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from sampler_parity.model.errors import CannotJudgeError
 
 F32 = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
@@ -34,8 +37,23 @@ is 4 of them; the product or quotient with what is common, and a cast, are 2."""
 UNSEEN = 2.0**-70
 """Beside 1, less than this is nothing: f32, f64 and extended precision all give 1 for their sum."""
 
-if np.finfo(np.longdouble).nmant < 63:  # noqa: PLR2004  (the format's own number)
-    raise ImportError("the oracle needs long doubles of 64 significant bits, which x86-64 has")
+NEEDED_BITS = 64
+"""Significant bits of the long doubles that the bounds of logits rest on."""
+
+
+def require_long_doubles() -> None:
+    """Refuse to judge where numpy's long double is too short: on Windows, and on Macs of ARM.
+
+    Raises:
+        CannotJudgeError: it is.
+    """
+    bits = int(np.finfo(np.longdouble).nmant) + 1
+    if bits < NEEDED_BITS:
+        raise CannotJudgeError(
+            f"the oracle needs long doubles of {NEEDED_BITS} significant bits, and numpy's have "
+            f"{bits} on this platform ({platform.system()}, {platform.machine()}): judge on Linux; "
+            "the samplers themselves work here"
+        )
 
 
 @dataclass(frozen=True, slots=True)

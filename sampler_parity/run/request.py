@@ -11,6 +11,7 @@ from sampler_parity.implementations.reference import require_reference
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines.exact import require_long_doubles
 from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.benchmark_file import Benchmark
 from sampler_parity.run.run_file import read_run
@@ -133,8 +134,9 @@ class Request:
 
         Raises:
             CannotJudgeError: a value is unknown, or a waiver is for an implementation that is not
-                run.
+                run; or this platform cannot judge at all.
         """
+        require_long_doubles()
         for name, known, given in (
             ("profile", tuple(CASE_COUNTS), (self.profile,)),
             ("capability", CAPABILITIES, self.capabilities),

@@ -6,6 +6,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.files import DAMAGED
 
 StoredKind = TypeVar("StoredKind")
 
@@ -43,5 +44,5 @@ def decoded(
                 "read it with the version that wrote it"
             )
         return msgspec.json.decode(content, type=kind, dec_hook=dec_hook)
-    except msgspec.MsgspecError as error:
+    except DAMAGED as error:
         raise CannotJudgeError(f"{path} is damaged ({error}): {again}") from error

@@ -18,10 +18,10 @@ from typing import Any, Protocol, TypeVar
 import msgspec
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
 from sampler_parity.model.case import Case, Described
+from sampler_parity.model.files import DAMAGED
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Failure, Lost, Outcome, UnfitError, dtype_of, fit
 from sampler_parity.model.pipeline import HISTORY, LOGITS
@@ -139,7 +139,7 @@ def decode(line: bytes, payload: bytes, kind: type[Form]) -> tuple[Form, Tensors
     except KeyError as error:
         # What the library says of such a dtype: its name, and nothing else.
         raise UnfitError(f"a tensor is {error.args[0]}, which no stage is") from error
-    except (msgspec.MsgspecError, SafetensorError, ValueError, TypeError) as error:
+    except (*DAMAGED, TypeError) as error:
         raise WireError(f"{line[:200]!r} is no {kind.__name__}: {error}") from error
 
 
@@ -151,7 +151,7 @@ def payload_size(line: bytes) -> int:
     """
     try:
         size = msgspec.json.decode(line, type=_Sized).bytes
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise WireError(f"{line[:200]!r} is no message: {error}") from error
     if not 0 <= size <= LARGEST:
         raise WireError(f"a message of {size} bytes is none")

@@ -145,7 +145,7 @@ def read_lines(path: Path) -> Iterator[Line]:
                     return
                 try:
                     yield decoder.decode(line)
-                except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
                     raise CannotJudgeError(
                         f"line {number} of {path} is damaged, or of another version ({error}): "
                         "name another --out"

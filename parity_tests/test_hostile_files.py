@@ -1,0 +1,377 @@
+"""Files that are damaged, or meant to do harm: every reader refuses them in its own words.
+
+A reader may give what a file still holds, or raise the error that it documents. It may not end in
+another exception, take for ever, or take memory that the file does not have.
+"""
+
+import io
+import json
+import re
+import resource
+import shutil
+import zipfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.numpy
+
+from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.cases.case_file import load_case
+from sampler_parity.cases.fixtures import FIXTURES
+from sampler_parity.cases.logits_file import parts_of
+from sampler_parity.cases.manifest import FixtureError, load_manifest
+from sampler_parity.cases.recorded import load_golden, recorded_cases
+from sampler_parity.cases.traces import load_traces
+from sampler_parity.cases.vectors import load_vectors
+from sampler_parity.cases.your_logits import YourLogits
+from sampler_parity.engines.recording import Recording, values_of
+from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.model.outcome import Outcome
+from sampler_parity.pipelines import SampleLogits
+from sampler_parity.run.run_file import read_run
+
+ROOM = 1 << 30
+"""Bytes that a reader may take beyond what the process has: far more than any file here."""
+
+DEPTH = 100_000
+
+
+def read_logits(path: Path) -> None:
+    for part in parts_of(path, YourLogits(files=(str(path),)), SampleLogits):
+        part.read()
+
+
+def read_recording(path: Path) -> None:
+    for _ in values_of(Recording.open(path)):
+        pass
+
+
+def read_golden_cases(path: Path) -> None:
+    folder = path.parent
+    for name in ("cases.json", "cases.safetensors"):
+        if not (folder / name).exists():
+            shutil.copy(FIXTURES / "golden" / name, folder)
+    for _ in load_golden(folder):
+        pass
+
+
+def read_golden_traces(path: Path) -> None:
+    """Read traces from a folder that has everything else of the fixtures."""
+    home = path.parent / "fixtures"
+    if not home.exists():
+        (home / "golden").mkdir(parents=True)
+        for name in ("cases.json", "cases.safetensors"):
+            shutil.copy(FIXTURES / "golden" / name, home / "golden")
+        (home / "smollm2").symlink_to(FIXTURES / "smollm2")
+    shutil.copy(path, home / "golden" / "avx2.safetensors")
+    for _, recorded in recorded_cases("avx2", home):
+        recorded.outcome(Outcome())
+
+
+def read_traces(path: Path) -> None:
+    home = path.parent / "traces"
+    if not home.exists():
+        home.mkdir()
+        shutil.copy(FIXTURES / "traces" / "cases.json", home)
+    if path.name != "cases.json":
+        shutil.copy(path, home / "avx2.safetensors")
+    next(load_traces("avx2", path.parent), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """A reader, and a file that it reads.
+
+    Attributes:
+        read: reads the file, which has the name of ``sound``.
+        sound: a file without fault.
+        error: what the reader says of others.
+    """
+
+    read: Callable[[Path], None]
+    sound: Path
+    error: type[Exception] = CannotJudgeError
+
+
+def of_folder(read: Callable[[Path], object]) -> Callable[[Path], None]:
+    return lambda path: void(read(path.parent))
+
+
+def void(_: object) -> None:
+    """Give nothing."""
+
+
+READERS = {
+    "run": Reader(of_folder(read_run), REPOSITORY / "reports" / "sample" / "run.json"),
+    "recording": Reader(read_recording, FIXTURES / "recordings" / "whole.calls"),
+    "case": Reader(
+        lambda path: void(load_case(path)), FIXTURES / "cases" / "top-k-tie-4@0.safetensors"
+    ),
+    "golden-cases": Reader(read_golden_cases, FIXTURES / "golden" / "cases.json"),
+    "golden-logits": Reader(read_golden_cases, FIXTURES / "golden" / "cases.safetensors"),
+    "golden-traces": Reader(read_golden_traces, FIXTURES / "golden" / "avx2.safetensors"),
+    "traces": Reader(read_traces, FIXTURES / "traces" / "avx2.safetensors"),
+    "manifest": Reader(of_folder(load_manifest), FIXTURES / "manifest.json", FixtureError),
+    "logits": Reader(read_logits, Path("logits.safetensors")),
+    "vectors": Reader(lambda path: void(load_vectors(path)), FIXTURES / "vectors" / "rwkv.json"),
+    "large-vectors": Reader(
+        lambda path: void(load_vectors(path)), FIXTURES / "vectors" / "rwkv.safetensors"
+    ),
+}  # fmt: skip
+
+
+def sound(reader: Reader) -> bytes:
+    if reader.sound.is_absolute():
+        return reader.sound.read_bytes()
+    arrays: dict[str, Any] = {
+        "logits": np.zeros((4, 8), np.float32),
+        "temperature": np.ones(4, np.float32),
+        "seed": np.arange(4),
+    }
+    return safetensors.numpy.save(arrays)
+
+
+def bent(sound: bytes) -> Iterator[tuple[str, bytes]]:
+    """Damage a file in ways that any form can be damaged in."""
+    rng = np.random.default_rng(0)
+    size = len(sound)
+    early = min(size, 4096)
+    for at in (0, 1, 7, 8, 9, size // 2, size - 1, *rng.integers(0, early, 12).tolist()):
+        yield f"cut at {at}", sound[:at]
+    for at in (
+        *range(8),
+        *rng.integers(0, early, 40).tolist(),
+        *rng.integers(0, size, 12).tolist(),
+    ):
+        flipped = bytearray(sound)
+        flipped[at] ^= 1 << int(rng.integers(8))
+        yield f"bit flipped in byte {at}", bytes(flipped)
+    yield "bytes follow", sound + b"\0" * 9
+    yield "text of another encoding", b"\xff\xfe" + sound
+    yield "zeros", bytes(early)
+    yield "noise", rng.bytes(early)
+
+
+def of_json(sound: bytes) -> Iterator[tuple[str, bytes]]:
+    """Damage JSON that is still JSON, or nearly so."""
+    text = sound.decode()
+    numbers = list(re.finditer(r"(?<=[:,\[])-?\d[\d.e+-]*(?=[,\]}])", text))
+    chosen = np.random.default_rng(1).choice(len(numbers), min(6, len(numbers)), replace=False)
+    for at in chosen.tolist():
+        found = numbers[at]
+        for value in (
+            "NaN",
+            "1e999",
+            "-1",
+            "9" * 400,
+            "1.5",
+            "null",
+            '"nan"',
+            "[]",
+            "18446744073709551616",
+        ):
+            yield (
+                f"{value[:20]} at {found.start()}",
+                (text[: found.start()] + value + text[found.end() :]).encode(),
+            )
+    yield "deep", b"[" * DEPTH
+    yield "deep objects", b'{"schema":' * DEPTH
+    first = re.search(r"[{,]\s*(\"\w+\":)", text)
+    if first is not None:
+        deep = first[1] + "[" * DEPTH + "]" * DEPTH + ","
+        yield "deep value", (text[: first.start(1)] + deep + text[first.start(1) :]).encode()
+        unknown = '"x":' + "[" * DEPTH + "]" * DEPTH + ","
+        yield "deep unknown", (text[: first.start(1)] + unknown + text[first.start(1) :]).encode()
+        pair = re.search(r"(\"\w+\":\s*(?:\d+|\"[^\"]*\"),)", text)
+        assert pair is not None
+        yield "duplicate key", (text[: pair.start()] + pair[1] + text[pair.start() :]).encode()
+    yield "a lone surrogate", text.replace('":"', '":"\\ud800', 1).encode()
+    yield "nothing in it", b"{}"
+    yield "null", b"null"
+    yield "an empty list", b"[]"
+
+
+def of_safetensors(sound: bytes) -> Iterator[tuple[str, bytes]]:
+    """Damage the header, whose lengths and offsets a reader believes at its own risk."""
+    length = int.from_bytes(sound[:8], "little")
+    header, data = json.loads(sound[8 : 8 + length]), sound[8 + length :]
+    for huge in (1 << 62, (1 << 64) - 1, 1 << 40, 0, length + 8, length - 8):
+        yield f"header of {huge} bytes", huge.to_bytes(8, "little") + sound[8:]
+
+    def written(changed: bytes) -> bytes:
+        return len(changed).to_bytes(8, "little") + changed + data
+
+    tensors = [name for name in header if name != "__metadata__"]
+    first = tensors[0]
+    for key, value in (
+        ("shape", [1 << 40]),
+        ("shape", [1 << 62, 1 << 62]),
+        ("shape", [-1]),
+        ("shape", []),
+        ("shape", [0]),
+        ("dtype", "F64"),
+        ("dtype", "F8_E5M2"),
+        ("dtype", "nothing"),
+        ("data_offsets", [0, 1 << 40]),
+        ("data_offsets", [8, 0]),
+        ("data_offsets", [0]),
+    ):
+        changed = {**header, first: {**header[first], key: value}}
+        yield f"{key} {value} of {first}", written(json.dumps(changed).encode())
+    for name in (first, tensors[-1], *(n for n in tensors if n.endswith(("logits", "digests")))):
+        left = {key: value for key, value in header.items() if key != name}
+        yield f"no {name}", written(json.dumps(left).encode())
+    yield "no metadata", written(json.dumps({n: header[n] for n in tensors}).encode())
+    yield "deep header", written(b"[" * DEPTH)
+    for name, text in header.get("__metadata__", {}).items():
+        for words, bent_text in of_json(text.encode()) if text.startswith("{") else ():
+            metadata = {**header["__metadata__"], name: bent_text.decode()}
+            yield (
+                f"{name}: {words}",
+                written(json.dumps({**header, "__metadata__": metadata}).encode()),
+            )
+
+
+def hostile(sound: bytes) -> Iterator[tuple[str, bytes]]:
+    yield from bent(sound)
+    if sound.lstrip()[:1] in {b"{", b"["} and b'\n{"record"' not in sound:
+        yield from of_json(sound)
+    elif sound[8:9] == b"{":
+        yield from of_safetensors(sound)
+    else:
+        line, rest = sound.split(b"\n", 1)
+        for words, changed in of_json(line):
+            yield f"header: {words}", changed + b"\n" + rest
+        second, rest = rest.split(b"\n", 1)
+        for words, changed in of_json(second):
+            yield f"call: {words}", line + b"\n" + changed + b"\n" + rest
+
+
+@contextmanager
+def little_room() -> Iterator[None]:
+    """Let this process have :data:`ROOM` more memory, and no more."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    limit = pages * resource.getpagesize() + ROOM
+    resource.setrlimit(resource.RLIMIT_AS, (limit, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+def answers(reader: Reader, path: Path) -> str:
+    """Say how a reader takes a file: empty where it reads it, else in the reader's words."""
+    try:
+        with little_room():
+            reader.read(path)
+    except reader.error as error:
+        return str(error)
+    return ""
+
+
+@pytest.mark.parametrize("name", READERS)
+def test_a_reader_says_what_is_wrong(name: str, tmp_path: Path) -> None:
+    reader = READERS[name]
+    path = tmp_path / reader.sound.name
+    path.write_bytes(sound(reader))
+    assert answers(reader, path) == ""
+    refused, wrong = 0, []
+    for words, content in hostile(sound(reader)):
+        path.write_bytes(content)
+        try:
+            said = answers(reader, path)
+        except Exception as error:  # noqa: BLE001  (all of them are told)
+            wrong.append(f"{words}: {type(error).__name__}: {str(error)[:200]}")
+            continue
+        refused += bool(said)
+        if said and len(said) > 2000:
+            wrong.append(f"{words}: {len(said)} characters: {said[:200]}")
+    assert "\n".join(wrong) == ""
+    assert refused > 20
+
+
+def test_what_takes_much_memory_is_seen(tmp_path: Path) -> None:
+    greedy = Reader(lambda _: void(bytearray(2 * ROOM)), tmp_path)
+    with pytest.raises(MemoryError):
+        answers(greedy, tmp_path)
+
+
+# Forms of numpy's own.
+
+
+def archive(*members: tuple[str, bytes], compressed: bool = True) -> bytes:
+    file = io.BytesIO()
+    kind = zipfile.ZIP_DEFLATED if compressed else zipfile.ZIP_STORED
+    with zipfile.ZipFile(file, "w", kind) as opened:
+        for name, content in members:
+            opened.writestr(name, content)
+    return file.getvalue()
+
+
+def npy(shape: tuple[int, ...] | str, dtype: str = "<f4", data: bytes = b"") -> bytes:
+    text = f"{{'descr': {dtype!r}, 'fortran_order': False, 'shape': {shape}, }}"
+    header = text.ljust(118 - 1) + "\n"
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header.encode() + data
+
+
+BOMB_BYTES = 4 << 30
+
+
+def bomb() -> bytes:
+    """Make an archive of 4 MB whose one array is 4 GB of zeros."""
+    file = io.BytesIO()
+    header = npy((BOMB_BYTES // 4,))
+    with (
+        zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as opened,
+        opened.open("logits.npy", "w", force_zip64=True) as member,
+    ):
+        member.write(header)
+        for _ in range(BOMB_BYTES >> 24):
+            member.write(bytes(1 << 24))
+    return file.getvalue()
+
+
+ARRAYS = {
+    "one row.npy": npy((1, 2), data=bytes(8)),
+    "huge.npy": npy((1 << 40,)),
+    "beyond.npy": npy((1 << 62, 1 << 62)),
+    "negative.npy": npy((-1,)),
+    "objects.npy": npy((1,), "|O", b"cos\nsystem\n(S'true'\ntR."),
+    "code.npy": npy("__import__('os')"),
+    "deep.npy": npy("(" * 5000),
+    "cut.npy": npy((4,), data=bytes(8)),
+    "empty.npy": b"",
+    "magic.npy": b"\x93NUMPY",
+    "version.npy": b"\x93NUMPY\x09\x00" + bytes(100),
+    "long header.npy": b"\x93NUMPY\x02\x00\xff\xff\xff\xff" + bytes(100),
+    "words.npy": npy((2,), "<U4", bytes(32)),
+    "cut.npz": archive(("logits.npy", npy((4,), data=bytes(8)))),
+    "short.npz": archive(("logits.npy", npy((2,), data=bytes(8))))[:-30],
+    "nothing.npz": archive(),
+    "no zip.npz": b"PK\x03\x04" + bytes(100),
+    "pickle.npz": archive(("logits.npy", b"cos\nsystem\n(S'true'\ntR.")),
+    "huge.npz": archive(("logits.npy", npy((1 << 40,)))),
+}
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_is_read_or_refused(name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_bytes(ARRAYS[name])
+    said = answers(Reader(read_logits, path), path)
+    assert bool(said) == (name != "one row.npy")
+    assert not said or str(path) in said
+
+
+@pytest.mark.proof
+def test_an_archive_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "bomb.npz"
+    path.write_bytes(bomb())
+    assert path.stat().st_size < 32 << 20
+    assert "it unfolds to 4,294,967,424 bytes of memory" in answers(Reader(read_logits, path), path)
