@@ -11,8 +11,8 @@ PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 NIGHTLY ?= nightly-2026-05-20
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	packages public-api fuzz docs lock bench bench-lint bench-rust bench-instructions valgrind real-engines torch-matrix mutants record \
-	clean
+	packages public-api fuzz docs lock bench bench-lint bench-rust bench-instructions valgrind \
+	real-engines torch-matrix mutants record record-arm clean
 
 help:  ## List the targets.
 	@awk -F ':.*  ## ' '/^[a-z-]+:.*  ## / { printf "%-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -151,6 +151,13 @@ mutants: .venv/ready  ## Change the crate's shortcuts, one place at a time, and 
 	@command -v cargo-mutants >/dev/null || cargo install --locked cargo-mutants@27.1.0
 	$(BIN)/python -m benchmarks.proof_mutants
 	cargo mutants
+
+QEMU ?= qemu-aarch64
+ARM_ROOT ?= arm/root
+ARM_PACKAGES ?= arm/packages
+
+record-arm: build  ## Record torch on emulated Arm processors; needs qemu 10 and two folders, see docs/arm.md.
+	$(BIN)/python -m sampler_parity.record.arm --qemu $(QEMU) --root $(ARM_ROOT) --packages $(ARM_PACKAGES)
 
 record: build .venv/record  ## Record the fixtures anew: a model's logits, torch's traces, single cases.
 	$(BIN)/sampler-parity record

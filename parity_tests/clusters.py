@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from distributed import Client
 
 from sampler_parity.build.installation import REPOSITORY
-from sampler_parity.commands.question import LEVEL
+from sampler_parity.build.processor import LEVEL
 
 STARTING = 120
 """Seconds within which a worker is there."""

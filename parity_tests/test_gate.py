@@ -5,10 +5,12 @@ from pathlib import Path
 
 import pytest
 
+from sampler_parity.build.processor import architecture_here, levels_here
 from sampler_parity.cases.families import FAMILIES
 from sampler_parity.model.case import (
     CAPABILITIES,
     EFFECTS,
+    LEVELS,
 )
 from sampler_parity.pipelines import PIPELINES
 from sampler_parity.run.run_file import Run, Shard, read_run, write_run
@@ -31,7 +33,7 @@ def test_no_bit_differs(gate_run: Run, capability: str) -> None:
     assert all(shard.divergent == 0 for shard in gate_run.shards)
 
 
-@pytest.mark.parametrize("capability", CAPABILITIES)
+@pytest.mark.parametrize("capability", levels_here())
 def test_everything_planned_was_compared(gate_run: Run, capability: str) -> None:
     shard = live(gate_run, capability)
     assert shard.planned == shard.compared + shard.not_compared
@@ -48,6 +50,17 @@ def test_recorded_traces_were_compared(gate_run: Run, capability: str) -> None:
     [shard] = [s for s in gate_run.shards if s.capability == capability and s.source == "recorded"]
     assert shard.planned == shard.compared > 90
     assert set(shard.threads) == {"1", "2", "4"}
+
+
+def test_what_another_architecture_has_is_said_once(gate_run: Run) -> None:
+    """Its recorded traces are compared, and no case is planned beside them."""
+    for owner, levels in LEVELS.items():
+        shards = [shard for shard in gate_run.shards if shard.capability in levels]
+        said = [words for words in gate_run.lacking if f"torch has that on {owner}" in words]
+        here = owner == architecture_here()
+        assert {shard.source for shard in shards} == {"recorded", *(["torch"] if here else [])}
+        assert len(said) == (0 if here else 1)
+        assert all(level in words for words in said for level in levels)
 
 
 def test_the_gate_holds(gate_run: Run) -> None:

@@ -138,19 +138,19 @@ def printed(run: Run) -> str:
 def test_what_is_the_same_at_every_capability_is_said_once() -> None:
     run = at_all(found("real-tts-1@0"))
     [article] = build(run).divergences.articles
-    assert article.where == "at all three capabilities"
+    assert article.where == "at all five capabilities"
     assert article.values_of == "default"
     assert render(run).count("<article") == 1
-    assert printed(run).count("mine: real-tts-1@0 at all three capabilities: semantic") == 1
+    assert printed(run).count("mine: real-tts-1@0 at all five capabilities: semantic") == 1
     assert printed(run).count("real-tts-1@0") == 2, "the line and its replay"
-    assert markdown(run).count("| real-tts-1\\@0 | at all three capabilities | semantic |") == 1
+    assert markdown(run).count("| real-tts-1\\@0 | at all five capabilities | semantic |") == 1
     assert len(annotations(run)) == 1
     equal = make_run(*(msgspec.structs.replace(one, **EQUAL) for one in run.shards))
     sections = {section.heading: section.changes for section in compare_runs(equal, run)}
     [count] = sections["Divergent cases"]
-    assert (count.what, count.after) == ("mine at each of the three capabilities", "1 of 100")
+    assert (count.what, count.after) == ("mine at each of the five capabilities", "1 of 100")
     [case] = sections["Cases that the runs keep"]
-    assert case.what == "mine at each of the three capabilities: real-tts-1@0"
+    assert case.what == "mine at each of the five capabilities: real-tts-1@0"
 
 
 EQUAL = {"divergent": 0, "divergences": (), "verdicts": {}, "cells": ()}
@@ -185,7 +185,7 @@ def test_reasons_are_merged_where_the_counts_are_equal() -> None:
     shards = at_all(found("real-tts-1@0")).shards
     assert differences(shards) == (
         (
-            "mine differs from the reference in 1 of 100 cases at each of the three capabilities "
+            "mine differs from the reference in 1 of 100 cases at each of the five capabilities "
             "(live torch): 1 semantic"
         ),
     )
@@ -204,7 +204,8 @@ def test_reasons_are_merged_where_the_counts_are_equal() -> None:
     [
         (("avx2",), "at avx2"),
         (("default", "avx2"), "at default and avx2"),
-        (CAPABILITIES, "at all three capabilities"),
+        (("default", "avx2", "avx512"), "at default, avx2 and avx512"),
+        (CAPABILITIES, "at all five capabilities"),
     ],
 )
 def test_capabilities_in_words(names: tuple[str, ...], words: str) -> None:
@@ -241,7 +242,7 @@ def test_a_cell_counts_the_cases_of_each_verdict() -> None:
 def test_junit_says_of_which_kind_a_family_s_cases_are() -> None:
     run = at_all(found("real-tts-1@0"), found("real-tts-2@0", R))
     failures = [one.get("message") for one in ET.fromstring(junit(run)).iter("failure")]
-    assert failures.count("2 cases differ: 1 semantic, 1 rounding") == 3
+    assert failures.count("2 cases differ: 1 semantic, 1 rounding") == len(CAPABILITIES)
 
 
 ENDINGS = {
@@ -324,11 +325,11 @@ def test_other_tokens_of_a_generator_of_its_own_are_not_shown_as_different(tmp_p
 def test_equal_rows_of_a_matrix_are_one() -> None:
     run = at_all(found("real-tts-1@0"))
     names = [row.name for row in build(run).overview.rows]
-    assert names == ["mine", "at each of the three capabilities, live torch"]
+    assert names == ["mine", "at each of the five capabilities, live torch"]
     [matrices] = build(run).matrices
     assert len(matrices.breakdown) == 1
     assert [row.name for row in matrices.overall.rows] == ["real-tts"]
-    assert matrices.overall.rows[0].cells[0].compared == 300
+    assert matrices.overall.rows[0].cells[0].compared == 100 * len(CAPABILITIES)
     other = msgspec.structs.replace(shard(found("real-tts-1@0"), more=1), capability="avx512")
     rows = build(make_run(*run.shards[:2], other)).overview.rows
     assert [row.name for row in rows[1:]] == [

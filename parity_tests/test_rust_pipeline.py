@@ -77,7 +77,7 @@ def test_every_step_is_transformers_at_every_capability(level: str) -> None:
 
 @pytest.mark.parametrize("capability", CAPABILITIES)
 def test_the_softmax_is_that_of_the_recorded_traces(capability: str) -> None:
-    """At avx512, too, whatever the processor: these were recorded where there is one."""
+    """At avx512 and on Arm, too, whatever the processor: they were recorded where there is one."""
     golden = FIXTURES / "golden"
     recorded = load_file(golden / f"{capability}.safetensors")
     seen = 0

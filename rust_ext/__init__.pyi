@@ -1,8 +1,8 @@
 """Rust token samplers that replay torch on a CPU, bit for bit.
 
 ``capability`` is torch's CPU dispatch level, whose bits are computed on any machine: ``"default"``,
-``"avx2"`` and ``"avx512"`` of torch on x86, ``"neon"`` and ``"sve256"`` of torch for Linux on 64-bit
-Arm, which calls ``"neon"`` ``DEFAULT`` or ``SVE128``; or ``None`` for the one that torch would choose
+``"avx2"`` and ``"avx512"`` of torch on x86, ``"neon"`` and ``"sve256"`` of torch for Linux on Arm,
+which calls ``"neon"`` ``DEFAULT`` or ``SVE128``; or ``None`` for the one that torch would choose
 here (the environment variable ``ATEN_CPU_CAPABILITY`` honoured; read once).
 
 ``threads`` is torch's thread count, and the most that a call uses itself. torch's shows in one

@@ -2,6 +2,7 @@
 
 import datetime as dt
 import os
+import platform
 import shutil
 import signal
 import subprocess
@@ -14,13 +15,19 @@ import pytest
 
 import rust_ext
 from sampler_parity.build.extension import SOURCES, load_extension
-from sampler_parity.build.processor import reached
+from sampler_parity.build.processor import (
+    LEVEL,
+    STANDS_AT,
+    environment_at,
+    level_called,
+    reached,
+)
 from sampler_parity.cases.fixtures import FIXTURES, check_fixtures
 from sampler_parity.cli import main
 from sampler_parity.engines.findings import EngineFault
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.implementations.python_ref import capability_here
-from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.case import CAPABILITIES, LEVELS
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.conclusion import conclude
@@ -136,7 +143,7 @@ def test_deselected_capability_on_the_command_line(tmp_path: Path) -> None:
         "--out", str(tmp_path),
     )  # fmt: skip
     assert done.returncode == CANNOT_JUDGE
-    assert "capability deselected: default, avx512" in done.stdout
+    assert "capability deselected: default, avx512, neon, sve256" in done.stdout
     assert "run it without --capability" in done.stdout
     assert read_run(tmp_path).status == "unjudged"
 
@@ -162,7 +169,7 @@ def test_deselected_capability_in_pytest(repository: Path) -> None:
             marks=pytest.mark.proof,
         ),
         (["run", "--implementation", "command:'"], "is no command"),
-        (["run", "--capability", "sse2"], "capability 'sse2' is none of default, avx2, avx512"),
+        (["run", "--capability", "sse2"], "capability 'sse2' is none of default, avx2"),
         (["run", "--family", "nothing"], "family 'nothing' is none of"),
         (["explain", "nonsense", "--capability", HERE], "case 'nonsense' is unknown"),
         (["explain", "recorded:nonsense"], "is not recorded"),
@@ -278,7 +285,22 @@ def test_the_judge_can_say_yes() -> None:
 
 def test_a_capability_that_is_not_compared_holds_on_its_recorded_traces() -> None:
     absent = shard(capability="avx512", compared=0, not_compared=10, reason="no AVX-512")
-    assert conclude(Request(), found((*shards()[:-1], absent)))[0] == "holds"
+    others = [one for one in shards() if (one.capability, one.live) != ("avx512", True)]
+    assert conclude(Request(), found((*others, absent)))[0] == "holds"
+
+
+def test_a_capability_of_another_architecture_holds_on_its_recorded_traces() -> None:
+    """It must have them."""
+    kept = [one for one in shards() if one.capability in LEVELS["x86"] or not one.live]
+    assert conclude(Request(), found(tuple(kept)))[0] == "holds"
+    empty = [
+        one if one.capability != "neon" else shard(
+            capability="neon", source="recorded", compared=0, not_compared=10, reason="lost"
+        )
+        for one in kept
+    ]  # fmt: skip
+    status, reasons = conclude(Request(), found(tuple(empty)))
+    assert (status, reasons) == ("unjudged", ("no recorded trace was compared at capability neon",))
 
 
 @pytest.mark.parametrize(
@@ -392,13 +414,40 @@ def test_torch_is_never_told_of_more_than_the_processor_has(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Else the first of its kernels would end the process with an illegal instruction."""
-    for highest, expected in (
-        ("default", ["default", "default", "default"]),
-        ("avx2", ["default", "avx2", "avx2"]),
-        ("avx512", ["default", "avx2", "avx512"]),
+    for machine, highest, expected in (
+        ("x86_64", "default", ["default", "default", "default", "default", "default"]),
+        ("x86_64", "avx2", ["default", "avx2", "avx2", "avx2", "avx2"]),
+        ("AMD64", "avx512", ["default", "avx2", "avx512", "avx512", "avx512"]),
+        ("aarch64", "neon", ["neon", "neon", "neon", "neon", "neon"]),
+        ("arm64", "sve256", ["sve256", "sve256", "sve256", "neon", "sve256"]),
     ):
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
         monkeypatch.setattr(rust_ext, "processor_capability", lambda highest=highest: highest)
         assert [reached(capability) for capability in CAPABILITIES] == expected
+
+
+def test_a_process_is_told_of_a_level_as_its_torch_calls_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """At a level of another architecture, the port stands in torch's place."""
+    for machine, highest, expected in (
+        ("x86_64", "avx2", [(LEVEL, "default"), (LEVEL, "avx2"), (LEVEL, "avx2")]),
+        ("aarch64", "sve256", [(STANDS_AT, name) for name in LEVELS["x86"]]),
+    ):
+        monkeypatch.setattr(platform, "machine", lambda machine=machine: machine)
+        monkeypatch.setattr(rust_ext, "processor_capability", lambda highest=highest: highest)
+        arm = machine == "aarch64"
+        expected += [
+            (LEVEL, "default") if arm else (STANDS_AT, "neon"),
+            (LEVEL, "sve256") if arm else (STANDS_AT, "sve256"),
+        ]
+        found = [item for name in CAPABILITIES for item in environment_at(name).items()]
+        assert found == expected
+    for architecture, names in (
+        ("x86", {"DEFAULT": "default", "NO AVX": "default", "AVX2": "avx2", "AVX512": "avx512"}),
+        ("Arm", {"DEFAULT": "neon", "SVE128": "neon", "SVE256": "sve256"}),
+    ):
+        assert {name: level_called(name, architecture) for name in names} == names
 
 
 @pytest.mark.proof

@@ -12,11 +12,13 @@ import pytest
 from parity_tests.meta import faulty
 from parity_tests.meta.test_fails_closed import found, planted, shards
 from sampler_parity.build.installation import REPOSITORY
+from sampler_parity.build.processor import STANDS_AT
 from sampler_parity.cli import main
 from sampler_parity.engines.planted import ENGINES
 from sampler_parity.faults import kill, port, shipped
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.plain import Plain
+from sampler_parity.implementations import certified_port, reference
 from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.implementations.specimens import SPECIMENS
@@ -83,6 +85,41 @@ def test_no_correct_sampler_was_called_wrong(gate_run: Run) -> None:
 def test_the_port_without_a_fault_is_exact(extension: Any) -> None:
     cases = kill.kill_cases("quick", HERE)
     assert kill.judged(RustExt(extension), cases, HERE) == (len(cases), Counter())
+
+
+@pytest.fixture
+def standing_at_neon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the port stand in torch's place at a level of torch on Arm, as a worker there has it."""
+    monkeypatch.setenv(STANDS_AT, "neon")
+    monkeypatch.setattr(reference, "_here", lambda: certified_port)
+
+
+@pytest.mark.usefixtures("standing_at_neon")
+def test_the_port_without_a_fault_is_what_was_recorded_on_arm(extension: Any) -> None:
+    cases = kill.recorded_kill_cases("neon")
+    assert len(cases) > 150
+    assert kill.judged(RustExt(extension), cases, "neon") == (len(cases), Counter())
+
+
+@pytest.mark.usefixtures("standing_at_neon", "extension")
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        ("softmax-lanes", "probs"),
+        ("softmax-fold-pairs", "probs"),
+        ("renormalize-short-in-lanes", "renormalized"),
+    ],
+    ids=["8 lanes for 4", "pairs for halves", "4 to 7 in lanes"],
+)
+def test_a_fault_in_each_rule_of_arm_is_named(
+    name: str, stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By what was recorded there; of cases that were recorded, since torch is not there to ask."""
+    faults = tuple(fault for fault in port.port_faults() if fault.name == name)
+    monkeypatch.setattr(kill, "port_faults", lambda: faults)
+    [fault] = kill.plant_in_port(kill.recorded_kill_cases("neon"), "neon", lambda: None)
+    assert (fault.killed, fault.stage, fault.verdict) == (True, stage, Verdict.ROUNDING)
+    assert fault.caught > 10
 
 
 class Altered:

@@ -8,6 +8,10 @@ GOLDEN = "golden"
 """Their folder, with the traces of them, in the fixtures folder."""
 
 
+ARM = "arm"
+"""A folder of the same form, of cases that were recorded of torch on Arm only."""
+
+
 class LogitsSource(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the logits of a golden case come from: either ``tensor`` or the other three.
 

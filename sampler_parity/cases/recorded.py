@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,16 @@ from safetensors.numpy import load_file
 from sampler_parity.build.installation import how_to_restore
 from sampler_parity.cases.draws import Logits, round_bf16
 from sampler_parity.cases.fixtures import FIXTURES, real_logits
-from sampler_parity.cases.golden import GoldenCase, LogitsSource
-from sampler_parity.model.case import Case
+from sampler_parity.cases.golden import ARM, GOLDEN, GoldenCase, LogitsSource
+from sampler_parity.model.case import LEVELS, Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.files import DAMAGED
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import KINDS
+
+ALSO = {"neon": ("sve128",)}
+"""Traces that torch left under another name at a capability whose bits it has: torch on Arm calls
+``neon`` ``DEFAULT``, or ``SVE128``."""
 
 
 def load_golden(golden: Path, folder: Path = FIXTURES) -> Iterator[tuple[str, Case]]:
@@ -49,20 +54,37 @@ def load_golden(golden: Path, folder: Path = FIXTURES) -> Iterator[tuple[str, Ca
 def recorded_cases(capability: str, folder: Path = FIXTURES) -> Iterator[tuple[Case, "Recorded"]]:
     """Load every recorded case with its outcome at ``capability``.
 
+    On Arm, there are more cases. Where torch has another name for the capability as well, what was
+    recorded under that follows; the name is in those cases' ids.
+
     Raises:
         CannotJudgeError: the recordings cannot be read.
     """
-    golden = folder / "golden"
+    places = (GOLDEN, ARM) if capability in LEVELS["Arm"] else (GOLDEN,)
+    for recording in (capability, *ALSO.get(capability, ())):
+        for place in places:
+            for name, case, found in _recording(recording, folder / place, folder):
+                also = recording != capability
+                one = replace(case, id=f"recorded:{recording}/{name}") if also else case
+                yield one, Recorded(one, found)
+
+
+def _recording(
+    name: str, place: Path, folder: Path
+) -> Iterator[tuple[str, Case, dict[str, npt.NDArray[Any]]]]:
+    """Load the cases of a folder, with their names and the tensors of the recording ``name``."""
     try:
-        tensors = load_file(golden / f"{capability}.safetensors")
+        tensors = load_file(place / f"{name}.safetensors")
     except DAMAGED as error:
         raise CannotJudgeError(
             f"the recorded traces cannot be read ({error}): {how_to_restore()}"
         ) from error
-    for name, case in load_golden(golden, folder):
-        prefix = f"{name}."
-        found = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
-        yield case, Recorded(case, found)
+    of_case: dict[str, dict[str, npt.NDArray[Any]]] = {}
+    for key, value in tensors.items():
+        case_id, _, stage = key.partition(".")
+        of_case.setdefault(case_id, {})[stage] = value
+    for case_id, case in load_golden(place, folder):
+        yield case_id, case, of_case.get(case_id, {})
 
 
 class Recorded:
@@ -72,6 +94,11 @@ class Recorded:
         """Take the recorded tensors of ``case`` by stage."""
         self._case = case
         self._tensors = tensors
+
+    @property
+    def in_full(self) -> bool:
+        """Whether the values of every stage were recorded, and of none only a digest."""
+        return not any(name.endswith(".sha256") for name in self._tensors)
 
     def outcome(self, candidate: Outcome) -> Outcome:
         """Give the recorded outcome.

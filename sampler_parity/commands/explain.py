@@ -11,8 +11,14 @@ import numpy.typing as npt
 from rich.console import Console
 from rich.table import Table
 
-from sampler_parity.build.processor import reached
-from sampler_parity.commands.question import LEVEL, Question, found_case
+from sampler_parity.build.processor import (
+    LEVEL,
+    architecture_here,
+    elsewhere,
+    environment_at,
+    reached,
+)
+from sampler_parity.commands.question import Question, found_case
 from sampler_parity.implementations.reference import (
     capability_here,
     reference_here,
@@ -56,6 +62,11 @@ def explain(question: Question, started: Isolated, out: Console) -> bool:
     here = capability_here()
     case, recorded, kept = found_case(question, question.case, question.capability or here)
     capability = question.capability or kept or here
+    if recorded is None and (owner := elsewhere(capability)):
+        raise CannotJudgeError(
+            f"{capability} is a level of torch on {owner}, and this processor is "
+            f"{architecture_here()}: explain the case at a level of this one, or a recorded case"
+        )
     if recorded is None:
         require_reference(question.implementation, question.reference)
     if recorded is None and here != capability:
@@ -84,7 +95,7 @@ def explain(question: Question, started: Isolated, out: Console) -> bool:
         alone = judged(asked.alone)[2]
         if not alike(divergence, alone):
             divergence = stateful(divergence, alone, question.after)
-    _print(question, case, capability, expected, comparison, out)
+    _print(question, case, capability, expected, comparison, out, recorded=recorded is not None)
     row = divergence.index[0] if divergence and len(divergence.index) > 1 else 0
     _print_around(case, neighbours(case, expected, asked.outcome, row), row, out)
     _conclude(divergence, out)
@@ -101,7 +112,8 @@ def _ask(question: Question, candidate: Isolated, case: Case, capability: str) -
 
 
 def _in_another_process(question: Question, capability: str) -> bool:
-    if reached(capability) != capability or os.environ.get(LEVEL) == capability:
+    environment = environment_at(capability)
+    if reached(capability) != capability or os.environ.get(LEVEL) == environment[LEVEL]:
         raise CannotJudgeError(
             f"torch cannot reach capability {capability} here: "
             "explain the case at a lower one, or a recorded case"
@@ -112,8 +124,8 @@ def _in_another_process(question: Question, capability: str) -> bool:
     command += ["--run", str(question.run)] if question.run else []
     command += [word for case in question.after for word in ("--after", case)]
     command += options_of(question.limits)
-    environment = {**os.environ, LEVEL: capability}
-    status = subprocess.run(command, env=environment, check=False).returncode
+    everything = {**os.environ, **environment}
+    status = subprocess.run(command, env=everything, check=False).returncode
     if status not in (0, 1):
         # It has said why, or a signal has ended it.
         sys.exit(2)
@@ -127,9 +139,12 @@ def _print(
     reference: Outcome,
     comparison: Comparison,
     out: Console,
+    *,
+    recorded: bool,
 ) -> None:
     words = ", ".join(f"{name} {value}" for name, value in case.describe().items())
-    sides = f"{reference_here().about.name} against {question.implementation}"
+    whose = "recorded torch" if recorded else reference_here().about.name
+    sides = f"{whose} against {question.implementation}"
     earlier = f", asked after {', '.join(question.after)}" if question.after else ""
     out.print(f"{case.id} at {capability}, {sides}{earlier}", soft_wrap=True)
     out.print(words, soft_wrap=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from sampler_parity.build.processor import reached
+from sampler_parity.build.processor import elsewhere, environment_at, reached
 from sampler_parity.cases.case_file import KINDS, load_case
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.recorded import Recorded, recorded_cases
@@ -18,9 +18,6 @@ from sampler_parity.pipelines.references import reference_of
 from sampler_parity.run.run_file import read_run
 from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated, Limits
-
-LEVEL = "ATEN_CPU_CAPABILITY"
-"""The variable of the environment from which torch takes its dispatch level as it is imported."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +90,8 @@ def begin(question: Question) -> Isolated:
         raise CannotJudgeError(f"capability {question.capability!r} is none of {known}")
     case, _, kept = found_case(question, question.case, question.capability or CAPABILITIES[0])
     capability = question.capability or kept
-    if capability and "torch" not in sys.modules and reached(capability) == capability:
-        os.environ[LEVEL] = capability
+    able = capability and (reached(capability) == capability or elsewhere(capability))
+    if able and "torch" not in sys.modules:
+        os.environ.update(environment_at(capability))
     also = case.parameters.sampler
     return Isolated(question.implementation, question.limits, also=also, wait=False)

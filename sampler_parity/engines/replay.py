@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.implementations.registry import PORT, load_implementation
-from sampler_parity.model.case import CAPABILITIES, Case
+from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About, Implementation
 from sampler_parity.model.outcome import Failure, Outcome
 from sampler_parity.model.pipeline import NoisyArgmax, Parameters, values_of
@@ -22,6 +22,10 @@ from sampler_parity.statistics.race import win_probabilities
 
 Logits = npt.NDArray[np.float32]
 Law = npt.NDArray[np.float64]
+
+LEVELS_ASKED = ("avx512", "avx2", "default", "neon")
+"""The capabilities whose bits are their own, in the order in which they are asked: ``sve256`` has
+those of ``avx2``."""
 
 DRAWS = 4
 """How many draws of a call are looked through for its token."""
@@ -48,8 +52,8 @@ class Inputs:
 
     @cached_property
     def outcome(self) -> Outcome:
-        """What the port makes of it, at the highest capability."""
-        return _port().run(self.case, CAPABILITIES[-1])
+        """What the port makes of it, at the capability that is asked first."""
+        return _port().run(self.case, LEVELS_ASKED[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ def answers(inputs: Inputs) -> Iterator[Answer]:
     """Give what the reference may answer: at one capability of torch after the other."""
     yield _answer(inputs.outcome)
     if inputs.parameters.pipeline.level_dependent:
-        for capability in CAPABILITIES[-2::-1]:
+        for capability in LEVELS_ASKED[1:]:
             yield _answer(_port().run(inputs.case, capability))
 
 
@@ -79,7 +83,7 @@ def later_answers(inputs: Inputs) -> Iterator[tuple[int, Answer]]:
     if inputs.parameters.pipeline.in_place:
         return
     for draws in range(2, DRAWS + 1):
-        outcome = _port().run(replace(inputs.case, draws=draws), CAPABILITIES[-1])
+        outcome = _port().run(replace(inputs.case, draws=draws), LEVELS_ASKED[0])
         yield draws, _answer(outcome)
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 
 from sampler_parity.cases.plan import case_of
+from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.faults.found import Correct, Planted
 from sampler_parity.faults.mistakes import CORRECT, MISTAKES, Mistake
 from sampler_parity.faults.port import planted, port_faults
@@ -75,6 +76,22 @@ def kill_cases(profile: str, capability: str) -> ExpectedCases:
                 cases.append((case, outcome))
         index += 1
     return cases
+
+
+def recorded_kill_cases(capability: str) -> ExpectedCases:
+    """Give the cases that were recorded of torch at ``capability``, with every stage in full.
+
+    Those of a sampler whose bits are the same at every capability are left out: its mistakes are
+    planted at others.
+
+    Raises:
+        CannotJudgeError: the recordings cannot be read.
+    """
+    return [
+        (case, recorded.outcome(Outcome()))
+        for case, recorded in recorded_cases(capability)
+        if recorded.in_full and case.pipeline.level_dependent
+    ]
 
 
 def _cases_of(mistake: Mistake, capability: str) -> ExpectedCases:

@@ -4,7 +4,6 @@ It stands there once it equals what torch was recorded to give: see
 :mod:`sampler_parity.run.certificate`. What it has is what :mod:`.python_ref` has of torch.
 """
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -15,9 +14,9 @@ import numpy.typing as npt
 
 from sampler_parity.build.extension import extension_here
 from sampler_parity.build.installation import how_to_install
-from sampler_parity.build.processor import reached
+from sampler_parity.build.processor import asked_here, levels_here, reached, stands_at
 from sampler_parity.implementations.rust_ext import RustExt, port_generator
-from sampler_parity.model.case import CAPABILITIES, Case
+from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
@@ -30,9 +29,11 @@ Values = Mapping[str, Array]
 
 
 def capability_here() -> str:
-    """Name the level that torch would choose here: ``ATEN_CPU_CAPABILITY``, or the processor's."""
-    asked = os.environ.get("ATEN_CPU_CAPABILITY", "").lower()
-    return reached(asked if asked in CAPABILITIES else CAPABILITIES[-1])
+    """Name the level that torch would choose here: ``ATEN_CPU_CAPABILITY``, or the processor's.
+
+    Where the port stands at a level of another architecture, it is that.
+    """
+    return stands_at() or reached(asked_here() or levels_here()[-1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,9 @@ def _renormalized(values: Values, p: SampleLogits, call: _Call) -> Array:
         return values["probs"].copy()
     both = values["top_k_mask"] & values["top_p_mask"]
     kept = np.where(both, values["probs"], np.float32(0))
-    found: Array = call.extension.renormalize(kept, threads=call.case.threads)
+    found: Array = call.extension.renormalize(
+        kept, capability=capability_here(), threads=call.case.threads
+    )
     return found
 
 

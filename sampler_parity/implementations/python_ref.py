@@ -7,6 +7,7 @@ from typing import Any
 import numpy.typing as npt
 import torch
 
+from sampler_parity.build.processor import level_called
 from sampler_parity.implementations import reference as shared
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
@@ -14,14 +15,10 @@ from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
 from sampler_parity.model.pipeline import LOGITS, TOKEN, Pipeline, Stage
 
-NO_AVX = "no avx"
-"""What torch 2.7 calls the level ``default``."""
-
 
 def capability_here() -> str:
     """Name the dispatch level that this process' torch runs at."""
-    name = torch.backends.cpu.get_cpu_capability().lower()
-    return "default" if name == NO_AVX else name
+    return level_called(torch.backends.cpu.get_cpu_capability())
 
 
 def start_generator(case: Case) -> torch.Generator:

@@ -1,5 +1,8 @@
 """The reference of this process: torch's, or the port in its place where torch is not installed.
 
+The port also stands there where a process judges traces that were recorded at a level of another
+architecture's torch.
+
 Both modules have what is here. Whoever compares says which of them it was: see
 :mod:`sampler_parity.run.certificate`.
 """
@@ -14,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sampler_parity.build.installation import how_to_install, is_installed
+from sampler_parity.build.processor import stands_at
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
@@ -52,7 +56,7 @@ def require_reference(implementation: str, reference: str = "") -> None:
 
 @cache
 def _here() -> ModuleType:
-    name = "python_ref" if torch_is_here() else "certified_port"
+    name = "python_ref" if torch_is_here() and not stands_at() else "certified_port"
     return importlib.import_module(f"{__package__}.{name}")
 
 

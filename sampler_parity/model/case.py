@@ -9,8 +9,14 @@ import numpy.typing as npt
 
 from sampler_parity.model.pipeline import Parameters, Pipeline, from_json, to_json
 
-CAPABILITIES = ("default", "avx2", "avx512")
-"""torch's CPU dispatch levels, lowest first: the gate holds at all of them, or it does not hold."""
+LEVELS = {"x86": ("default", "avx2", "avx512"), "Arm": ("neon", "sve256")}
+"""torch's CPU dispatch levels by the processor's architecture, lowest first.
+
+torch on 64-bit Arm calls ``neon`` ``DEFAULT`` or ``SVE128``.
+"""
+
+CAPABILITIES = tuple(level for levels in LEVELS.values() for level in levels)
+"""All of them: the gate holds at every one, or it does not hold."""
 
 EFFECTS = ("input", "generator")
 """What a call leaves behind: its logits, and the generator's state."""

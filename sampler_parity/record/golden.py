@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import track
 
 from sampler_parity.build.installation import how_to_restore
-from sampler_parity.build.processor import reached
+from sampler_parity.build.processor import environment_at, reached
 from sampler_parity.cases.golden import GOLDEN
 from sampler_parity.cases.manifest import (
     FileEntry,
@@ -26,7 +26,7 @@ from sampler_parity.cases.manifest import (
     update_manifest,
     verify_file,
 )
-from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.case import LEVELS
 from sampler_parity.model.files import write_atomically
 from sampler_parity.record.golden_plan import golden_cases
 from sampler_parity.record.recording import (
@@ -38,12 +38,15 @@ from sampler_parity.record.recording import (
 )
 
 _COMMAND = "sampler-parity record golden"
+_HERE = LEVELS["x86"]
+"""The levels that are recorded together, on one processor; those of Arm are recorded by
+:mod:`sampler_parity.record.arm`."""
 WORKER = "sampler_parity.record.golden_worker"
 _WORKER_SECONDS = 300
 
 
 def record_golden(folder: Path) -> list[Path]:
-    """Record golden traces of both samplers at every CPU capability of torch.
+    """Record golden traces of both samplers at every CPU capability of torch on x86.
 
     Writes ``cases.json``, ``cases.safetensors`` and one safetensors file a capability into
     ``golden/``, all or none of them. ``fixtures/README.md`` describes their contents.
@@ -60,14 +63,14 @@ def record_golden(folder: Path) -> list[Path]:
     """
     _require_logits(folder)
     cases, inputs = golden_cases()
-    names = ["cases.json", "cases.safetensors", *(f"{name}.safetensors" for name in CAPABILITIES)]
+    names = ["cases.json", "cases.safetensors", *(f"{name}.safetensors" for name in _HERE)]
     with tempfile.TemporaryDirectory(dir=folder, prefix=".golden-") as name:
         staging = Path(name)
         lines = ",\n".join(msgspec.json.encode(case).decode() for case in cases)
         (staging / "cases.json").write_text(f"[\n{lines}\n]\n", encoding="utf-8", newline="\n")
         (staging / "cases.safetensors").write_bytes(safetensors.numpy.save(inputs))
         for capability in track(
-            CAPABILITIES, description="recording golden traces", console=Console(stderr=True)
+            _HERE, description="recording golden traces", console=Console(stderr=True)
         ):
             run_worker(WORKER, capability, folder, staging)
         for file in names:
@@ -116,7 +119,7 @@ def run_worker(module: str, capability: str, *paths: Path) -> None:
     try:
         done = subprocess.run(
             command,
-            env={**environment, "ATEN_CPU_CAPABILITY": capability},
+            env={**environment, **environment_at(capability)},
             capture_output=True,
             text=True,
             timeout=_WORKER_SECONDS,

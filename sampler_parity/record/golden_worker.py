@@ -1,4 +1,4 @@
-"""The process that records one capability: ``golden_worker CAPABILITY FIXTURES STAGING``."""
+"""The process that records one capability: ``golden_worker CAPABILITY FIXTURES STAGING...``."""
 
 import hashlib
 import sys
@@ -50,9 +50,10 @@ def record(capability: str, fixtures: Path, staging: Path) -> None:
 
 def main() -> int:
     """Record as the arguments say."""
-    capability, fixtures, staging = sys.argv[1:]
+    capability, fixtures, *stagings = sys.argv[1:]
     try:
-        record(capability, Path(fixtures), Path(staging))
+        for staging in stagings:
+            record(capability, Path(fixtures), Path(staging))
     except CannotJudgeError as error:
         sys.stderr.write(f"{error}\n")
         return 1

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from sampler_parity.build.processor import elsewhere
 from sampler_parity.cases.plan import CASE_COUNTS, case_of, plan, planned
 from sampler_parity.cases.recorded import Recorded, recorded_cases
 from sampler_parity.cases.your_logits import YourCases, is_yours
@@ -39,6 +40,8 @@ IN_A_ROW = 5
 
 def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
     """Compare the recorded traces, which works on any processor, then every planned case.
+
+    At a level of another architecture's torch, no case is planned beside the recorded traces.
 
     ``candidate`` is the order's implementation, which may not have said yet what it is.
 
@@ -91,12 +94,13 @@ def compare_cases(order: CompareCases, say: Say, candidate: Isolated) -> Result:
         ]
         bench = _Bench(order, candidate, laboratory, tell, yours)
         shards = []
-        if candidate.about.capabilities == "one" and not order.first:
+        planned_here = not elsewhere(order.capability)
+        if bench.recorded:
+            mine = tuple(recorded.values())[slice(order.part[0], None, order.part[1])]
+            shards.append(_recorded(bench, mine, builders[0]))
+        if planned_here and candidate.about.capabilities == "one" and not order.first:
             shards.append(builders[1].shard(bench.planned, source_here(), AT_ONE))
-        else:
-            if bench.recorded:
-                mine = tuple(recorded.values())[slice(order.part[0], None, order.part[1])]
-                shards.append(_recorded(bench, mine, builders[0]))
+        elif planned_here:
             shards.append(_live(bench, builders[1]))
     covered = zip(*(builder.covered for builder in builders), strict=True)
     return Result(shards=tuple(shards), covered=tuple(sum(counts) for counts in covered))
@@ -170,10 +174,15 @@ class _Bench:
     def recorded(self) -> bool:
         """Whether the candidate shows what is recorded, as torch at the order's capability has it.
 
-        Where the processor lacks that, only a candidate that needs none of it is asked.
+        Where the processor lacks that, only a candidate that needs none of it is asked. One whose
+        answers do not depend on it is asked at one.
         """
         about, capability = self.candidate.about, self.order.capability
-        able = about.capabilities == "asked" or capability_here() == capability
+        able = about.capabilities == "asked" or (
+            not elsewhere(capability)
+            and capability_here() == capability
+            and (about.capabilities != "one" or self.order.first)
+        )
         return about.view == "trace" and able and not self.order.reference
 
 

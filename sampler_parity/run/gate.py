@@ -11,9 +11,10 @@ from pathlib import Path
 from sampler_parity.build.extension import load_extension
 from sampler_parity.build.installation import has_sources
 from sampler_parity.build.instrumented import build_instrumented
+from sampler_parity.build.processor import architecture_here, architecture_of
 from sampler_parity.cases.fixtures import check_fixtures
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned
-from sampler_parity.model.case import CAPABILITIES
+from sampler_parity.model.case import LEVELS
 from sampler_parity.run.command_words import run_command
 from sampler_parity.run.conclusion import conclude
 from sampler_parity.run.gathering import Found, gather
@@ -92,23 +93,33 @@ def _write_part(
     write_part(request.folder, part)
 
 
-def orders_of(request: Request, staging: Path) -> list[Order]:
+def orders_of(request: Request, staging: Path, architecture: str = "") -> list[Order]:
     """List what the workers of a run are to do; evidence goes into ``staging``.
 
     A run that leaves nothing out also counts frequencies and plants faults. A part of a run
     compares its share of the cases, and does its share of the rest.
+
+    ``architecture`` is that of the run's processor, if it is not this one's.
     """
     number, of = request.part or (1, 1)
-    compared = _comparisons(request, staging, (number - 1, of))
-    return [*compared, *_others(request)[number - 1 :: of]]
+    levels = LEVELS[architecture or architecture_here()]
+    compared = _comparisons(request, staging, (number - 1, of), levels)
+    return [*compared, *_others(request, levels)[number - 1 :: of]]
 
 
-def _comparisons(request: Request, staging: Path, part: tuple[int, int]) -> list[Order]:
+def first_of(request: Request, levels: Sequence[str]) -> str:
+    """Give the first capability of a run that is one of ``levels``, or the first of all."""
+    return next((one for one in request.capabilities if one in levels), request.capabilities[0])
+
+
+def _comparisons(
+    request: Request, staging: Path, part: tuple[int, int], levels: Sequence[str]
+) -> list[Order]:
     return [
         CompareCases(
             implementation=implementation,
             capability=capability,
-            first=capability == request.capabilities[0],
+            first=capability == first_of(request, levels),
             profile=request.profile,
             seed=request.seed,
             families=request.families,
@@ -131,15 +142,15 @@ def _comparisons(request: Request, staging: Path, part: tuple[int, int]) -> list
     ]
 
 
-def _others(request: Request) -> list[Order]:
-    """List what a run does beside comparing cases."""
-    lowest, next_one = CAPABILITIES[:2]
+def _others(request: Request, levels: Sequence[str]) -> list[Order]:
+    """List what a run does beside comparing cases; ``levels`` are its processor's, lowest first."""
+    lowest, next_one = levels[:2]
     if not request.whole or not request.implementations:
         return []
     orders: list[Order] = [
         CountFrequencies(
             implementation=implementation,
-            capability=request.capabilities[0],
+            capability=first_of(request, levels),
             profile=request.profile,
             seed=request.seed,
             limits=request.limits,
@@ -162,6 +173,12 @@ def _others(request: Request) -> list[Order]:
     if sources:
         # Some of the port's faults show at one capability only.
         orders.append(PlantInPort(capability=next_one, profile=request.profile))
+        # So do some at a level of another architecture, where recorded traces tell.
+        orders += [
+            PlantInPort(capability=others[0], profile=request.profile)
+            for others in LEVELS.values()
+            if levels[0] not in others
+        ]
     if counts_frequencies():
         # What tells one generator's draws from another's are tests of places.
         orders.append(PlantInEngines(capability=lowest))
@@ -199,7 +216,7 @@ def run_of(
         logits=request.logits,
         part=f"{number}/{of}" if of else "",
         benchmark=request.benchmark,
-        lacking=lacking(request, found),
+        lacking=lacking(request, found, architecture_of(about["machine"]["system"].split()[-1])),
     )
 
 

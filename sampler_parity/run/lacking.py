@@ -1,8 +1,9 @@
-"""What a run does without where a package is not installed, and what it then cannot judge."""
+"""What a run does without for want of a package or a processor, and what it cannot judge then."""
 
 from collections.abc import Iterator
 
 from sampler_parity.build.installation import how_to_install, is_installed
+from sampler_parity.model.case import LEVELS
 from sampler_parity.model.verdict import Verdict
 from sampler_parity.run.gathering import Found
 from sampler_parity.run.request import Request
@@ -16,9 +17,21 @@ def counts_frequencies() -> bool:
     return is_installed("scipy")
 
 
-def lacking(request: Request, found: Found) -> tuple[str, ...]:
-    """Say what was left out, a sentence each."""
-    return tuple(_lacking(request, found))
+def lacking(request: Request, found: Found, architecture: str) -> tuple[str, ...]:
+    """Say what was left out on a processor of an architecture, a sentence each."""
+    return (*_elsewhere(request, architecture), *_lacking(request, found))
+
+
+def _elsewhere(request: Request, architecture: str) -> Iterator[str]:
+    for owner, levels in LEVELS.items():
+        asked = [level for level in request.capabilities if level in levels]
+        if owner == architecture or not asked:
+            continue
+        yield (
+            f"At {', '.join(asked)}, no case is planned for live torch: torch has that on {owner}, "
+            f"and this processor is {architecture}. What was recorded of it is compared with "
+            "candidates that compute the bits of any capability."
+        )
 
 
 def _lacking(request: Request, found: Found) -> Iterator[str]:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from sampler_parity.build.processor import architecture_of
 from sampler_parity.cases.plan import CASE_COUNTS, SERIES, case_of, generated, id_of
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cases.your_logits import is_yours
@@ -128,7 +129,8 @@ def merge(folders: Sequence[Path], home: Path) -> Run:
     request = replace(parts.request, folder=home)
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".run-", dir=home) as staging:
-        orders = orders_of(request, Path(staging))
+        system = parts.parts[0].provenance["machine"]["system"]
+        orders = orders_of(request, Path(staging), architecture_of(system.split()[-1]))
         results = merged_results(parts, orders, home, Path(staging))
         run = run_of(
             request,

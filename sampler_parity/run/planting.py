@@ -1,14 +1,17 @@
 """Plants faults, and tries what must be caught or must not be called wrong.
 
-At a capability that torch does not reach on this processor, nothing is planted.
+At a capability that torch does not reach on this processor, nothing is planted; at one of another
+architecture's torch, mistakes of the port's stages, which are judged by what was recorded there.
 """
 
 from collections.abc import Callable
 
+from sampler_parity.build.processor import stands_at
 from sampler_parity.faults.kill import (
     kill_cases,
     plant_in_plain,
     plant_in_port,
+    recorded_kill_cases,
     try_correct,
     try_specimens,
 )
@@ -35,6 +38,9 @@ def plant_port(order: PlantInPort, say: Say) -> Result:
     here = capability_here()
     if here != order.capability:
         return Result()
+    if stands_at():
+        step = _steps(say, len(port_faults()))
+        return Result(planted=tuple(plant_in_port(recorded_kill_cases(here), here, step)))
     step = _steps(say, len(port_faults()) + len(shipped_faults()))
     stages = plant_in_port(kill_cases(order.profile, here), here, step)
     return Result(planted=(*stages, *plant_in_shipped(here, step)))

@@ -16,8 +16,17 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.run.run_file import Reproducibility, Shard
 
-NEXT = {"default": "avx2", "avx2": "avx512", "avx512": "default"}
-"""The capability that each one is held against: every pair once."""
+BESIDE = {
+    "default": ("avx2", "neon"),
+    "avx2": ("avx512", "neon"),
+    "avx512": ("default", "neon"),
+    "neon": ("sve256",),
+    "sve256": ("avx512",),
+}
+"""The capabilities that each one is held against.
+
+On x86, those are every pair of its own once, and each with ``neon``: ``sve256`` has avx2's bits.
+"""
 
 SHOWN = ("probs", "top_k_mask", "top_p_mask", "renormalized", "token")
 
@@ -45,8 +54,8 @@ class ReproducibilityCounter:
         once = replace(case, draws=1)
         if self._verify:
             self._differs |= _differing(reference, self._port.run(once, self._capability)) != []
-        other = NEXT[self._capability]
-        self._count(f"at {other}", reference, self._port.run(once, other))
+        for other in BESIDE[self._capability]:
+            self._count(f"at {other}", reference, self._port.run(once, other))
         if case.threads > 1 and case.logits.shape[0] == 1:
             alone = self._port.run(replace(once, threads=1), self._capability)
             self._count("with one thread", reference, alone)

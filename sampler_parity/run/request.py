@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
+from sampler_parity.build.processor import levels_here
 from sampler_parity.cases.families import FAMILIES, YOURS
 from sampler_parity.cases.plan import CASE_COUNTS, LOOK, planned_ids
 from sampler_parity.cases.your_logits import YourLogits, is_yours
@@ -45,8 +46,11 @@ def diverged_last_time(folder: Path) -> tuple[str, ...]:
 
 
 def usual_capabilities(profile: str) -> tuple[str, ...]:
-    """Give the capabilities of a run of ``profile`` that is told nothing else."""
-    return CAPABILITIES[:1] if profile == LOOK else CAPABILITIES
+    """Give the capabilities of a run of ``profile`` that is told nothing else.
+
+    A quick look is at the lowest of this processor's architecture.
+    """
+    return levels_here()[:1] if profile == LOOK else CAPABILITIES
 
 
 def usual_families(logits: YourLogits | None) -> tuple[str, ...]:

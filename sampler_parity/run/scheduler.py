@@ -13,7 +13,7 @@ from typing import IO
 
 import msgspec
 
-from sampler_parity.build.processor import reached
+from sampler_parity.build.processor import environment_at
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.run.orders import Message, Order, Result
 from sampler_parity.sandbox.isolated import Limits
@@ -131,7 +131,7 @@ def _start(
         start_new_session=True,
         env={
             **os.environ,
-            "ATEN_CPU_CAPABILITY": reached(order.capability),
+            **environment_at(order.capability),
             "OMP_NUM_THREADS": "2",
             # Threads that spin while they wait starve the other workers.
             "OMP_WAIT_POLICY": "passive",

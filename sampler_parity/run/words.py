@@ -15,13 +15,13 @@ AGAINST: dict[Against, str] = {
 
 
 def at(capabilities: Iterable[str], *, each: bool = False) -> str:
-    """Say where: ``at avx2``, ``at default and avx2``, ``at all three capabilities``.
+    """Say where: ``at avx2``, ``at default and avx2``, ``at all five capabilities``.
 
     With ``each``, what stands before it counts at one of them: ``at each of default and avx2``.
     """
     names = list(dict.fromkeys(capabilities))
     if len(names) > 1 and set(names) == set(CAPABILITIES):
-        return "at each of the three capabilities" if each else "at all three capabilities"
+        return "at each of the five capabilities" if each else "at all five capabilities"
     if len(names) < 2:  # noqa: PLR2004
         return f"at {''.join(names)}"
     listed = f"{', '.join(names[:-1])} and {names[-1]}"
