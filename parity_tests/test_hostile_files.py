@@ -275,6 +275,7 @@ def answers(reader: Reader, path: Path) -> str:
     return ""
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("name", READERS)
 def test_a_reader_says_what_is_wrong(name: str, tmp_path: Path) -> None:
     reader = READERS[name]
