@@ -29,8 +29,8 @@ CALLED = {
 
 
 def architecture_of(machine: str) -> str:
-    """Name the architecture of a machine, as ``platform.machine()`` calls that."""
-    return "Arm" if machine.lower() in {"aarch64", "arm64"} else "x86"
+    """Name the architecture of a machine: the last word is what ``platform.machine()`` gives."""
+    return "Arm" if machine.lower().endswith(("aarch64", "arm64")) else "x86"
 
 
 def architecture_here() -> str:

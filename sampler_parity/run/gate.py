@@ -216,7 +216,9 @@ def run_of(
         logits=request.logits,
         part=f"{number}/{of}" if of else "",
         benchmark=request.benchmark,
-        lacking=lacking(request, found, architecture_of(about["machine"]["system"].split()[-1])),
+        lacking=lacking(
+            request, found, architecture_of(about.get("machine", {}).get("system", ""))
+        ),
     )
 
 

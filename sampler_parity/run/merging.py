@@ -129,8 +129,8 @@ def merge(folders: Sequence[Path], home: Path) -> Run:
     request = replace(parts.request, folder=home)
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".run-", dir=home) as staging:
-        system = parts.parts[0].provenance["machine"]["system"]
-        orders = orders_of(request, Path(staging), architecture_of(system.split()[-1]))
+        system = parts.parts[0].provenance.get("machine", {}).get("system", "")
+        orders = orders_of(request, Path(staging), architecture_of(system))
         results = merged_results(parts, orders, home, Path(staging))
         run = run_of(
             request,
