@@ -51,6 +51,7 @@ PAGES = tuple(
         path.relative_to(REPOSITORY).as_posix()
         for pattern in ("*.md", "docs/*.md", "*/README.md", "rust_ext/*/README.md")
         for path in REPOSITORY.glob(pattern)
+        if not path.parent.name.startswith(".")
     )
 )
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
