@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from importlib.util import find_spec
 from io import StringIO
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +55,7 @@ PAGES = tuple(
         if not path.parent.name.startswith(".")
     )
 )
+RUST_CRATE = REPOSITORY / "rust_ext" / "sampler"
 COMMANDS: dict[str, Any] = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 MAKEFILE = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
 TARGETS = frozenset(re.findall(r"^([a-z-]+):", MAKEFILE, re.MULTILINE))
@@ -116,7 +118,7 @@ def commands(text: str) -> Iterator[list[str]]:
     """Split a shell listing into commands, without comments and settings of the environment."""
     for line in text.replace("\\\n", " ").splitlines():
         words = shlex.split(line, comments=True)
-        while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
+        while words and re.fullmatch(r"[A-Z0-9_]+=.*", words[0]):
             words = words[1:]
         if words:
             yield words
@@ -172,8 +174,13 @@ def check_python(arguments: list[str], _: pytest.Config) -> None:
 
 
 def check_cargo(arguments: list[str], _: pytest.Config) -> None:
+    if arguments[0] == "test":
+        names = [name for option, name in pairwise(arguments) if option == "--test"]
+        assert names
+        assert all((RUST_CRATE / "tests" / f"{name}.rs").is_file() for name in names)
+        return
     example = arguments[arguments.index("--example") + 1]
-    folder = REPOSITORY / "rust_ext" / "sampler" / "examples"
+    folder = RUST_CRATE / "examples"
     assert any((folder / name).is_file() for name in (f"{example}.rs", f"{example}/main.rs"))
     files = arguments[arguments.index("--") + 1 :] if "--" in arguments else []
     for pattern in files:
@@ -219,7 +226,8 @@ CHECKS: dict[str, Callable[[list[str], pytest.Config], None]] = {
         "sampler-parity nothing", "sampler-parity run --nothing", "sampler-parity list nothing",
         "make nothing", "pytest --nothing", "pytest nowhere", "python -m benchmarks.nothing",
         "python -m benchmarks.side_by_side --nothing", "cargo run --example nothing", "nothing",
-        "cargo run --example replay -- nowhere/*", "pip install 'sampler-parity[nothing]'",
+        "cargo run --example replay -- nowhere/*", "cargo test --test nothing",
+        "pip install 'sampler-parity[nothing]'",
     ],
 )  # fmt: skip
 def test_a_command_that_is_none_is_found(command: str, pytestconfig: pytest.Config) -> None:

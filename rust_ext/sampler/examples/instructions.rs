@@ -12,7 +12,7 @@ use std::num::NonZeroUsize;
 
 use gaussian::gaussian;
 use serde::Deserialize;
-use torch_exact_sampler::internals::{Kernel, force};
+use torch_exact_sampler::internals::{Kernel, estimates, exp_sum, force};
 use torch_exact_sampler::{
     Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
     simple_batch_sampler, trace_sample_logits,
@@ -44,6 +44,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "portable" => Kernel::Portable,
         "avx2" => Kernel::Avx2,
         "avx512" => Kernel::Avx512,
+        "neon" => Kernel::Neon,
         other => return Err(format!("there is no kernel {other}").into()),
     };
     if !force(Some(kernel)) {
@@ -70,6 +71,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let (mut sampler, mut generator) = (Sampler::new(), Generator::new(1));
     let mut tokens = vec![0; batch * drawn.max(1)];
+    let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut estimated = vec![0.0; vocab];
     for _ in 0..times {
         let tokens = black_box(tokens.as_mut_slice());
         match call.work.function.as_str() {
@@ -86,6 +89,12 @@ fn main() -> Result<(), Box<dyn Error>> {
                 let rows = black_box(logits.as_mut_slice());
                 let parameters = SimpleBatchParameters::default();
                 simple_batch_sampler(rows, vocab, &parameters, &mut generator, tokens)?;
+            }
+            "exponentials" => {
+                black_box(exp_sum(black_box(&logits), max, capability));
+            }
+            "estimates" => {
+                black_box(estimates(black_box(&logits), max, black_box(&mut estimated)));
             }
             other => return Err(format!("there is no function {other}").into()),
         }

@@ -142,7 +142,7 @@ fn estimates_know_what_they_do_not_tell() {
 fn estimates_of_every_kernel_do() {
     use torch_exact_sampler::internals::{Kernel, force};
 
-    for kernel in [Kernel::Portable, Kernel::Avx2, Kernel::Avx512] {
+    for kernel in Kernel::ALL {
         if force(Some(kernel)) {
             estimates_know_what_they_do_not_tell();
         }

@@ -311,13 +311,13 @@ fn sve256_agrees_with_torch() {
 }
 
 /// One corpus, one oracle, every instruction set: the emulated lanes are not the hardware's.
-#[cfg(all(feature = "internals", target_arch = "x86_64"))]
+#[cfg(feature = "internals")]
 #[test]
 fn every_kernel_agrees_with_torch() {
     use torch_exact_sampler::internals::{Kernel, force};
 
     let mut forced = Vec::new();
-    for kernel in [Kernel::Portable, Kernel::Avx2, Kernel::Avx512] {
+    for kernel in Kernel::ALL {
         if force(Some(kernel)) {
             Capability::ALL.into_iter().for_each(agrees_with_torch);
             forced.push(kernel);
@@ -325,6 +325,11 @@ fn every_kernel_agrees_with_torch() {
     }
     assert!(force(None));
     assert!(forced.contains(&Kernel::Portable));
-    assert!(!is_x86_feature_detected!("avx2") || forced.contains(&Kernel::Avx2));
-    assert!(!is_x86_feature_detected!("avx512vl") || forced.contains(&Kernel::Avx512));
+    #[cfg(target_arch = "x86_64")]
+    {
+        assert!(!is_x86_feature_detected!("avx2") || forced.contains(&Kernel::Avx2));
+        assert!(!is_x86_feature_detected!("avx512vl") || forced.contains(&Kernel::Avx512));
+    }
+    #[cfg(target_arch = "aarch64")]
+    assert!(forced.contains(&Kernel::Neon));
 }

@@ -76,7 +76,7 @@ fn everything() -> Vec<(PipelineTrace, i64)> {
 fn every_kernel_makes_the_same_of_a_row() {
     assert!(force(Some(Kernel::Portable)));
     let portable = everything();
-    for kernel in [Kernel::Avx2, Kernel::Avx512] {
+    for kernel in Kernel::ALL {
         if force(Some(kernel)) {
             assert!(everything() == portable, "{kernel:?}");
         }

@@ -61,8 +61,7 @@ impl<W: Wide> Exponential<W> for Estimate {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     fn of(self, wide: W, logits: W::Floats) -> W::Floats {
-        let d = wide.sub(logits, wide.splat(self.max));
-        wide.exp2_estimate(wide.mul(d, wide.splat(self.scale)))
+        wide.estimate(logits, self.max, self.scale)
     }
 }
 

@@ -64,23 +64,29 @@ fn run<const FIRST: usize>(block: &Words, following: &Words) -> Words {
 /// The generator in the registers of one instruction set; the bits do not depend on which.
 #[allow(clippy::inline_always)] // Parts of kernels.
 pub(crate) trait Mersenne: Copy {
+    /// Zero where `word` is; elsewhere something that is zero only if `noted` is.
+    #[inline(always)]
+    fn note_zero(self, noted: u32, word: u32) -> u32 {
+        noted.min(word)
+    }
+
     /// Makes the next state; returns whether one of its words is zero.
     #[inline(always)]
     fn twist(self, blocks: &mut Blocks) -> bool {
-        let mut least = [u32::MAX; LANES];
+        let mut noted = [u32::MAX; LANES];
         for at in 0..LAST {
             let offsets = run::<SHIFT>(&blocks[ahead(at)], &blocks[ahead(at) + 1]);
             let following = run::<1>(&blocks[at], &blocks[at + 1]);
             let words = &mut blocks[at];
             for lane in 0..LANES {
                 words[lane] = step(words[lane], following[lane], offsets[lane]);
-                least[lane] = least[lane].min(words[lane]);
+                noted[lane] = self.note_zero(noted[lane], words[lane]);
             }
             if at == 0 {
                 blocks[LAST] = blocks[0];
             }
         }
-        least.contains(&0)
+        noted.contains(&0)
     }
 
     /// The 21 upper bits of each output's uniform, as an integer.
@@ -97,7 +103,14 @@ pub(crate) trait Mersenne: Copy {
     }
 }
 
-impl Mersenne for Portable {}
+#[allow(clippy::inline_always)] // Parts of kernels.
+impl Mersenne for Portable {
+    /// SSE2 has no minimum of such words.
+    #[inline(always)]
+    fn note_zero(self, noted: u32, word: u32) -> u32 {
+        if word == 0 { 0 } else { noted }
+    }
+}
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {

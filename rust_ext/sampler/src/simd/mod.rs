@@ -1,11 +1,18 @@
 //! One source a kernel, compiled for every instruction set.
 //!
 //! A kernel is plain safe Rust over slices; `pulp` compiles it with AVX-512, with AVX2 and FMA,
-//! and without either, and picks one at run time. Which one runs never changes a bit: no kernel
-//! lets the compiler reorder a sum, and a fused multiply-add is always written out.
+//! and without either, and picks one at run time; on 64-bit Arm with NEON, which every such
+//! processor has. Which one runs never changes a bit: no kernel lets the compiler reorder a sum,
+//! and a fused multiply-add is always written out.
 
+mod fused;
 pub(crate) mod lanes;
 pub(crate) mod mersenne;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+pub(crate) mod sleef;
+#[cfg(target_arch = "x86_64")]
+mod sse2;
 pub(crate) mod wide;
 
 /// An instruction set that kernels are compiled for.
@@ -18,6 +25,14 @@ pub enum Kernel {
     Avx2,
     /// AVX-512.
     Avx512,
+    /// NEON.
+    Neon,
+}
+
+#[cfg(feature = "internals")]
+impl Kernel {
+    /// Every instruction set, of any processor.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Avx2, Self::Avx512, Self::Neon];
 }
 
 /// Which kernel is forced: one of [`Kernel`], plus one.
@@ -47,7 +62,9 @@ fn arch_of(kernel: Kernel) -> Option<pulp::Arch> {
         Kernel::Avx2 => pulp::x86::V3::try_new().map(pulp::Arch::V3),
         #[cfg(target_arch = "x86_64")]
         Kernel::Avx512 => pulp::x86::V4::try_new().map(pulp::Arch::V4),
-        #[cfg(not(target_arch = "x86_64"))]
+        #[cfg(target_arch = "aarch64")]
+        Kernel::Neon => pulp::aarch64::Neon::try_new().map(pulp::Arch::Neon),
+        #[allow(unreachable_patterns)] // No processor family has all of them.
         _ => None,
     }
 }
@@ -57,13 +74,9 @@ fn arch_of(kernel: Kernel) -> Option<pulp::Arch> {
 pub(crate) fn arch() -> pulp::Arch {
     #[cfg(feature = "internals")]
     {
-        let forced = match FORCED.load(std::sync::atomic::Ordering::Relaxed) {
-            1 => arch_of(Kernel::Portable),
-            2 => arch_of(Kernel::Avx2),
-            3 => arch_of(Kernel::Avx512),
-            _ => None,
-        };
-        if let Some(arch) = forced {
+        let forced = usize::from(FORCED.load(std::sync::atomic::Ordering::Relaxed));
+        let kernel = forced.checked_sub(1).and_then(|at| Kernel::ALL.get(at));
+        if let Some(arch) = kernel.and_then(|kernel| arch_of(*kernel)) {
             return arch;
         }
     }
@@ -107,6 +120,8 @@ macro_rules! kernel {
                 pulp::Arch::V4($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
                 #[cfg(target_arch = "x86_64")]
                 pulp::Arch::V3($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                #[cfg(target_arch = "aarch64")]
+                pulp::Arch::Neon($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
                 _ => {
                     let $wide = $crate::simd::lanes::Portable;
                     pulp::NullaryFnOnce::call(Kernel { $($arg,)* $wide, life })
@@ -139,3 +154,53 @@ macro_rules! kernel {
     };
 }
 pub(crate) use kernel;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::lanes::Portable;
+    use super::wide::Wide;
+
+    /// What can be run with any instruction set.
+    pub(crate) trait Run {
+        type Output;
+
+        /// To be inlined, so that it is compiled for the instruction set.
+        fn run<W: Wide>(&self, wide: W) -> Self::Output;
+    }
+
+    struct Call<'a, R, W> {
+        run: &'a R,
+        wide: W,
+    }
+
+    impl<R: Run, W: Wide> pulp::NullaryFnOnce for Call<'_, R, W> {
+        type Output = R::Output;
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // A kernel.
+        fn call(self) -> R::Output {
+            self.run.run(self.wide)
+        }
+    }
+
+    /// Runs it with every instruction set that the processor has, whose name is given too.
+    pub(crate) fn everywhere<R: Run>(run: &R) -> Vec<(&'static str, R::Output)> {
+        let mut found = vec![("portable", run.run(Portable))];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(wide) = pulp::x86::V3::try_new() {
+                found.push(("avx2", wide.vectorize(Call { run, wide })));
+                // The portable operations again, which are compiled to other instructions.
+                found.push(("portable in avx2", wide.vectorize(Call { run, wide: Portable })));
+            }
+            if let Some(wide) = pulp::x86::V4::try_new() {
+                found.push(("avx512", wide.vectorize(Call { run, wide })));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(wide) = pulp::aarch64::Neon::try_new() {
+            found.push(("neon", wide.vectorize(Call { run, wide })));
+        }
+        found
+    }
+}

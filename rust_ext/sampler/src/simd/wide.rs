@@ -1,7 +1,11 @@
 //! Sixteen lanes, written out: what the compiler makes badly of plain loops over arrays.
 
+use super::fused::mul_add;
 use super::lanes::{LANES, Portable};
 use super::mersenne::Mersenne;
+use super::sleef::{self, Coefficients, Constants, L2L, L2U, R_LN2, ROUND};
+#[cfg(target_arch = "x86_64")]
+use super::sse2::Simd;
 
 /// Vectors of [`LANES`] floats, in the registers of one instruction set.
 ///
@@ -15,6 +19,9 @@ pub(crate) trait Wide: Mersenne {
     /// Sums of f64, one a lane.
     type Doubles: Copy;
 
+    /// Whether a fused multiply-add is one instruction.
+    const FUSED: bool;
+
     fn splat(self, x: f32) -> Self::Floats;
     fn load(self, x: &[f32; LANES]) -> Self::Floats;
     fn store(self, x: Self::Floats) -> [f32; LANES];
@@ -23,15 +30,6 @@ pub(crate) trait Wide: Mersenne {
     fn mul(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `a * b + c`, rounded once.
     fn mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats;
-    /// A polynomial of `x`, highest power first, each step rounded once.
-    #[inline(always)]
-    fn polynomial<const N: usize>(self, coefficients: &[f32; N], x: Self::Floats) -> Self::Floats {
-        let mut power = self.splat(coefficients[0]);
-        for c in &coefficients[1..] {
-            power = self.mul_add(power, x, self.splat(*c));
-        }
-        power
-    }
     /// `a * b + c`, however rounded.
     #[inline(always)]
     fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
@@ -40,6 +38,11 @@ pub(crate) trait Wide: Mersenne {
     /// `x * 2^exponent`, rounded once; exponents are integers from -151 to 115, or NaN, which stays.
     /// `x` is in [1/2, 2], or NaN.
     fn scale(self, x: Self::Floats, exponent: Self::Floats) -> Self::Floats;
+    /// [`sleef`](super::sleef) of numbers from -104.5 to 0, or NaN, which stays.
+    #[inline(always)]
+    fn sleef(self, d: Self::Floats, coefficients: &Coefficients) -> Self::Floats {
+        sleef_fused(self, d, coefficients)
+    }
     /// An estimate of 2^x: within 2^-13 of itself from -115 to 115; at most 2^-114 below, and at
     /// least 2^114 above. NaN stays.
     ///
@@ -50,6 +53,12 @@ pub(crate) trait Wide: Mersenne {
         let rounded = self.add(self.sub(x, self.splat(0.5)), self.splat(INTEGER));
         let floor = self.sub(rounded, self.splat(INTEGER));
         self.scale(exp2_of_fraction(self, self.sub(x, floor)), floor)
+    }
+    /// [`exp2_estimate`](Self::exp2_estimate) of what is above `max`, times `scale`.
+    #[inline(always)]
+    fn estimate(self, x: Self::Floats, max: f32, scale: f32) -> Self::Floats {
+        let above = self.sub(x, self.splat(max));
+        self.exp2_estimate(self.mul(above, self.splat(scale)))
     }
     /// `a` where it is greater than `b`, and `b` elsewhere, so where either is NaN.
     fn max(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
@@ -105,23 +114,30 @@ pub(crate) trait Wide: Mersenne {
     fn total(self, sums: Self::Doubles) -> f64;
 }
 
+#[allow(clippy::inline_always)] // Parts of kernels.
 impl Wide for Portable {
     type Floats = [f32; LANES];
     type Eight = [f32; LANES / 2];
     type Doubles = [f64; LANES];
 
+    const FUSED: bool = cfg!(any(target_arch = "aarch64", target_feature = "fma"));
+
+    #[inline(always)]
     fn splat(self, x: f32) -> Self::Floats {
         [x; LANES]
     }
 
+    #[inline(always)]
     fn load(self, x: &[f32; LANES]) -> Self::Floats {
         *x
     }
 
+    #[inline(always)]
     fn store(self, x: Self::Floats) -> [f32; LANES] {
         x
     }
 
+    #[inline(always)]
     fn add(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a += b;
@@ -129,6 +145,7 @@ impl Wide for Portable {
         a
     }
 
+    #[inline(always)]
     fn sub(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a -= b;
@@ -136,6 +153,7 @@ impl Wide for Portable {
         a
     }
 
+    #[inline(always)]
     fn mul(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a *= b;
@@ -143,29 +161,20 @@ impl Wide for Portable {
         a
     }
 
+    #[inline(always)]
     fn mul_add(self, mut a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
         for (a, (b, c)) in a.iter_mut().zip(b.iter().zip(c)) {
-            *a = a.mul_add(*b, c);
+            *a = if Self::FUSED { a.mul_add(*b, c) } else { mul_add(*a, *b, c) };
         }
         a
     }
 
-    fn polynomial<const N: usize>(
-        self,
-        coefficients: &[f32; N],
-        mut x: Self::Floats,
-    ) -> Self::Floats {
-        // A step may be a call of a function, which leaves no vector in its register: so lane by lane.
-        for x in &mut x {
-            *x = coefficients[1..].iter().fold(coefficients[0], |power, c| power.mul_add(*x, *c));
-        }
-        x
-    }
-
+    #[inline(always)]
     fn about_mul_add(self, a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
         self.add(self.mul(a, b), c)
     }
 
+    #[inline(always)]
     fn scale(self, mut x: Self::Floats, exponent: Self::Floats) -> Self::Floats {
         for (x, exponent) in x.iter_mut().zip(exponent) {
             let exponent = (exponent + INTEGER).to_bits().wrapping_sub(INTEGER.to_bits());
@@ -177,6 +186,31 @@ impl Wide for Portable {
         x
     }
 
+    #[inline(always)]
+    fn sleef(self, mut d: Self::Floats, coefficients: &Coefficients) -> Self::Floats {
+        if Self::FUSED {
+            return sleef_fused(self, d, coefficients);
+        }
+        let constants = Constants::new(coefficients);
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = Simd::new() {
+            return simd.sleef(d, &constants);
+        }
+        for d in d.as_chunks_mut().0 {
+            *d = sleef::in_doubles(*d, &constants);
+        }
+        d
+    }
+
+    #[inline(always)]
+    fn exp2_estimate(self, mut x: Self::Floats) -> Self::Floats {
+        for x in &mut x {
+            *x = exp2_estimate(*x);
+        }
+        x
+    }
+
+    #[inline(always)]
     fn max(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a = if *a > b { *a } else { b };
@@ -184,6 +218,7 @@ impl Wide for Portable {
         a
     }
 
+    #[inline(always)]
     fn min(self, mut a: Self::Floats, b: Self::Floats) -> Self::Floats {
         for (a, b) in a.iter_mut().zip(b) {
             *a = if *a < b { *a } else { b };
@@ -191,6 +226,7 @@ impl Wide for Portable {
         a
     }
 
+    #[inline(always)]
     fn or_zero(self, mut x: Self::Floats, least: Self::Floats) -> Self::Floats {
         for (x, least) in x.iter_mut().zip(least) {
             *x = if *x >= least { *x } else { 0.0 };
@@ -198,6 +234,7 @@ impl Wide for Portable {
         x
     }
 
+    #[inline(always)]
     fn add_less(self, mut sum: Self::Floats, x: Self::Floats, level: Self::Floats) -> Self::Floats {
         for (sum, (x, level)) in sum.iter_mut().zip(x.iter().zip(level)) {
             *sum += if *x < level { *x } else { 0.0 };
@@ -205,6 +242,7 @@ impl Wide for Portable {
         sum
     }
 
+    #[inline(always)]
     fn where_less(
         self,
         a: Self::Floats,
@@ -215,15 +253,26 @@ impl Wide for Portable {
         std::array::from_fn(|lane| if a[lane] < b[lane] { then[lane] } else { or[lane] })
     }
 
+    #[inline(always)]
     fn at_least(self, x: Self::Floats, least: Self::Floats) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = Simd::new() {
+            return simd.at_least(x, least);
+        }
         let lanes = x.iter().zip(&least).rev();
         lanes.fold(0, |lanes, (x, least)| lanes << 1 | u32::from(x >= least))
     }
 
+    #[inline(always)]
     fn greater(self, a: Self::Floats, b: Self::Floats) -> u32 {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(simd) = Simd::new() {
+            return simd.greater(a, b);
+        }
         a.iter().zip(&b).rev().fold(0, |lanes, (a, b)| lanes << 1 | u32::from(a > b))
     }
 
+    #[inline(always)]
     fn least_above(
         self,
         mut least: Self::Floats,
@@ -236,6 +285,7 @@ impl Wide for Portable {
         least
     }
 
+    #[inline(always)]
     fn count_greater(
         self,
         mut count: Self::Floats,
@@ -248,14 +298,17 @@ impl Wide for Portable {
         count
     }
 
+    #[inline(always)]
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES] {
         gather_in_turn(x, lanes)
     }
 
+    #[inline(always)]
     fn eight_zeros(self) -> Self::Eight {
         [0.0; LANES / 2]
     }
 
+    #[inline(always)]
     fn add_in_eight(self, mut sums: Self::Eight, x: Self::Floats) -> Self::Eight {
         for half in x.as_chunks::<{ LANES / 2 }>().0 {
             for (sum, x) in sums.iter_mut().zip(half) {
@@ -265,14 +318,17 @@ impl Wide for Portable {
         sums
     }
 
+    #[inline(always)]
     fn store_eight(self, sums: Self::Eight) -> [f32; LANES / 2] {
         sums
     }
 
+    #[inline(always)]
     fn zeros(self) -> Self::Doubles {
         [0.0; LANES]
     }
 
+    #[inline(always)]
     fn add_doubles(self, mut sums: Self::Doubles, x: Self::Floats) -> Self::Doubles {
         for (sum, x) in sums.iter_mut().zip(x) {
             *sum += f64::from(x);
@@ -280,9 +336,41 @@ impl Wide for Portable {
         sums
     }
 
+    #[inline(always)]
     fn total(self, sums: Self::Doubles) -> f64 {
         folded(sums, |a, b| a + b)
     }
+}
+
+/// [`sleef`] where a fused multiply-add is an instruction.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn sleef_fused<W: Wide>(wide: W, d: W::Floats, coefficients: &Coefficients) -> W::Floats {
+    let rounded = wide.add(wide.mul(d, wide.splat(R_LN2)), wide.splat(ROUND));
+    let q = wide.sub(rounded, wide.splat(ROUND));
+    let s = wide.mul_add(q, wide.splat(-L2L), wide.mul_add(q, wide.splat(-L2U), d));
+    let mut u = wide.splat(coefficients[0]);
+    for c in &coefficients[1..] {
+        u = wide.mul_add(u, s, wide.splat(*c));
+    }
+    let u = wide.add(wide.splat(1.0), wide.mul_add(wide.mul(s, s), u, s));
+    wide.scale(u, q)
+}
+
+/// [`Wide::exp2_estimate`] without a fused multiply-add.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn exp2_estimate(x: f32) -> f32 {
+    /// [`INTEGER`], and the bias of an exponent.
+    const BIASED: f32 = INTEGER + 127.0;
+    let x = if -EXP2_REACH > x { -EXP2_REACH } else { x };
+    let x = if EXP2_REACH < x { EXP2_REACH } else { x };
+    let rounded = x + BIASED;
+    // BIASED is one constant to the compiler where it is not subtracted.
+    let fraction = x + (BIASED - rounded);
+    let [first, others @ ..] = EXP2_AROUND_ZERO;
+    let power = others.iter().fold(first, |power, c| power * fraction + c);
+    power * f32::from_bits(rounded.to_bits() << 23)
 }
 
 /// How far from zero [`Wide::exp2_estimate`] looks.
@@ -290,6 +378,9 @@ const EXP2_REACH: f32 = 115.0;
 
 /// 2^x for x from 0 to 1, at most 7.5e-5 of it away (Remez), highest power first.
 const EXP2: [f32; 4] = [0.078_024_52, 0.226_067_16, 0.695_833_56, 0.999_925_2];
+
+/// 2^x for x from -1/2 to 1/2, at most 7.5e-5 of itself away, highest power first.
+const EXP2_AROUND_ZERO: [f32; 4] = [0.055_171_67, 0.242_611_13, 0.693_260_97, 0.999_928_06];
 
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
@@ -302,8 +393,8 @@ fn exp2_of_fraction<W: Wide>(wide: W, x: W::Floats) -> W::Floats {
 }
 
 /// From here on, [`Wide::scale`] gives a normal number.
-#[cfg(target_arch = "x86_64")]
-const LEAST_NORMAL: f32 = -125.0;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+pub(super) const LEAST_NORMAL: f32 = -125.0;
 
 /// Adding 1.5 * 2^23 leaves an integer in the low bits.
 const INTEGER: f32 = 12_582_912.0;
@@ -329,7 +420,7 @@ pub(crate) fn folded<T: Copy, const N: usize>(mut lanes: [T; N], fold: impl Fn(T
     lanes[0]
 }
 
-fn gather_in_turn<T: Copy + Default>(x: [T; LANES], mut lanes: u32) -> [T; LANES] {
+pub(super) fn gather_in_turn<T: Copy + Default>(x: [T; LANES], mut lanes: u32) -> [T; LANES] {
     let mut gathered = [T::default(); LANES];
     for slot in &mut gathered {
         if lanes == 0 {
@@ -357,6 +448,8 @@ mod x86 {
         type Floats = __m512;
         type Eight = __m256;
         type Doubles = [__m512d; 2];
+
+        const FUSED: bool = true;
 
         #[inline(always)]
         fn splat(self, x: f32) -> __m512 {
@@ -512,6 +605,8 @@ mod x86 {
         type Floats = [__m256; 2];
         type Eight = __m256;
         type Doubles = [__m256d; 4];
+
+        const FUSED: bool = true;
 
         #[inline(always)]
         fn splat(self, x: f32) -> [__m256; 2] {
@@ -744,22 +839,23 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::sleef::COEFFICIENTS;
+    use crate::simd::tests::{Run, everywhere};
 
-    /// Estimates of powers, in place.
-    struct Powers<'a, W> {
-        wide: W,
-        values: &'a mut [f32],
-    }
+    /// Estimates of powers.
+    struct Powers<'a>(&'a [f32]);
 
-    impl<W: Wide> pulp::NullaryFnOnce for Powers<'_, W> {
-        type Output = ();
+    impl Run for Powers<'_> {
+        type Output = Vec<f32>;
 
         #[inline(always)]
         #[allow(clippy::inline_always)] // Part of a kernel.
-        fn call(self) {
-            for block in self.values.as_chunks_mut().0 {
-                *block = self.wide.store(self.wide.exp2_estimate(self.wide.load(block)));
+        fn run<W: Wide>(&self, wide: W) -> Vec<f32> {
+            let mut values = self.0.to_vec();
+            for block in values.as_chunks_mut().0 {
+                *block = wide.store(wide.exp2_estimate(wide.load(block)));
             }
+            values
         }
     }
 
@@ -773,31 +869,217 @@ mod tests {
         let inside = x.len();
         x.extend(outside);
         x.resize(x.len().next_multiple_of(LANES), f32::NAN);
-        let mut found = vec![x.clone()];
-        pulp::NullaryFnOnce::call(Powers { wide: Portable, values: &mut found[0] });
-        #[cfg(target_arch = "x86_64")]
-        {
-            if let Some(wide) = pulp::x86::V3::try_new() {
-                let mut values = x.clone();
-                wide.vectorize(Powers { wide, values: &mut values });
-                found.push(values);
-            }
-            if let Some(wide) = pulp::x86::V4::try_new() {
-                let mut values = x.clone();
-                wide.vectorize(Powers { wide, values: &mut values });
-                found.push(values);
-            }
-        }
-        for found in found {
+        for (set, found) in everywhere(&Powers(&x)) {
             for (x, estimate) in x.iter().zip(&found[..inside]) {
                 let share = f64::from(*estimate) / f64::from(*x).exp2();
-                assert!((share - 1.0).abs() < (-13.0_f64).exp2(), "{x} {estimate}");
+                assert!((share - 1.0).abs() < (-13.0_f64).exp2(), "{set}: {x} {estimate}");
             }
             let (low, rest) = found[inside..].split_at(4);
             let (high, rest) = rest.split_at(4);
-            assert!(low.iter().all(|x| (0.0..=(-114.0_f32).exp2()).contains(x)), "{low:?}");
-            assert!(high.iter().all(|x| *x >= 114.0_f32.exp2()), "{high:?}");
-            assert!(rest.iter().all(|x| x.is_nan()), "{rest:?}");
+            assert!(low.iter().all(|x| (0.0..=(-114.0_f32).exp2()).contains(x)), "{set}: {low:?}");
+            assert!(high.iter().all(|x| *x >= 114.0_f32.exp2()), "{set}: {high:?}");
+            assert!(rest.iter().all(|x| x.is_nan()), "{set}: {rest:?}");
+        }
+    }
+
+    /// Three blocks of lanes, and places of two bits.
+    type Operands = [[f32; LANES]; 3];
+
+    /// What operations make of three blocks, as bits; of NaN, whether it is one.
+    struct Operations<'a>(&'a [Operands]);
+
+    impl Run for Operations<'_> {
+        type Output = Vec<Vec<u64>>;
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // Part of a kernel.
+        fn run<W: Wide>(&self, wide: W) -> Vec<Vec<u64>> {
+            let mut made = Vec::new();
+            for blocks in self.0 {
+                let [x, y, z] = blocks.each_ref().map(|block| wide.load(block));
+                let mut bits = Vec::new();
+                for floats in [
+                    wide.splat(blocks[0][3]),
+                    wide.add(x, y),
+                    wide.sub(x, y),
+                    wide.mul(x, y),
+                    wide.mul_add(x, y, z),
+                    wide.max(x, y),
+                    wide.min(x, y),
+                    wide.or_zero(x, y),
+                    wide.add_less(x, y, z),
+                    wide.where_less(x, y, z, x),
+                    wide.least_above(x, y, z),
+                    wide.count_greater(x, y, z),
+                ] {
+                    bits.extend(wide.store(floats).map(bits_or_nan));
+                }
+                let (reaching, greater) = (wide.at_least(x, y), wide.greater(x, y));
+                bits.extend([reaching, greater].map(u64::from));
+                let gathered = wide.gather(x, reaching);
+                let count = reaching.count_ones() as usize;
+                bits.extend(gathered[..count].iter().map(|x| bits_or_nan(*x)));
+                bits.extend(wide.numbers(7, reaching)[..count].iter().map(|n| u64::from(*n)));
+                let eight = wide.add_in_eight(wide.add_in_eight(wide.eight_zeros(), x), y);
+                bits.extend(wide.store_eight(eight).map(bits_or_nan));
+                let doubles = wide.add_doubles(wide.add_doubles(wide.zeros(), x), y);
+                let total = wide.total(doubles);
+                bits.push(if total.is_nan() { u64::MAX } else { total.to_bits() });
+                made.push(bits);
+            }
+            made
+        }
+    }
+
+    fn bits_or_nan(x: f32) -> u64 {
+        if x.is_nan() { u64::MAX } else { x.to_bits().into() }
+    }
+
+    /// The same, lane by lane, as the operations are described.
+    fn described([a, b, c]: &Operands) -> Vec<u64> {
+        let lane_by_lane: [fn(f32, f32, f32) -> f32; 11] = [
+            |a, b, _| a + b,
+            |a, b, _| a - b,
+            |a, b, _| a * b,
+            f32::mul_add,
+            |a, b, _| if a > b { a } else { b },
+            |a, b, _| if a < b { a } else { b },
+            |a, b, _| if a >= b { a } else { 0.0 },
+            |a, b, c| if b < c { a + b } else { a + 0.0 },
+            |a, b, c| if a < b { c } else { a },
+            |a, b, c| if b > c && b < a { b } else { a },
+            |a, b, c| if b > c { a + 1.0 } else { a + 0.0 },
+        ];
+        let mut bits = vec![bits_or_nan(a[3]); LANES];
+        for operation in lane_by_lane {
+            let lanes = a.iter().zip(b).zip(c);
+            bits.extend(lanes.map(|((a, b), c)| bits_or_nan(operation(*a, *b, *c))));
+        }
+        let places = |chosen: fn(f32, f32) -> bool| {
+            (0..LANES).filter(move |lane| chosen(a[*lane], b[*lane])).collect::<Vec<_>>()
+        };
+        let (reaching, greater) = (places(|a, b| a >= b), places(|a, b| a > b));
+        bits.extend(
+            [&reaching, &greater].map(|lanes| lanes.iter().map(|lane| 1 << lane).sum::<u64>()),
+        );
+        bits.extend(reaching.iter().map(|lane| bits_or_nan(a[*lane])));
+        bits.extend(reaching.iter().map(|lane| 7 + *lane as u64));
+        bits.extend((0..LANES / 2).map(|lane| {
+            let high = lane + LANES / 2;
+            bits_or_nan(0.0 + a[lane] + a[high] + b[lane] + b[high])
+        }));
+        let mut sums: Vec<f64> =
+            a.iter().zip(b).map(|(a, b)| 0.0 + f64::from(*a) + f64::from(*b)).collect();
+        while sums.len() > 1 {
+            let high = sums.split_off(sums.len() / 2);
+            for (low, high) in sums.iter_mut().zip(high) {
+                *low += high;
+            }
+        }
+        bits.push(if sums[0].is_nan() { u64::MAX } else { sums[0].to_bits() });
+        bits
+    }
+
+    /// With what is tied, not finite, not a number, denormal, and with zeros of both signs.
+    #[test]
+    fn an_operation_is_the_scalar_one_lane_by_lane() {
+        const ODD: [f32; 12] = [
+            0.0,
+            -0.0,
+            1.0,
+            -1.0,
+            f32::INFINITY,
+            f32::NEG_INFINITY,
+            f32::NAN,
+            f32::MIN_POSITIVE,
+            -1e-40,
+            f32::MAX,
+            f32::EPSILON,
+            -3.0,
+        ];
+        let mut generator = crate::torch::generator::Generator::new(6);
+        let operands: Vec<Operands> = (0..500)
+            .map(|round| {
+                [(); 3].map(|()| {
+                    [(); LANES].map(|()| match generator.next_u32() as usize % 40 {
+                        at if at < ODD.len() && round % 2 == 0 => ODD[at],
+                        at if at < 20 => (generator.next_f32() * 9.0).floor(),
+                        _ => generator.next_f32() - 0.5,
+                    })
+                })
+            })
+            .collect();
+        let expected: Vec<_> = operands.iter().map(described).collect();
+        for (set, made) in everywhere(&Operations(&operands)) {
+            for (made, expected) in made.iter().zip(&expected) {
+                assert_eq!(made, expected, "{set}");
+            }
+        }
+    }
+
+    /// Without fused multiply-adds, in arrays, what is computed with them or in registers.
+    #[test]
+    fn sleef_in_arrays_is_sleef() {
+        let constants = Constants::new(&COEFFICIENTS);
+        let (first, last) = ((-0.0_f32).to_bits(), (-104.5_f32).to_bits());
+        for bits in (first..last).step_by(61 * LANES) {
+            let mut lanes = [0.0; LANES];
+            for (d, bits) in lanes.iter_mut().zip(bits..) {
+                *d = f32::from_bits(bits).max(-104.5);
+            }
+            let expected = Portable.sleef(lanes, &COEFFICIENTS);
+            for (d, expected) in lanes.as_chunks().0.iter().zip(expected.as_chunks().0) {
+                let found = sleef::in_doubles(*d, &constants);
+                assert_eq!(found.map(f32::to_bits), expected.map(f32::to_bits), "{d:?}");
+            }
+        }
+        let nan = sleef::in_doubles([f32::NAN; 4], &constants);
+        assert!(nan.iter().all(|e| e.is_nan()));
+    }
+
+    struct Scaled<'a>(&'a [(f32, f32)]);
+
+    impl Run for Scaled<'_> {
+        type Output = Vec<u64>;
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // Part of a kernel.
+        fn run<W: Wide>(&self, wide: W) -> Vec<u64> {
+            let mut bits = Vec::new();
+            for pairs in self.0.as_chunks::<LANES>().0 {
+                let (x, exponents) = (pairs.map(|pair| pair.0), pairs.map(|pair| pair.1));
+                let scaled = wide.scale(wide.load(&x), wide.load(&exponents));
+                bits.extend(wide.store(scaled).map(bits_or_nan));
+            }
+            bits
+        }
+    }
+
+    #[test]
+    fn scaling_rounds_once() {
+        let mut generator = crate::torch::generator::Generator::new(7);
+        // A block of normal results, then one of denormal ones, and so on.
+        let pairs: Vec<(f32, f32)> = (0..267 * LANES)
+            .map(|at| {
+                let x = 0.5 + 1.5 * generator.next_f32();
+                #[allow(clippy::cast_precision_loss)] // A small integer.
+                let exponent = 115.0 - (at / LANES) as f32;
+                match at % 37 {
+                    9 => (f32::NAN, f32::NAN),
+                    11 => (x, 0.0),
+                    _ => (x, exponent),
+                }
+            })
+            .collect();
+        #[allow(clippy::cast_possible_truncation)] // The one rounding.
+        let expected: Vec<u64> = pairs
+            .iter()
+            .map(|(x, exponent)| bits_or_nan((f64::from(*x) * f64::from(*exponent).exp2()) as f32))
+            .collect();
+        for (set, bits) in everywhere(&Scaled(&pairs)) {
+            for (pair, (bits, expected)) in pairs.iter().zip(bits.iter().zip(&expected)) {
+                assert_eq!(bits, expected, "{set}: {pair:?}");
+            }
         }
     }
 }

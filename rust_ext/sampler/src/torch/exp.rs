@@ -4,6 +4,7 @@ use super::capability::{Arithmetic, Capability};
 use crate::planted::planted;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES as BLOCK;
+use crate::simd::sleef::{COEFFICIENTS, Coefficients};
 use crate::simd::wide::{Wide, folded};
 use crate::torch::sums::added;
 
@@ -193,18 +194,8 @@ pub(crate) fn in_order<const LANES: usize>(mut sums: [f32; LANES]) -> f32 {
     sums[1..].iter().fold(sums[0], |sum, lane| sum + lane)
 }
 
-/// The polynomial of Sleef's `expf` with 1.0 ulp (`xexpf`), highest power first.
-const SLEEF: [f32; 6] =
-    [0.000_198_527_62, 0.001_393_043_6, 0.008_333_361, 0.041_666_485, 0.166_666_67, 0.5];
-/// Sleef's `R_LN2f`, `L2Uf` and `L2Lf`: 1 / ln 2, and ln 2 in two parts.
-#[allow(clippy::approx_constant)] // Sleef's own rounding is what is replayed.
-const R_LN2: f32 = 1.442_695;
-const L2U: f32 = 0.693_145_75;
-const L2L: f32 = 1.428_606_8e-6;
 /// What is no more than this has an exponential of zero at every capability.
 pub(crate) const NO_EXP: f32 = -105.0;
-/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
-const ROUND: f32 = 12_582_912.0;
 /// Sleef gives 0 for what is less than -104; so does its arithmetic, down to here and beyond.
 const LEAST: f32 = -104.5;
 
@@ -212,14 +203,14 @@ const LEAST: f32 = -104.5;
 #[derive(Clone, Copy)]
 pub(crate) struct Sleef<W: Wide> {
     max: W::Floats,
-    coefficients: [f32; 6],
+    coefficients: Coefficients,
 }
 
 impl<W: Wide> Sleef<W> {
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
     pub(crate) fn new(wide: W, max: f32) -> Self {
-        let mut coefficients = SLEEF;
+        let mut coefficients = COEFFICIENTS;
         if planted!(ExponentialCoefficientBit) {
             coefficients[4] = f32::from_bits(coefficients[4].to_bits() ^ 1);
         }
@@ -232,13 +223,7 @@ impl<W: Wide> Exponential<W> for Sleef<W> {
     #[inline(always)]
     fn of(self, wide: W, logits: W::Floats) -> W::Floats {
         let d = wide.max(wide.splat(LEAST), wide.sub(logits, self.max));
-        let rounded = wide.add(wide.mul(d, wide.splat(R_LN2)), wide.splat(ROUND));
-        let q = wide.sub(rounded, wide.splat(ROUND));
-        let s = wide.mul_add(q, wide.splat(-L2L), wide.mul_add(q, wide.splat(-L2U), d));
-        let u = wide.polynomial(&self.coefficients, s);
-        let u = wide.add(wide.splat(1.0), wide.mul_add(wide.mul(s, s), u, s));
-        // Sleef multiplies by two powers of two, the first of which is exact.
-        wide.scale(u, q)
+        wide.sleef(d, &self.coefficients)
     }
 }
 
@@ -254,7 +239,8 @@ impl<W: Wide> Exponential<W> for CLibrary {
     fn of(self, wide: W, logits: W::Floats) -> W::Floats {
         let mut block = wide.store(logits);
         for x in &mut block {
-            *x = c_expf(*x - self.max);
+            let d = *x - self.max;
+            *x = if W::FUSED { c_expf(d) } else { c_expf_in_steps(d) };
         }
         wide.load(&block)
     }
@@ -306,25 +292,50 @@ const POWERS: [u64; 32] = [
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
 fn c_expf(d: f32) -> f32 {
-    const INVERSE_LN2_N: f64 = f64::from_bits(0x3ff7_1547_652b_82fe) * 32.0;
-    /// Adding 1.5 * 2^52 rounds to the nearest integer and leaves it in the low bits.
-    const ROUND: f64 = 6_755_399_441_055_744.0;
-    const C: [f64; 3] = [
-        f64::from_bits(0x3fac_6af8_4b91_2394) / 32.0 / 32.0 / 32.0,
-        f64::from_bits(0x3fce_bfce_50fa_c4f3) / 32.0 / 32.0,
-        f64::from_bits(0x3fe6_2e42_ff0c_52d6) / 32.0,
-    ];
     let x = f64::from(d);
     let rounded = INVERSE_LN2_N.mul_add(x, ROUND);
-    let integer = rounded.to_bits();
     let r = INVERSE_LN2_N.mul_add(x, ROUND - rounded);
+    let high = C[0].mul_add(r, C[1]);
+    let low = C[2].mul_add(r, 1.0);
+    c_expf_of(d, rounded, high.mul_add(r * r, low))
+}
+
+/// The same bits without any fused multiply-add: glibc's other build, and what it gives else for
+/// one argument.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn c_expf_in_steps(d: f32) -> f32 {
+    let x = INVERSE_LN2_N * f64::from(d);
+    let rounded = x + ROUND;
+    let r = x - (rounded - ROUND);
+    let high = C[0] * r + C[1];
+    let low = C[2] * r + 1.0;
+    let result = c_expf_of(d, rounded, high * (r * r) + low);
+    let other = u32::from(d.to_bits() == OTHER);
+    f32::from_bits(result.to_bits().wrapping_add(other))
+}
+
+const INVERSE_LN2_N: f64 = f64::from_bits(0x3ff7_1547_652b_82fe) * 32.0;
+/// Adding 1.5 * 2^52 rounds to the nearest integer and leaves it in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+const C: [f64; 3] = [
+    f64::from_bits(0x3fac_6af8_4b91_2394) / 32.0 / 32.0 / 32.0,
+    f64::from_bits(0x3fce_bfce_50fa_c4f3) / 32.0 / 32.0,
+    f64::from_bits(0x3fe6_2e42_ff0c_52d6) / 32.0,
+];
+/// -63.09946.
+const OTHER: u32 = 0xc27c_65d9;
+
+/// What is left to do: the power of two of a multiple of 1/32, rounded, and of the rest.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn c_expf_of(d: f32, rounded: f64, power: f64) -> f32 {
+    let integer = rounded.to_bits();
     let entry = POWERS[(integer % 32) as usize]
         ^ u64::from(planted!(ExponentialTableBit) && integer % 32 == 16) << 30;
     let scale = f64::from_bits(entry.wrapping_add(integer << 47));
-    let high = C[0].mul_add(r, C[1]);
-    let low = C[2].mul_add(r, 1.0);
     #[allow(clippy::cast_possible_truncation)] // The rounding to f32 is the function's last step.
-    let result = (high.mul_add(r * r, low) * scale) as f32;
+    let result = (power * scale) as f32;
     // Below ln 2^-150 the result rounds to zero. Written so that NaN is kept.
     if d < f32::from_bits(0xc2cf_f1b4) { 0.0 } else { result }
 }
@@ -333,14 +344,19 @@ fn c_expf(d: f32) -> f32 {
 mod tests {
     use super::*;
 
-    crate::simd::kernel! {
-        fn count_differences<'a>(from: u32, to: u32, seen: &'a mut Vec<f32>) -> () {
-            for d in (from..to).map(f32::from_bits) {
-                if c_expf(d).to_bits() != d.exp().to_bits() {
-                    seen.push(d);
-                }
-            }
+    /// What glibc's build with fused multiply-adds gives where its other build differs.
+    #[test]
+    fn one_argument_is_another_in_steps() {
+        let other = f32::from_bits(OTHER);
+        assert_eq!(c_expf(other).to_bits(), c_expf_in_steps(other).to_bits());
+        for near in [other.next_up(), other.next_down()] {
+            assert_eq!(c_expf(near).to_bits(), c_expf_in_steps(near).to_bits());
         }
+        let x = INVERSE_LN2_N * f64::from(other);
+        let rounded = x + ROUND;
+        let r = x - (rounded - ROUND);
+        let power = (C[0] * r + C[1]) * (r * r) + (C[2] * r + 1.0);
+        assert_ne!(c_expf(other).to_bits(), c_expf_of(other, rounded, power).to_bits());
     }
 
     /// On glibc, `f32::exp` is the `expf` that torch calls. Every argument that a softmax can have
@@ -348,6 +364,17 @@ mod tests {
     #[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
     #[test]
     fn agrees_with_the_c_library() {
+        crate::simd::kernel! {
+            fn count_differences<'a>(from: u32, to: u32, seen: &'a mut Vec<f32>) -> () {
+                for d in (from..to).map(f32::from_bits) {
+                    let expected = d.exp().to_bits();
+                    if c_expf(d).to_bits() != expected || c_expf_in_steps(d).to_bits() != expected {
+                        seen.push(d);
+                    }
+                }
+            }
+        }
+
         let (first, last) = ((-0.0_f32).to_bits(), (-110.0_f32).to_bits());
         let middle = first + (last - first) / 2;
         let differences: Vec<f32> = std::thread::scope(|scope| {
@@ -368,17 +395,24 @@ mod tests {
         assert_eq!(differences, expected);
     }
 
+    #[allow(clippy::approx_constant)] // Sleef's own rounding.
+    const R_LN2: f32 = 1.442_695;
+    const L2U: f32 = 0.693_145_75;
+    const L2L: f32 = 1.428_606_8e-6;
+    /// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
+    const INTEGER: f32 = 12_582_912.0;
+
     /// Sleef's `expf` as it is written there, for `d <= 0` or NaN.
     #[inline(always)]
     #[allow(clippy::inline_always)] // Its multiply-adds are instructions where the caller's are.
     fn sleef_expf(d: f32) -> f32 {
-        let rounded = d * R_LN2 + ROUND;
-        let q = rounded - ROUND;
+        let rounded = d * R_LN2 + INTEGER;
+        let q = rounded - INTEGER;
         let s = q.mul_add(-L2L, q.mul_add(-L2U, d));
-        let u = SLEEF[1..].iter().fold(SLEEF[0], |u, c| u.mul_add(s, *c));
+        let u = COEFFICIENTS[1..].iter().fold(COEFFICIENTS[0], |u, c| u.mul_add(s, *c));
         let u = 1.0 + (s * s).mul_add(u, s);
         // 2^q in two factors.
-        let exponent = rounded.to_bits().wrapping_sub(ROUND.to_bits()).cast_signed();
+        let exponent = rounded.to_bits().wrapping_sub(INTEGER.to_bits()).cast_signed();
         let half = exponent >> 1;
         let power = |n: i32| f32::from_bits((n.wrapping_add(127) << 23).cast_unsigned());
         let scaled = u * power(half) * power(exponent.wrapping_sub(half));
@@ -447,6 +481,25 @@ mod tests {
                 }
             }
         }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(wide) = pulp::aarch64::Neon::try_new() {
+            for (from, to, every) in normal_and_denormal(61) {
+                assert_eq!(wide.vectorize(Walk { wide, from, to, every }), []);
+            }
+        }
+    }
+
+    /// Where there is no instruction for a fused multiply-add, some roundings are double ones. Here
+    /// is one, so that Sleef is quick, and what is computed without it is compared for every argument.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn every_argument_is_the_same_in_doubles() {
+        let Some(simd) = pulp::x86::V3::try_new() else {
+            return;
+        };
+        let (from, to) = ((-0.0_f32).to_bits(), (-110.0_f32).to_bits());
+        let wide = crate::simd::lanes::Portable;
+        assert_eq!(simd.vectorize(Walk { wide, from, to, every: 1 }), []);
     }
 
     #[test]
