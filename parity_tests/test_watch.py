@@ -156,15 +156,14 @@ except KeyboardInterrupt:
 """
 
 ENDS_ITSELF = """#!{python}
-import os, signal, sys, time
-def end(*_):
-    open("ended", "w").close()
-    sys.exit(2)
-signal.signal(signal.SIGINT, end)
+import os, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
 os.kill(os.getppid(), signal.SIGINT)
-while True:
-    signal.pause()
+signal.sigwait([signal.SIGINT])
+open("ended", "w").close()
+sys.exit(2)
 """
+"""Blocked, the signal that it waits for cannot come between the question and the waiting."""
 
 
 def test_an_interrupted_run_ends_itself_before_the_watch_does(here: Path) -> None:
