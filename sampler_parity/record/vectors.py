@@ -4,6 +4,7 @@ torch fixes its CPU capability when it is imported, so they are recorded by a pr
 """
 
 import hashlib
+import inspect
 import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -276,6 +277,9 @@ def schema() -> bytes:
     """Give the JSON schema of the small files."""
     found = msgspec.json.schema(SmallFile)
     found = {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+    for kind in found["$defs"].values():
+        # msgspec takes the docstring with its indentation before 0.23, and without since.
+        kind["description"] = inspect.cleandoc(kind.get("description", ""))
     flags = found["$defs"]["VectorLine"]["properties"]["flags"]
     flags["items"] = {"enum": list(FLAGS), "description": "; ".join(
         f"{name}: {words}" for name, words in FLAGS.items()
