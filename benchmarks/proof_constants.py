@@ -6,7 +6,7 @@ CONSTANTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "fast/estimate.rs": (
         ("bound * (1.0 + 4.0 * ERROR)", "bound"),
         ("entrant.ratio * (1.0 - 4.0 * ERROR)", "entrant.ratio"),
-        ("4.0 * ERROR + 2.0 * torch_error(weights.len())", "0.0", "4.0 * ERROR"),
+        ("4.0 * ERROR + 2.0 * torch_error(weights.len(), capability)", "0.0", "4.0 * ERROR"),
         ("weight * (1.0 - 4.0 * ERROR)", "weight"),
         ("weight * (1.0 + 4.0 * ERROR)", "weight"),
         ("(top / temperature).abs() > FARTHEST", "false"),
@@ -17,8 +17,8 @@ CONSTANTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "fast/exp_estimate.rs": (
         ("(vocab / 16 + 8) as f64", "0.0"),
         ("(-12.0_f64).exp2()", "0.0"),
-        ("torch_error(vocab)", "0.0"),
-        ("(vocab / 8 + 8) as f64", "0.0"),
+        ("+ torch_error(vocab, capability)", "+ 0.0"),
+        ("(vocab / least_lanes + 8) as f64", "0.0"),
     ),
     "fast/shortlist.rs": (
         ("bound - MARGIN", "bound", "bound - MARGIN / 64.0"),
