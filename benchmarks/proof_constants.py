@@ -24,7 +24,7 @@ CONSTANTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
         ("bound - MARGIN", "bound", "bound - MARGIN / 64.0"),
         ("*floor * CLOSE", "*floor"),
         ("peaks.lower_bound(wide, k, max, REACH)", "peaks.lower_bound(wide, k, max, 200.0)"),
-        ("(1.0 - estimate_error(logits.len()))", "1.0"),
+        ("(1.0 - estimate_error(logits.len(), capability))", "1.0"),
     ),
     "fast/top_p.rs": (
         ("count as f64 * (-50_f64).exp2() + error", "error", "count as f64 * (-50_f64).exp2()"),

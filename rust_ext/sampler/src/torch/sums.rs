@@ -37,13 +37,6 @@ pub(crate) struct Sharing {
     pub(crate) capability: Capability,
 }
 
-#[cfg(test)]
-impl Default for Sharing {
-    fn default() -> Self {
-        Self { alone: true, threads: NonZeroUsize::MIN, capability: Capability::Default }
-    }
-}
-
 /// The sum of a row, as torch takes it.
 pub(crate) fn row_sum(row: &[f32], sharing: Sharing) -> f32 {
     row_sum_at_least(row, f32::NEG_INFINITY, sharing)
@@ -194,6 +187,12 @@ fn added_group([first, second]: Group, values: &Group) -> Group {
 mod tests {
     use super::*;
     use crate::torch::generator::Generator;
+
+    impl Default for Sharing {
+        fn default() -> Self {
+            Self { alone: true, threads: NonZeroUsize::MIN, capability: Capability::Default }
+        }
+    }
 
     /// However many threads a caller says there are, no memory is taken for them.
     #[test]
