@@ -296,11 +296,9 @@ fn sve128_is_neon() {
 /// Rows whose lengths tell Arm's rules apart.
 #[test]
 fn what_was_recorded_on_arm_alone_agrees() {
-    for (capability, recorded) in [
-        (Capability::Neon, "neon"),
-        (Capability::Neon, "sve128"),
-        (Capability::Sve256, "sve256"),
-    ] {
+    for (capability, recorded) in
+        [(Capability::Neon, "neon"), (Capability::Neon, "sve128"), (Capability::Sve256, "sve256")]
+    {
         agrees_with_recorded(capability, "arm", recorded);
     }
 }
