@@ -122,7 +122,7 @@ impl Estimates {
         let winner = if zero && !planted!(EstimateZero) {
             None
         } else {
-            let nucleus = Share { sum, share, capability };
+            let nucleus = Held { sum, share, capability };
             winner(weights, nucleus, bound * (1.0 + 4.0 * ERROR), entrants)
         };
         if winner.is_none() && !planted!(EstimateRestart) {
@@ -134,14 +134,14 @@ impl Estimates {
 
 /// How much a nucleus holds: a share of the sum of all weights, which torch takes at some level.
 #[derive(Debug, Clone, Copy)]
-struct Share {
+struct Held {
     sum: f64,
     share: f64,
     capability: Capability,
 }
 
 /// Who wins of the `entrants`, beside which no token has a p / q of more than `bound`.
-fn winner(weights: &[f32], nucleus: Share, bound: f64, entrants: &mut [Entrant]) -> Option<usize> {
+fn winner(weights: &[f32], nucleus: Held, bound: f64, entrants: &mut [Entrant]) -> Option<usize> {
     entrants.sort_unstable_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let mut heaviest_dropped = 0.0;
     for (place, entrant) in entrants.iter().enumerate() {
@@ -168,7 +168,7 @@ fn winner(weights: &[f32], nucleus: Share, bound: f64, entrants: &mut [Entrant])
 /// What becomes of a token of some weight.
 ///
 /// It is kept where what comes before it in descending order does not exceed what the nucleus holds.
-fn fate(weights: &[f32], Share { sum, share, capability }: Share, weight: f64) -> Fate {
+fn fate(weights: &[f32], Held { sum, share, capability }: Held, weight: f64) -> Fate {
     let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len(), capability);
     let margin = if planted!(EstimateMargin) { 0.0 } else { margin };
     let share = if planted!(EstimateShare) { share * 0.99 } else { share };
@@ -370,7 +370,7 @@ mod tests {
         let mut weights = vec![1.0; 4000];
         (weights[7], weights[9]) = (3.0, 2.0);
         let sum = 4003.0;
-        let nucleus = |share| Share { sum, share, capability: Capability::Avx2 };
+        let nucleus = |share| Held { sum, share, capability: Capability::Avx2 };
         for (weight, before) in [(2.0, 3.0), (3.0, 0.0)] {
             for (share, expected) in [
                 (0.9 * before / sum, Fate::Dropped),
@@ -388,7 +388,7 @@ mod tests {
             let near = (2.0 * near) as f32;
             let weights = [&[2.0, near][..], &vec![1.0; 3998]].concat();
             let sum = weights.iter().map(|x| f64::from(*x)).sum();
-            let nucleus = Share { sum, ..nucleus(1.0 / sum) };
+            let nucleus = Held { sum, ..nucleus(1.0 / sum) };
             assert_eq!(fate(&weights, nucleus, 2.0), Fate::InDoubt, "{near}");
         }
         // Of tied ones, torch's sort decides which stay.
@@ -509,7 +509,7 @@ mod tests {
     fn two_that_are_close_are_not_decided() {
         let weights = [1.0; 100];
         let entrant = |token, ratio| Entrant { token, weight: 1.0, ratio };
-        let all = Share { sum: 100.0, share: f64::INFINITY, capability: Capability::Avx2 };
+        let all = Held { sum: 100.0, share: f64::INFINITY, capability: Capability::Avx2 };
         for (other, expected) in [(9.0, Some(3)), (9.99, None), (10.0, None)] {
             let mut entrants = [entrant(2, other), entrant(3, 10.0)];
             let winner = winner(&weights, all, 1.0, &mut entrants);

@@ -56,9 +56,8 @@ impl Capability {
     fn forced(name: &str, processor: Self) -> Option<Self> {
         if processor.is_of_arm() {
             return match name {
-                "default" => Some(Self::Neon),
                 "sve256" if processor == Self::Sve256 => Some(Self::Sve256),
-                "sve256" => Some(Self::Neon),
+                "default" | "sve256" => Some(Self::Neon),
                 _ => None,
             };
         }
