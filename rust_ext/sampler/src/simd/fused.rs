@@ -26,6 +26,7 @@ pub(super) fn mul_add(a: f32, b: f32, c: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::lanes::Source;
 
     /// A float as an integer times a power of two.
     fn parts(x: f32) -> (i128, i32) {
@@ -93,7 +94,7 @@ mod tests {
     /// size, and of results that are denormal; then some of random bits.
     #[test]
     fn rounds_once() {
-        let mut generator = crate::torch::generator::Generator::new(9);
+        let mut source = Source(9);
         let (mut compared, mut twice) = (0, 0);
         let mut compare = |a: f32, b: f32, c: f32| {
             let expected = exact(a, b, c);
@@ -107,7 +108,7 @@ mod tests {
                 #[allow(clippy::cast_possible_truncation)] // Exact, or some float.
                 let float = |x: f64| x as f32;
                 let step = f64::from(round % 20) * f64::from(f32::EPSILON);
-                let whole = 1.0 + f64::from(f32::EPSILON) * f64::from(generator.next_u32() >> 9);
+                let whole = 1.0 + f64::from(f32::EPSILON) * f64::from(source.next_u32() >> 9);
                 let c = float(whole * size(0));
                 let sign = if round % 3 == 0 { -1.0 } else { 1.0 };
                 // Half a unit, a quarter, ..., but for a share of 2^-46 and more.
@@ -121,7 +122,7 @@ mod tests {
                     let exponent = 1 + bits % 60 + u32::from(bits.is_multiple_of(7)) * 90;
                     f32::from_bits(bits & 0x807F_FFFF | exponent << 23)
                 };
-                let [a, b, c] = [(); 3].map(|()| random(generator.next_u32()));
+                let [a, b, c] = [(); 3].map(|()| random(source.next_u32()));
                 compare(a * 1e20, b, c);
                 compare(a, b * 1e15, c * 1e-5);
             }

@@ -839,8 +839,52 @@ mod x86 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::lanes::Source;
     use crate::simd::sleef::COEFFICIENTS;
-    use crate::simd::tests::{Run, everywhere};
+
+    /// What can be run with any instruction set.
+    trait Run {
+        type Output;
+
+        /// To be inlined, so that it is compiled for the instruction set.
+        fn run<W: Wide>(&self, wide: W) -> Self::Output;
+    }
+
+    struct Call<'a, R, W> {
+        run: &'a R,
+        wide: W,
+    }
+
+    impl<R: Run, W: Wide> pulp::NullaryFnOnce for Call<'_, R, W> {
+        type Output = R::Output;
+
+        #[inline(always)]
+        #[allow(clippy::inline_always)] // A kernel.
+        fn call(self) -> R::Output {
+            self.run.run(self.wide)
+        }
+    }
+
+    /// Runs it with every instruction set that the processor has, whose name is given too.
+    fn everywhere<R: Run>(run: &R) -> Vec<(&'static str, R::Output)> {
+        let mut found = vec![("portable", run.run(Portable))];
+        #[cfg(target_arch = "x86_64")]
+        {
+            if let Some(wide) = pulp::x86::V3::try_new() {
+                found.push(("avx2", wide.vectorize(Call { run, wide })));
+                // The portable operations again, which are compiled to other instructions.
+                found.push(("portable in avx2", wide.vectorize(Call { run, wide: Portable })));
+            }
+            if let Some(wide) = pulp::x86::V4::try_new() {
+                found.push(("avx512", wide.vectorize(Call { run, wide })));
+            }
+        }
+        #[cfg(target_arch = "aarch64")]
+        if let Some(wide) = pulp::aarch64::Neon::try_new() {
+            found.push(("neon", wide.vectorize(Call { run, wide })));
+        }
+        found
+    }
 
     /// Estimates of powers.
     struct Powers<'a>(&'a [f32]);
@@ -997,14 +1041,14 @@ mod tests {
             f32::EPSILON,
             -3.0,
         ];
-        let mut generator = crate::torch::generator::Generator::new(6);
+        let mut source = Source(6);
         let operands: Vec<Operands> = (0..500)
             .map(|round| {
                 [(); 3].map(|()| {
-                    [(); LANES].map(|()| match generator.next_u32() as usize % 40 {
+                    [(); LANES].map(|()| match source.next_u32() as usize % 40 {
                         at if at < ODD.len() && round % 2 == 0 => ODD[at],
-                        at if at < 20 => (generator.next_f32() * 9.0).floor(),
-                        _ => generator.next_f32() - 0.5,
+                        at if at < 20 => (source.next_f32() * 9.0).floor(),
+                        _ => source.next_f32() - 0.5,
                     })
                 })
             })
@@ -1057,11 +1101,11 @@ mod tests {
 
     #[test]
     fn scaling_rounds_once() {
-        let mut generator = crate::torch::generator::Generator::new(7);
+        let mut source = Source(7);
         // A block of normal results, then one of denormal ones, and so on.
         let pairs: Vec<(f32, f32)> = (0..267 * LANES)
             .map(|at| {
-                let x = 0.5 + 1.5 * generator.next_f32();
+                let x = 0.5 + 1.5 * source.next_f32();
                 #[allow(clippy::cast_precision_loss)] // A small integer.
                 let exponent = 115.0 - (at / LANES) as f32;
                 match at % 37 {
