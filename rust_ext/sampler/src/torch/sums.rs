@@ -222,7 +222,7 @@ mod tests {
         let mut generator = Generator::new(6);
         let mut parted = 0;
         for round in 0..700 {
-            let row: Vec<f32> = (0..1 + round % 7).map(|_| generator.next_f32()).collect();
+            let row: Vec<f32> = (0..=round % 7).map(|_| generator.next_f32()).collect();
             let in_turn = row.iter().fold(0.0, |sum, x| sum + x);
             let mut sides = [0.0; SIDE];
             for (side, x) in (0..SIDE).chain([0; LANES]).zip(&row) {
