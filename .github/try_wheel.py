@@ -31,7 +31,7 @@ for entry in json.loads((golden / "cases.json").read_text(encoding="utf-8")):
     if given["sampler"] != "sample_logits" or "tensor" not in entry["logits"]:
         continue
     numbers = [float(given[name]) for name in ("temperature", "top_p")]
-    for capability in ("default", "avx2", "avx512"):
+    for capability in ("default", "avx2", "avx512", "neon", "sve256"):
         recorded = load_file(str(golden / f"{capability}.safetensors"))[f"{entry['id']}.token"]
         generator = rust_ext.Generator(case["seed"])
         tokens = [

@@ -46,6 +46,8 @@ WORKS = (
     Work("sample_logits", 151_936, 50, 0.95),
     Work("draw", SEMANTIC.vocab, SEMANTIC.top_k, SEMANTIC.top_p, drawn=64),
     Work("simple_batch_sampler", 65_536),
+    Work("estimates", 65_536),
+    Work("exponentials", 65_536),
 )
 
 SETTINGS = (("avx2", "avx512"), ("avx2", "avx2"), ("portable", "avx512"))

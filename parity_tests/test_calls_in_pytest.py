@@ -163,6 +163,7 @@ def test_recordings_and_engines_at_once_are_refused(repository_of_engines: Path)
         compare(asked)
 
 
+@pytest.mark.proof
 def test_a_recording_that_is_cut_off_is_no_pass(repository_of_engines: Path) -> None:
     folder = repository_of_engines
     cut = folder / "cut.calls"

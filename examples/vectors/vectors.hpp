@@ -1,5 +1,6 @@
 // Reads fixtures/vectors/*.json (docs/vectors.md): a vector is a line.
 #pragma once
+#include <cctype>
 #include <cstdint>
 #include <cstring>
 #include <fstream>
@@ -7,6 +8,7 @@
 #include <iterator>
 #include <sstream>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 // The value of a name: it stands between its name and the next quotation mark.

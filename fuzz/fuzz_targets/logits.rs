@@ -27,7 +27,7 @@ fuzz_target!(|bytes: &[u8]| {
         top_k: i64::from(i16::from_le_bytes([head[2], head[3]])),
         zero_temperature: zero,
     };
-    let capability = Capability::ALL[usize::from(head[4]) % 3];
+    let capability = Capability::ALL[usize::from(head[4]) % Capability::ALL.len()];
     let replay = Replay { capability, ..Replay::default() };
     let seed = u64::from(head[5]);
     let (mut one, mut other) = (Generator::new(seed), Generator::new(seed));

@@ -51,6 +51,7 @@ def program(folder: Path, text: str) -> str:
         ("import os; os.dup2(os.open(os.devnull, os.O_WRONLY), 1)", "its standard output instead"),
     ],
 )
+@pytest.mark.proof
 def test_a_mute_program_is_not_waited_for(
     text: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -91,6 +92,7 @@ def lost(candidate: str, seconds: float = 1, case: object = CASE) -> Lost:
     return outcome.lost
 
 
+@pytest.mark.proof
 def test_a_program_that_does_not_read(tmp_path: Path) -> None:
     found = lost(program(tmp_path, HELLO + FOREVER), case=LARGE)
     assert found.verdict is Verdict.TIMED_OUT
@@ -105,11 +107,13 @@ def test_a_program_that_does_not_read(tmp_path: Path) -> None:
         ("sys.stdout.write('{\"bytes\": 100}\\n1234567890')", "; 10 of its 100 bytes came"),
     ],
 )
+@pytest.mark.proof
 def test_half_an_answer(text: str, words: str, tmp_path: Path) -> None:
     found = lost(program(tmp_path, f"{HELLO}{ASKED}{text}; sys.stdout.flush(); {FOREVER}"))
     assert found == Lost(Verdict.TIMED_OUT, f"no answer within 1 seconds{words}")
 
 
+@pytest.mark.proof
 def test_a_flood_of_words_is_read_and_cut(tmp_path: Path) -> None:
     """Neither a line without an end nor lines without number: no answer is held up by them."""
     flood = "while True: os.write(2, b'x' * 65536)"

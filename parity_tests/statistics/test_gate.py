@@ -272,6 +272,7 @@ def test_a_planted_walk_that_is_not_caught_is_no_pass(
     assert "<= for < in the walk should be decided as 'rejects'" in found.reasons[0]
 
 
+@pytest.mark.proof
 def test_an_interruption_keeps_what_is_there(sound: PortSource) -> None:
     calls = 0
 

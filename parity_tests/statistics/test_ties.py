@@ -235,6 +235,7 @@ def test_another_order_of_equal_tokens_is_no_rejection(sound: PortSource, keeps:
     assert msgspec.json.decode(msgspec.json.encode(found), type=StatisticsResult) == found
 
 
+@pytest.mark.proof
 def test_the_reference_s_own_order_passes(sound: PortSource) -> None:
     found = judged(sound, on_ties(sound))
     assert {test.decision for test in found.tests} == {"passes"}, "and is no tie order"
@@ -397,6 +398,7 @@ def test_the_p_values_of_another_order_are_uniform() -> None:
     assert uniform.largest < uniform.band
 
 
+@pytest.mark.proof
 def test_planted_faults_are_caught_on_a_row_with_ties(sound: PortSource) -> None:
     """The controls' power is that of pooled cells, and each is drawn as planned."""
     logits = np.concatenate([np.linspace(2, 0.5, 12), np.full(20, 0.25), [-9.0]])

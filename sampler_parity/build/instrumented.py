@@ -63,7 +63,7 @@ def _interpreter() -> str:
 
 
 def _made_of(sources: str | None) -> str:
-    """Name what was built, its sources, and whatever else decides what cargo builds.
+    """Name what was built, its sources, features, interpreter and flags; not the compiler.
 
     Raises:
         OSError: nothing was built.

@@ -62,8 +62,9 @@ def stands_at() -> str:
 
 def asked_here() -> str:
     """Name the level that the environment asks torch for; empty where torch would ignore it."""
-    name = level_called(os.environ.get(LEVEL, ""))
-    return name if name in levels_here() else ""
+    levels = levels_here()
+    named = dict(zip(("default", *levels[1:]), levels, strict=True))
+    return named.get(os.environ.get(LEVEL, "").lower(), "")
 
 
 def reached(capability: str) -> str:

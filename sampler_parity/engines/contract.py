@@ -125,7 +125,12 @@ def load_contract(what: str) -> Contract:
             f"contract {what} cannot be read: {error.strerror}; those that come with the harness: "
             f"{known}"
         ) from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
+    except (
+        tomllib.TOMLDecodeError,
+        UnicodeDecodeError,
+        RecursionError,
+        msgspec.ValidationError,
+    ) as error:
         raise CannotJudgeError(f"{path} is no contract: {error}") from error
     unknown = tables.keys() - _TABLES
     if unknown:

@@ -64,6 +64,8 @@ EMULATED = (
 """What is recorded."""
 
 
+_SAYS = "import torch; print(torch.backends.cpu.get_cpu_capability())"
+
 VOCABS = (
     1,
     2,
@@ -198,6 +200,9 @@ def record_arm(machine: Machine, folder: Path = FIXTURES) -> list[Path]:
         recorded: dict[str, bytes] = {}
         for one in EMULATED:
             sys.stderr.write(f"recording {one.recording} on {one.processor}\n")
+            said = machine.run(one.processor, ["-c", _SAYS]).strip()
+            if said != one.called:
+                raise RecordError(f"on {one.processor} torch says {said}, and not {one.called}")
             places = [str(made.resolve()) for made in staging.values()]
             machine.run(
                 one.processor, ["-m", WORKER, one.capability, str(folder.resolve()), *places]

@@ -207,7 +207,7 @@ def _cases(name: str, families: Mapping[str, int]) -> Iterator[Case]:
 
 
 def _small(name: str, capability: str) -> list[tuple[Vector, VectorNumbers]]:
-    """Choose small cases: each has a flag that fewer than two of those before it have."""
+    """Choose small cases: each has a flag that fewer than :data:`_EACH` of those before it have."""
     heavy = ("real-", "long-", "vast-", "many-")
     families = {family: _CASES for family in FAMILIES if not family.startswith(heavy)}
     found: list[tuple[Vector, VectorNumbers]] = []

@@ -238,7 +238,7 @@ def read_benchmark(path: Path) -> Benchmark:
                 "measure again with `make bench`, or read it with the version that wrote it"
             )
         return msgspec.json.decode(content, type=Benchmark)
-    except (msgspec.MsgspecError, RecursionError) as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise CannotJudgeError(
             f"{path} is no sound benchmark ({error}): measure again with `make bench`"
         ) from error

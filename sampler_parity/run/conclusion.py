@@ -94,7 +94,7 @@ def _missing(shards: tuple[Shard, ...]) -> Iterable[str]:
         if not any(shard.compared for shard in live):
             yield f"nothing was compared with torch for {implementation}"
     if not shards:
-        yield "nothing was compared: name an implementation, and a capability that it may have here"
+        yield "nothing was compared: name an implementation, and a capability compared here"
 
 
 def _survivors(request: Request, found: Found) -> Iterable[str]:

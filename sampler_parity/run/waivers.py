@@ -92,7 +92,13 @@ def load_waivers(path: Path) -> tuple[Waiver, ...]:
     """
     try:
         content = msgspec.convert(tomllib.loads(path.read_text(encoding="utf-8")), type=_File)
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError, msgspec.MsgspecError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        RecursionError,
+        tomllib.TOMLDecodeError,
+        msgspec.MsgspecError,
+    ) as error:
         raise CannotJudgeError(f"waivers {path} cannot be read: {error}") from error
     for waiver in content.waiver:
         if waiver.family not in (EVERY, YOURS, *FAMILIES):

@@ -86,6 +86,9 @@ fn every_kernel_makes_the_same_bits() {
         }
     }
     assert!(force(None));
-    // AVX2 may be missing.
-    assert!(others > 0 || cfg!(not(target_arch = "aarch64")));
+    #[cfg(target_arch = "x86_64")]
+    assert!(others > 0 || !std::arch::is_x86_feature_detected!("avx2"));
+    #[cfg(target_arch = "aarch64")]
+    assert!(others > 0);
+    println!("{others} kernels beside the portable one");
 }
