@@ -30,6 +30,12 @@ class Difference:
     total: int
 
 
+def equal(reference: npt.NDArray[Any], candidate: npt.NDArray[Any]) -> bool:
+    """Whether two arrays have one shape, one dtype and the same bits."""
+    same = reference.shape == candidate.shape and reference.dtype == candidate.dtype
+    return same and reference.tobytes() == candidate.tobytes()
+
+
 def difference(
     reference: npt.NDArray[Any], candidate: npt.NDArray[Any], *, support: bool = False
 ) -> Difference | None:

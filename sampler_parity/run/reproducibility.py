@@ -11,7 +11,7 @@ import numpy as np
 
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.implementations.rust_ext import RustExt
-from sampler_parity.judge.bits import difference
+from sampler_parity.judge.bits import equal
 from sampler_parity.model.case import Case
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.run.run_file import Reproducibility, Shard
@@ -83,8 +83,7 @@ def _differing(reference: Outcome, other: Outcome) -> list[str]:
     found = [
         stage
         for stage in SHOWN[:-1]
-        if stage not in other.stages
-        or difference(reference.stages[stage], other.stages[stage]) is not None
+        if stage not in other.stages or not equal(reference.stages[stage], other.stages[stage])
     ]
     if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
         found.append("token")
