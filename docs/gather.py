@@ -32,6 +32,7 @@ FILES = {
     "docs/images": "images",
     "docs/recordings.schema.json": "recordings.schema.json",
     "reports/sample": "sample",
+    "reports/sample-engines": "sample-engines",
 }
 
 API = {
@@ -41,6 +42,13 @@ API = {
     "sampler_parity.engines": "Recorders and recordings of engines.",
 }
 """The modules whose interface the site lists, from their docstrings."""
+
+REPORTS = {
+    "sample": "A report\n\nThe report of the run that the README prints",
+    "sample-engines": "A report of two engines\n\nThe example engines, of which the Rust one calls "
+    "the wrong sampler in its second phase",
+}
+"""The reports that the site shows, by their folders."""
 
 LINK = re.compile(r"(\]\()([^)\s#]+)((?:#[^)\s]*)?\))")
 
@@ -79,13 +87,13 @@ def main() -> None:
     for module, words in API.items():
         page = SITE / "api" / f"{module.rpartition('.')[2]}.md"
         page.write_text(f"# {module}\n\n{words}\n\n::: {module}\n", encoding="utf-8")
-    (SITE / "sample-report.md").write_text(
-        "# A report\n\nThe report of the run that the README prints; it is one page, [by itself]"
-        "(sample/index.html).\n\n"
-        '<iframe src="sample/index.html" title="The report of a run" width="100%" height="900">'
-        "</iframe>\n",
-        encoding="utf-8",
-    )
+    for folder, words in REPORTS.items():
+        (SITE / f"{folder}-report.md").write_text(
+            f"# {words}; it is one page, [by itself]({folder}/index.html).\n\n"
+            f'<iframe src="{folder}/index.html" title="A report" width="100%" height="900">'
+            "</iframe>\n",
+            encoding="utf-8",
+        )
 
 
 if __name__ == "__main__":
