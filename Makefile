@@ -11,7 +11,7 @@ PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 NIGHTLY ?= nightly-2026-05-20
 
 .PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
-	packages public-api fuzz docs lock bench bench-lint bench-rust bench-instructions valgrind \
+	packages public-api fuzz docs screenshots lock bench bench-lint bench-rust bench-instructions valgrind \
 	real-engines torch-matrix mutants record record-arm clean
 
 help:  ## List the targets.
@@ -88,6 +88,9 @@ TOOLS := target/tools-
 docs: $(TOOLS)docs/ready  ## Build the documentation site into target/site; a link that leads nowhere fails.
 	$(TOOLS)docs/bin/python docs/gather.py
 	NO_MKDOCS_2_WARNING=1 $(TOOLS)docs/bin/python -m mkdocs build --strict
+
+screenshots: build chromium  ## Take the pictures of README and docs anew, of reports in Chromium.
+	$(BIN)/python docs/screenshots.py
 
 # Hashes are PyPI's, for every platform and Python that is promised.
 lock: $(TOOLS)lock/ready  ## Choose the newest versions that pyproject.toml allows, and write them into requirements/dev.txt.
