@@ -29,11 +29,13 @@ from sampler_parity.cases.recorded import load_golden, recorded_cases
 from sampler_parity.cases.traces import load_traces
 from sampler_parity.cases.vectors import load_vectors
 from sampler_parity.cases.your_logits import YourLogits
+from sampler_parity.engines.contract import load_contract
 from sampler_parity.engines.recording import Recording, values_of
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.run.run_file import read_run
+from sampler_parity.run.waivers import load_waivers
 
 ROOM = 1 << 30
 """Bytes that a reader may take beyond what the process has: far more than any file here."""
@@ -376,3 +378,13 @@ def test_an_archive_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None
     path.write_bytes(bomb())
     assert path.stat().st_size < 32 << 20
     assert "it unfolds to 4,294,967,424 bytes of memory" in answers(Reader(read_logits, path), path)
+
+
+@pytest.mark.parametrize("content", [b"a = " + b"[" * DEPTH, b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_contract_and_waivers_that_are_none_are_told(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "parity.toml"
+    path.write_bytes(content)
+    with pytest.raises(CannotJudgeError, match="is no contract"):
+        load_contract(str(path))
+    with pytest.raises(CannotJudgeError, match="cannot be read"):
+        load_waivers(path)
