@@ -58,38 +58,35 @@ def looked(
 
     With ``until_named``, no more cases are judged than it takes to name a fault.
     """
-
-    def causes(
-        candidate: Implementation, cases: ExpectedCases, place: tuple[str, Verdict] | None
-    ) -> CauseCounts:
-        """Count the gravest causes; a fault without a ``place`` is named by any."""
-        found = CauseCounts()
-        size = AT_A_TIME if until_named else len(cases)
-        for start in range(0, len(cases), size):
-            found += judged(candidate, cases[start : start + size], capability)[1]
-            if found.total() if place is None else found[place]:
-                break
-        return found
-
     # The plain samplers take rows only.
     rows = [pair for pair in cases if pair[0].logits.ndim > 1]
+
+    def look(
+        where: str, name: str, place: tuple[str, Verdict] | None, candidate: Implementation
+    ) -> LookedFault:
+        """Judge a fault; one without a ``place`` is named by any divergence."""
+        asked = rows if where == "plain" else cases
+        found, named = CauseCounts(), 0
+        size = AT_A_TIME if until_named else len(asked)
+        for start in range(0, len(asked), size):
+            found += judged(candidate, asked[start : start + size], capability)[1]
+            named = found.total() if place is None else found[place]
+            if named:
+                break
+        return LookedFault(where, name, place[0] if place else "", named, found.total())
+
     for mistake in MISTAKES:
-        place = (mistake.stage, mistake.verdict)
-        found = causes(mistake.sampler, rows, place)
-        yield LookedFault("plain", mistake.name, mistake.stage, found[place], found.total())
+        yield look("plain", mistake.name, (mistake.stage, mistake.verdict), mistake.sampler)
     for fault in port_faults():
         with planted(fault.name) as candidate:
-            place = (fault.stage, fault.verdict)
-            found = causes(candidate, cases, place)
-        yield LookedFault("port", fault.name, fault.stage, found[place], found.total())
+            found = look("port", fault.name, (fault.stage, fault.verdict), candidate)
+        yield found
     for name, specimen in SPECIMENS.items():
-        place = (specimen.stage, specimen.verdict)
-        found = causes(specimen.plug_in, cases, place)
-        yield LookedFault("specimen", name, specimen.stage, found[place], found.total())
+        yield look("specimen", name, (specimen.stage, specimen.verdict), specimen.plug_in)
     for shipped in shipped_faults():
         with planted(shipped.name) as candidate:
-            found = causes(candidate, cases, None)
-        yield LookedFault("shipped", shipped.name, "", found.total(), found.total())
+            found = look("shipped", shipped.name, None, candidate)
+        yield found
 
 
 def main() -> int:

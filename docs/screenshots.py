@@ -4,16 +4,16 @@ The clean report is the one in ``reports/sample``. The divergence is the first o
 which the gate is run on one family. It needs Chromium, and the extra ``test``.
 """
 
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 from playwright.sync_api import sync_playwright
 
+from parity_tests.browsers import chromium
+
 ROOT = Path(__file__).resolve().parents[1]
 RUN = ROOT / "target" / "screenshots"
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 WIDTH = 1100
 """Pixels of a page."""
@@ -36,7 +36,7 @@ def diverging() -> None:
 
 def main() -> None:
     """Take every picture."""
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    found = chromium()
     if found is None:
         raise SystemExit("Chromium is needed: apt install chromium")
     diverging()

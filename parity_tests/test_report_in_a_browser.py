@@ -1,7 +1,6 @@
 """The report in a real browser: nothing is fetched, nothing fails, everybody can read it."""
 
 import re
-import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +11,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
+from parity_tests.browsers import chromium
 from parity_tests.conftest import Shared
 from parity_tests.runs import (
     described,
@@ -39,7 +39,6 @@ from sampler_parity.run.run_file import Run
 from sampler_parity.run.shard_builder import ShardBuilder
 from sampler_parity.sandbox.isolated import Isolated, Limits
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 CASES = ("gaussian-0@0", "gaussian-5@0", "top-p-tie-3@0", "bf16-4@0", "odd-logits-1@0")
 NARROW, WIDE = 360, 1600
 NAME = "<script>alert(1)</script><img src=//elsewhere onerror=alert(2)>\"'>"
@@ -74,7 +73,7 @@ class Watched:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
-    found = next((path for name in BROWSERS if (path := shutil.which(name))), None)
+    found = chromium()
     if found is None:
         pytest.fail("Chromium is missing, and the report is tested in it: apt install chromium")
     with sync_playwright() as playwright:

@@ -26,11 +26,10 @@ from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.cases.fixtures import FIXTURES
 from sampler_parity.cases.golden import ARM, GOLDEN, GoldenCase, LogitsSource
 from sampler_parity.cases.manifest import FileEntry, describe_file, update_manifest
-from sampler_parity.model.case import Described
 from sampler_parity.model.files import write_atomically
-from sampler_parity.model.pipeline import to_json
 from sampler_parity.pipelines import SampleLogits
 from sampler_parity.record.golden import WORKER
+from sampler_parity.record.golden_plan import golden_case
 from sampler_parity.record.recording import LICENCE, LOGITS_PATH, RecordError
 from sampler_parity.record.recording import versions as versions_here
 
@@ -160,16 +159,8 @@ def arm_cases() -> tuple[list[GoldenCase], dict[str, npt.NDArray[np.float32]]]:
         )
         name = f"arm-{number:02}-b{shape[0]}-v{vocab}"
         inputs[name] = (rng.standard_normal(shape) * 2).astype(np.float32)
-        described = Described(
-            id=f"recorded:{name}",
-            family="recorded",
-            parameters=to_json(parameters),
-            shape=shape,
-            seed=number,
-            draws=3,
-            threads=1 + number % 2,
-        )
-        cases.append(GoldenCase(id=name, case=described, logits=LogitsSource(tensor=name)))
+        source = LogitsSource(tensor=name)
+        cases.append(golden_case(name, parameters, shape, number, 1 + number % 2, 3, source))
     return cases, inputs
 
 

@@ -206,6 +206,28 @@ _SIMPLE_REAL = ((14,), 8193, 1.0, 0.7)
 _SEEDS = (0, 1, 2**32 - 1, 2**32, 2**32 + 7, 2**53 + 1, 2**63 - 1, 2**64 - 1)
 
 
+def golden_case(
+    case_id: str,
+    parameters: Parameters,
+    shape: tuple[int, int],
+    seed: int,
+    threads: int,
+    draws: int,
+    logits: LogitsSource,
+) -> GoldenCase:
+    """Give a case as it is stored beside what is recorded of it."""
+    described = Described(
+        id=f"recorded:{case_id}",
+        family="recorded",
+        parameters=to_json(parameters),
+        shape=shape,
+        seed=seed,
+        draws=draws,
+        threads=threads,
+    )
+    return GoldenCase(id=case_id, case=described, logits=logits)
+
+
 def golden_cases() -> tuple[list[GoldenCase], dict[str, _F32]]:
     """Give every golden case, and the synthetic logits, f32 [B, V], by the case's id."""
     cases: list[GoldenCase] = []
@@ -228,16 +250,7 @@ def golden_cases() -> tuple[list[GoldenCase], dict[str, _F32]]:
         draws: int,
         logits: LogitsSource,
     ) -> None:
-        described = Described(
-            id=f"recorded:{case_id}",
-            family="recorded",
-            parameters=to_json(parameters),
-            shape=shape,
-            seed=case_seed,
-            draws=draws,
-            threads=threads,
-        )
-        cases.append(GoldenCase(id=case_id, case=described, logits=logits))
+        cases.append(golden_case(case_id, parameters, shape, case_seed, threads, draws, logits))
 
     for number, sample in enumerate(_SAMPLE_CASES):
         shape = (sample.batch, sample.vocab)

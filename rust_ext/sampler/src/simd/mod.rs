@@ -5,7 +5,6 @@
 //! processor has. Which one runs never changes a bit: no kernel lets the compiler reorder a sum,
 //! and a fused multiply-add is always written out.
 
-mod fused;
 pub(crate) mod lanes;
 pub(crate) mod mersenne;
 #[cfg(target_arch = "aarch64")]

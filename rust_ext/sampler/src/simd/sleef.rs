@@ -12,7 +12,7 @@ pub(crate) const COEFFICIENTS: Coefficients =
 pub(super) const R_LN2: f32 = 1.442_695;
 pub(super) const L2U: f32 = 0.693_145_75;
 pub(super) const L2L: f32 = 1.428_606_8e-6;
-/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even.
+/// Adding 1.5 * 2^23 rounds to the nearest integer, ties to even, and leaves it in the low bits.
 pub(super) const ROUND: f32 = 12_582_912.0;
 
 /// Lanes that are computed at a time without a fused multiply-add.

@@ -1,6 +1,5 @@
 //! Sixteen lanes, written out: what the compiler makes badly of plain loops over arrays.
 
-use super::fused::mul_add;
 use super::lanes::{LANES, Portable};
 use super::mersenne::Mersenne;
 use super::sleef::{self, Coefficients, Constants, L2L, L2U, R_LN2, ROUND};
@@ -50,8 +49,8 @@ pub(crate) trait Wide: Mersenne {
     #[inline(always)]
     fn exp2_estimate(self, x: Self::Floats) -> Self::Floats {
         let x = self.min(self.splat(EXP2_REACH), self.max(self.splat(-EXP2_REACH), x));
-        let rounded = self.add(self.sub(x, self.splat(0.5)), self.splat(INTEGER));
-        let floor = self.sub(rounded, self.splat(INTEGER));
+        let rounded = self.add(self.sub(x, self.splat(0.5)), self.splat(ROUND));
+        let floor = self.sub(rounded, self.splat(ROUND));
         self.scale(exp2_of_fraction(self, self.sub(x, floor)), floor)
     }
     /// [`exp2_estimate`](Self::exp2_estimate) of what is above `max`, times `scale`.
@@ -164,7 +163,7 @@ impl Wide for Portable {
     #[inline(always)]
     fn mul_add(self, mut a: Self::Floats, b: Self::Floats, c: Self::Floats) -> Self::Floats {
         for (a, (b, c)) in a.iter_mut().zip(b.iter().zip(c)) {
-            *a = if Self::FUSED { a.mul_add(*b, c) } else { mul_add(*a, *b, c) };
+            *a = a.mul_add(*b, c);
         }
         a
     }
@@ -177,7 +176,7 @@ impl Wide for Portable {
     #[inline(always)]
     fn scale(self, mut x: Self::Floats, exponent: Self::Floats) -> Self::Floats {
         for (x, exponent) in x.iter_mut().zip(exponent) {
-            let exponent = (exponent + INTEGER).to_bits().wrapping_sub(INTEGER.to_bits());
+            let exponent = (exponent + ROUND).to_bits().wrapping_sub(ROUND.to_bits());
             let exponent = exponent.cast_signed();
             // In two factors, the first of which is exact.
             let half = exponent >> 1;
@@ -361,8 +360,8 @@ fn sleef_fused<W: Wide>(wide: W, d: W::Floats, coefficients: &Coefficients) -> W
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
 fn exp2_estimate(x: f32) -> f32 {
-    /// [`INTEGER`], and the bias of an exponent.
-    const BIASED: f32 = INTEGER + 127.0;
+    /// [`ROUND`], and the bias of an exponent.
+    const BIASED: f32 = ROUND + 127.0;
     let x = if -EXP2_REACH > x { -EXP2_REACH } else { x };
     let x = if EXP2_REACH < x { EXP2_REACH } else { x };
     let rounded = x + BIASED;
@@ -395,9 +394,6 @@ fn exp2_of_fraction<W: Wide>(wide: W, x: W::Floats) -> W::Floats {
 /// From here on, [`Wide::scale`] gives a normal number.
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 pub(super) const LEAST_NORMAL: f32 = -125.0;
-
-/// Adding 1.5 * 2^23 leaves an integer in the low bits.
-const INTEGER: f32 = 12_582_912.0;
 
 /// 2 to the power of an integer from -126 to 127; some float of any other.
 #[allow(clippy::inline_always)] // Part of kernels.
