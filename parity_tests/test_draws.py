@@ -9,14 +9,14 @@ import rust_ext
 from sampler_parity.cases.fixtures import real_logits
 
 SEED = 20_240_601
-DRAWS = 100_000
+DRAWS = 30_000
 WHOLE = 2_000
 """Of those, calls that the reference makes as a whole."""
 
 
 @pytest.mark.promise
 @pytest.mark.usefixtures("one_thread")
-def test_a_hundred_thousand_semantic_draws() -> None:
+def test_thirty_thousand_semantic_draws() -> None:
     """Successive reference calls on one row of real logits, against one ``draw``.
 
     The row stays the same, and so do all stages but the last: after two thousand whole calls

@@ -17,6 +17,8 @@ from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import Shard
 
 MANUAL = (REPOSITORY / "docs" / "plug-in.md").read_text(encoding="utf-8")
+THIRD = (1, 3)
+"""The part of a run's cases that a listing is tried on."""
 
 
 def listing(name: str) -> str:
@@ -37,11 +39,12 @@ def shard(implementation: str, folder: Path, odd: str = "odd-logits") -> Shard:
             families=("gaussian", odd),
             capabilities=("avx2",),
             folder=folder,
+            part=THIRD,
         )
     )
     [found] = [shard for shard in run.shards if shard.source == "torch"]
     assert found.planned == found.compared + found.not_compared
-    assert found.compared > 1000
+    assert found.compared > 300
     return found
 
 
@@ -63,7 +66,7 @@ def test_a_callable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "declined: my_sampler has no simple_batch_sampler" in found.reason
     grave = {verdict for verdict in found.verdicts if verdict not in HARMLESS}
     assert grave <= {"error"}
-    assert found.verdicts["rounding"] > 100
+    assert found.verdicts["rounding"] > 40
     refused = [f for f in found.divergences if f.divergence.verdict == "error"]
     assert {f.family for f in refused} <= {"odd-logits"}
 
@@ -92,7 +95,7 @@ def test_a_program(tmp_path: Path) -> None:
     for why in ("in_f64 has no simple_batch_sampler", "temperature 0 is an error"):
         assert f"declined: {why}" in found.reason
     assert set(found.verdicts) <= HARMLESS, "it is a correct sampler, and refuses what torch does"
-    assert found.verdicts["rounding"] > 100
+    assert found.verdicts["rounding"] > 40
 
 
 @pytest.mark.slow
@@ -105,7 +108,7 @@ def test_a_torch_candidate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert (found.about.view, found.about.stream) == ("probs", "torch")
     assert found.about.effects == ("input", "generator")
     assert "mid-stream" not in found.reason
-    assert found.verdicts["semantic"] > 100
+    assert found.verdicts["semantic"] > 20
     assert not {"unfit", "stateful", "crashed", "timed_out"} & set(found.verdicts)
     kept = [f.divergence for f in found.divergences if f.divergence.verdict == "semantic"]
     assert {divergence.stage for divergence in kept} == {"renormalized"}

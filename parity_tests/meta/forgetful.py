@@ -1,22 +1,29 @@
-"""Candidates whose answers depend on what they were asked before: each the reference, spoilt."""
+"""Candidates whose answers depend on what they were asked before: each the port, spoilt."""
 
 import os
 from dataclasses import replace
 from pathlib import Path
 
-from sampler_parity.implementations.python_ref import PythonRef
+from sampler_parity.implementations.rust_ext import RustExt
 from sampler_parity.model.case import Case
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import SampleLogits
 
 
-class Caches(PythonRef):
-    """Keeps what it has answered, by a key in which the parameters are missing."""
-
-    about = About(name="caches")
+class Spoilt(RustExt):
+    """The port, which needs no torch: a process of it begins at once."""
 
     def __init__(self) -> None:
+        super().__init__()
+        self.about = About(name=type(self).__name__.lower())
+
+
+class Caches(Spoilt):
+    """Keeps what it has answered, by a key in which the parameters are missing."""
+
+    def __init__(self) -> None:
+        super().__init__()
         self._kept: dict[tuple[object, ...], Outcome] = {}
 
     def run(self, case: Case, capability: str) -> Outcome:
@@ -26,12 +33,11 @@ class Caches(PythonRef):
         return self._kept[key]
 
 
-class Counts(PythonRef):
+class Counts(Spoilt):
     """Draws another token in every fourth case that it is asked."""
 
-    about = About(name="counts")
-
     def __init__(self) -> None:
+        super().__init__()
         self._asked = 0
 
     def run(self, case: Case, capability: str) -> Outcome:
@@ -44,13 +50,11 @@ ONCE = "PARITY_TESTS_ONCE"
 """A variable of the environment: the folder in which :class:`Once` remembers what it was asked."""
 
 
-class Once(PythonRef):
+class Once(Spoilt):
     """Draws another token the first time that any of its processes is asked a case, and not again.
 
     What chance does, without chance.
     """
-
-    about = About(name="once")
 
     def run(self, case: Case, capability: str) -> Outcome:
         seen = Path(os.environ[ONCE]) / case.id
@@ -60,12 +64,11 @@ class Once(PythonRef):
         return super().run(case, capability)
 
 
-class Sticks(PythonRef):
+class Sticks(Spoilt):
     """Doubles the temperature where top-k is on, and from then on always."""
 
-    about = About(name="sticks")
-
     def __init__(self) -> None:
+        super().__init__()
         self._stuck = False
 
     def run(self, case: Case, capability: str) -> Outcome:
@@ -77,10 +80,8 @@ class Sticks(PythonRef):
         return super().run(case, capability)
 
 
-class Doubles(PythonRef):
+class Doubles(Spoilt):
     """Doubles the temperature, whatever came before."""
-
-    about = About(name="doubles")
 
     def run(self, case: Case, capability: str) -> Outcome:
         if isinstance(case.parameters, SampleLogits):

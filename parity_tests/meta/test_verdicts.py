@@ -33,7 +33,7 @@ def cases() -> ExpectedCases:
     """Cases of ``sample_logits`` that the reference accepts, other ones than the runs'."""
     found: ExpectedCases = []
     for family in KILL_FAMILIES:
-        for index in range(100):
+        for index in range(60):
             case = replace(case_of(f"{family}-{index}@7"), threads=1)
             if isinstance(case.parameters, SampleLogits):
                 outcome = PythonRef().run(case, HERE)
@@ -65,7 +65,7 @@ def test_a_correct_sampler_is_never_semantic(candidate: Plain, cases: ExpectedCa
     for case, found in divergences(candidate, cases):
         verdicts[found.verdict] += 1
         assert found.verdict in HARMLESS, (case.id, found)
-    assert len(cases) > 1000
+    assert len(cases) > 600
     assert verdicts[Verdict.ROUNDING] > 100, "a sampler that never differs proves nothing"
     assert verdicts[Verdict.TIE_ORDER] > 10
 
@@ -84,7 +84,7 @@ def test_nor_where_it_shows_less(candidate: Plain, view: View, cases: ExpectedCa
         verdicts[found.verdict] += 1
         assert found.verdict in HARMLESS, (case.id, found)
         assert found.stage in seen(view).stages(case)
-    assert verdicts[Verdict.ROUNDING] > 50
+    assert verdicts[Verdict.ROUNDING] > 25
 
 
 class OtherSeed(Plain):
@@ -219,7 +219,7 @@ def test_garbage_is_judged(
     expected = PythonRef().run(case, HERE)
     about = About(name="garbage", view=view, stream=stream)
     wrong = 0
-    for _ in range(400):
+    for _ in range(200):
         outcome = RustExt().run(case, HERE)
         for stage in rng.choice(parameters.stages, size=2):
             if stage == "token":
@@ -229,7 +229,7 @@ def test_garbage_is_judged(
                 outcome.stages[stage] = GARBAGE[int(rng.integers(len(GARBAGE)))]
         found = judge(case, expected, outcome, compare(case, expected, outcome, about), about)
         wrong += found is not None and found.verdict not in HARMLESS
-    assert wrong > (20 if view != "trace" else 300)
+    assert wrong > (10 if view != "trace" else 150)
 
 
 @pytest.mark.proof

@@ -41,7 +41,7 @@ LONGEST = 400
 CALLS = 12
 """Calls of a case: a candidate that shows only tokens is known by those."""
 
-AT_FIRST = 16
+AT_FIRST = 8
 """Cases after which a known sampler that agrees in fewer than half is not tried further."""
 
 

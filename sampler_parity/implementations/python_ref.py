@@ -13,7 +13,7 @@ from sampler_parity.model.case import Case
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.implementation import About
 from sampler_parity.model.outcome import SAMPLER_ERRORS, Failure, Outcome
-from sampler_parity.model.pipeline import LOGITS, TOKEN, Pipeline, Stage
+from sampler_parity.model.pipeline import LOGITS, TOKEN, Stage
 
 
 def capability_here() -> str:
@@ -109,7 +109,7 @@ def _call(
     else:
         trace = pipeline.whole(logits, case.parameters, generator, traced=True)
         stages = {name: getattr(trace, name) for name in pipeline.names}
-        same.update({name: stages[name] for name in _unchanged(pipeline)})
+        same.update({name: stages[name] for name in pipeline.unchanged})
     if kept is not None:
         kept.stages = {name: stages[name].numpy() for name in pipeline.names[:-1]}
     return stages[TOKEN]
@@ -134,14 +134,5 @@ def _composed(
         if pipeline.in_place and stage.kind != "draw":
             logits.copy_(tensors[stage.name])
     if not same:
-        same.update({name: tensors[name] for name in _unchanged(pipeline)})
+        same.update({name: tensors[name] for name in pipeline.unchanged})
     return tensors
-
-
-def _unchanged(pipeline: Pipeline) -> tuple[str, ...]:
-    """Name the stages that neither the generator nor an earlier call changes."""
-    changed = {LOGITS} if pipeline.in_place else set()
-    for stage in pipeline.stages:
-        if stage.random or not changed.isdisjoint(stage.reads):
-            changed.add(stage.name)
-    return tuple(stage.name for stage in pipeline.stages if stage.name not in changed)

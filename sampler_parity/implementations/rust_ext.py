@@ -4,7 +4,6 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from sampler_parity.build.extension import load_extension
 from sampler_parity.model.case import Case
@@ -39,40 +38,28 @@ class RustExt:
 
     def run(self, case: Case, capability: str) -> Outcome:
         """Run the case at ``capability``, whatever this machine's is."""
+        return self.calls(case, capability, case.threads, case.draws)
+
+    def calls(self, case: Case, capability: str, threads: int, calls: int) -> Outcome:
+        """Make so many of a case's calls at ``capability``, as torch has it with ``threads``."""
+        pipeline = case.pipeline
+        arguments: dict[str, Any] = values_of(case.parameters)
+        if pipeline.level_dependent:
+            arguments |= {"capability": capability, "threads": threads}
         generator = port_generator(self._extension, case)
         logits = case.logits.copy()
-        outcome = Outcome()
-        for draw in range(case.draws):
-            try:
-                token = self._call(
-                    case, capability, logits, generator, outcome if draw == 0 else None
-                )
-            except SAMPLER_ERRORS as error:
-                outcome.failure = Failure(type(error).__name__, str(error), draw)
-                break
-            outcome.tokens.append(token.reshape(-1))
+        outcome, draw = Outcome(), 0
+        traced = getattr(self._extension, f"trace_{pipeline.name}")
+        sample = getattr(self._extension, pipeline.name)
+        try:
+            trace = traced(logits, generator=generator, **arguments)
+            outcome.stages = {stage: getattr(trace, stage) for stage in pipeline.names[:-1]}
+            outcome.tokens.append(trace.token.reshape(-1))
+            for draw in range(1, calls):
+                token = sample(logits, generator=generator, **arguments)
+                outcome.tokens.append(token.reshape(-1))
+        except SAMPLER_ERRORS as error:
+            outcome.failure = Failure(type(error).__name__, str(error), draw)
         outcome.input = logits
         outcome.generator = generator.get_state()
         return outcome
-
-    def _call(
-        self,
-        case: Case,
-        capability: str,
-        logits: npt.NDArray[np.float32],
-        generator: Any,
-        traced: Outcome | None,
-    ) -> npt.NDArray[np.int64]:
-        arguments: dict[str, Any] = dict(values_of(case.parameters))
-        if case.pipeline.level_dependent:
-            arguments |= {"capability": capability, "threads": case.threads}
-        if traced is None:
-            call = getattr(self._extension, case.pipeline.name)
-            token: npt.NDArray[np.int64] = call(logits, generator=generator, **arguments)
-            return token
-        call = getattr(self._extension, f"trace_{case.pipeline.name}")
-        trace = call(logits, generator=generator, **arguments)
-        for stage in case.pipeline.names[:-1]:
-            traced.stages[stage] = getattr(trace, stage)
-        traced_token: npt.NDArray[np.int64] = trace.token
-        return traced_token

@@ -6,6 +6,7 @@ which sampler it is.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, ClassVar, Literal, Protocol
 
 import msgspec
@@ -313,15 +314,24 @@ class Pipeline:
         if self.draw.of not in known:
             raise ValueError(f"pipeline {self.name} draws from {self.draw.of}, which is no stage")
 
-    @property
+    @cached_property
     def names(self) -> tuple[str, ...]:
         """The stages' names, in order."""
         return tuple(stage.name for stage in self.stages)
 
-    @property
+    @cached_property
     def looks_back(self) -> bool:
         """Whether a stage reads the history."""
         return any(HISTORY in stage.reads for stage in self.stages)
+
+    @cached_property
+    def unchanged(self) -> tuple[str, ...]:
+        """The stages that neither the generator nor an earlier call changes."""
+        changed = {LOGITS} if self.in_place else set()
+        for stage in self.stages:
+            if stage.random or not changed.isdisjoint(stage.reads):
+                changed.add(stage.name)
+        return tuple(name for name in self.names if name not in changed)
 
     @property
     def final(self) -> str:

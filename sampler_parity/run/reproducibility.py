@@ -5,9 +5,6 @@ torch at the others in a run that has shown it equal to torch at its own.
 """
 
 from collections import Counter
-from dataclasses import replace
-
-import numpy as np
 
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.implementations.rust_ext import RustExt
@@ -51,14 +48,13 @@ class ReproducibilityCounter:
         """Compare one case of ``sample_logits`` that the reference accepts."""
         if not case.pipeline.level_dependent or not reference.tokens:
             return
-        once = replace(case, draws=1)
+        here, threads = self._capability, case.threads
         if self._verify:
-            self._differs |= _differing(reference, self._port.run(once, self._capability)) != []
-        for other in BESIDE[self._capability]:
-            self._count(f"at {other}", reference, self._port.run(once, other))
-        if case.threads > 1 and case.logits.shape[0] == 1:
-            alone = self._port.run(replace(once, threads=1), self._capability)
-            self._count("with one thread", reference, alone)
+            self._differs |= _differing(reference, self._port.calls(case, here, threads, 1)) != []
+        for other in BESIDE[here]:
+            self._count(f"at {other}", reference, self._port.calls(case, other, threads, 1))
+        if threads > 1 and case.logits.shape[0] == 1:
+            self._count("with one thread", reference, self._port.calls(case, here, 1, 1))
 
     def _count(self, against: str, reference: Outcome, other: Outcome) -> None:
         self._cases[against] += 1
@@ -85,7 +81,7 @@ def _differing(reference: Outcome, other: Outcome) -> list[str]:
         for stage in SHOWN[:-1]
         if stage not in other.stages or not equal(reference.stages[stage], other.stages[stage])
     ]
-    if not other.tokens or not np.array_equal(reference.tokens[0], other.tokens[0]):
+    if not other.tokens or not equal(reference.tokens[0], other.tokens[0]):
         found.append("token")
     return found
 
