@@ -14,6 +14,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -26,8 +27,15 @@ Mask = npt.NDArray[np.bool_]
 Exact = npt.NDArray[np.longdouble]
 Wide = npt.NDArray[np.float64]
 
-U = 2.0**-24
-TINY = 2.0**-149
+PRECISION = 24
+"""Significant bits of f32."""
+SMALLEST = 149
+"""Every f32 is a multiple of 2 to this power's negative."""
+FINE = 1 << (SMALLEST + PRECISION)
+"""How often the error of one f32 operation on the smallest f32 goes into 1."""
+
+U = 2.0**-PRECISION
+TINY = 2.0**-SMALLEST
 LARGEST = float(np.finfo(np.float32).max)
 
 OWN = 6
@@ -256,26 +264,28 @@ def cutoff_in_doubt(descending: F32, top_p: float, first: int, last: int) -> boo
     """Whether a correct f32 computation may decide otherwise for every token of ``[first, last)``.
 
     ``descending`` are a row's probabilities in descending order. The token at i is dropped where
-    the sum of those before it exceeds ``top_p``. The sum is exact here (rationals). In f32 each
-    partial sum that f32 cannot hold adds a rounding; where all can be held, as with equal powers
-    of two, there is none, and the decision is not in doubt however near it is. Rounding ``top_p``
-    to f32 may move the decision as well. Nothing exceeds an infinity.
+    the sum of those before it exceeds ``top_p``. The sum is exact here (integers, in units of the
+    smallest f32). In f32 each partial sum that f32 cannot hold adds a rounding; where all can be
+    held, as with equal powers of two, there is none, and the decision is not in doubt however near
+    it is. Rounding ``top_p`` to f32 may move the decision as well. Nothing exceeds an infinity.
     """
     with np.errstate(over="ignore"):
         single = float(np.float32(top_p))
     if np.isinf(single):
         return False
-    limits = (Fraction(top_p), Fraction(single))
-    total = roundings = Fraction(0)
-    for index in range(last):
+    # An integer exceeds a number if it exceeds the largest integer that is not above it.
+    lower, upper = sorted(floor(Fraction(limit) * FINE) for limit in (top_p, single))
+    total = roundings = 0
+    for index, value in enumerate(np.ldexp(descending[:last].astype(np.float64), SMALLEST)):
         # Decided either way, if the sum can exceed one of the limits, and not the other.
         if index >= first and not (
-            total + roundings > min(limits) and total - roundings <= max(limits)
+            (total << PRECISION) + roundings > lower and (total << PRECISION) - roundings <= upper
         ):
             return False
-        total += Fraction(float(descending[index]))
-        if Fraction(float(np.float32(float(total)))) != total:
-            roundings += Fraction(float(U)) * total
+        total += int(value)
+        if total & ((1 << max(0, total.bit_length() - PRECISION)) - 1):
+            # U times the sum, in units that are as much finer.
+            roundings += total
     return True
 
 
