@@ -47,7 +47,7 @@ def look_cases(capability: str) -> ExpectedCases:
     return [(case, reference.run(case, capability)) for case in plan(CASE_COUNTS[LOOK], 0)]
 
 
-AT_A_TIME = 16
+AT_A_TIME = 4
 """Cases after which is asked whether a fault was named."""
 
 

@@ -31,7 +31,13 @@ def test_a_listing_is_short(name: str) -> None:
     assert len(listing(name).splitlines()) < 40
 
 
-def against(reference: str, implementation: str, folder: Path, *families: str) -> Run:
+def against(
+    reference: str,
+    implementation: str,
+    folder: Path,
+    *families: str,
+    part: tuple[int, int] | None = None,
+) -> Run:
     return run_gate(
         Request(
             reference=reference,
@@ -39,6 +45,7 @@ def against(reference: str, implementation: str, folder: Path, *families: str) -
             families=families,
             capabilities=(HERE,),
             folder=folder,
+            part=part,
         )
     )
 
@@ -91,7 +98,9 @@ def test_a_pipeline_of_one_s_own(
         "class Mine(PythonRef):\n"
         '    about = About(name="mine", samplers=("mine",))\n'
     )
-    [shard] = against(name, "mine:Mine", tmp_path / "run", "gaussian", "masked").shards
+    some = (1, 8)
+    families = ("gaussian", "masked")
+    [shard] = against(name, "mine:Mine", tmp_path / "run", *families, part=some).shards
     assert (shard.compared, shard.divergent) == (shard.planned, 0)
     cases = stage_cases(name, "quick", HERE)[:60]
     planted = list(plant_in_stages(kind, cases, HERE, lambda: None))
@@ -108,7 +117,7 @@ def test_a_pipeline_of_one_s_own(
         "        p = msgspec.structs.replace(case.parameters, temperature=1.5)\n"
         "        return super().run(replace(case, parameters=p), capability)\n"
     )
-    [shard] = against(name, "hot:Hot", tmp_path / "hot", "gaussian").shards
+    [shard] = against(name, "hot:Hot", tmp_path / "hot", "gaussian", part=some).shards
     assert shard.verdicts.keys() <= {"semantic", "error"}
     first = next(f for f in shard.divergences if f.divergence.verdict == "semantic")
     assert first.divergence.stage == "scaled_logits"

@@ -38,7 +38,7 @@ PARAMETERS = st.one_of(
 
 
 @pytest.mark.promise
-@settings(max_examples=1500, deadline=None, derandomize=True)
+@settings(max_examples=600, deadline=None, derandomize=True)
 @given(
     logits=LOGITS,
     parameters=PARAMETERS,
