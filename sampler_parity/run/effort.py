@@ -45,8 +45,8 @@ class Effort:
     tried_in_all: int = 1 << 30
     work: int = WORK
     largest: int = 1 << 21
-    explained: int = 300
-    explained_by_all: int = 24
+    explained: int = 100
+    explained_by_all: int = 16
 
 
 WHOLE = Effort()
