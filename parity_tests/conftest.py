@@ -18,16 +18,15 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from filelock import FileLock
 
 from sampler_parity.build.extension import load_extension
 from sampler_parity.cases.fixtures import check_fixtures
-from sampler_parity.implementations.python_ref import capability_here
 from sampler_parity.model.case import CAPABILITIES
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.run import scheduler
@@ -145,8 +144,10 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 
 
 def pytest_report_header() -> str:
-    capability = capability_here()
-    return f"torch {torch.__version__} at {capability}, {torch.get_num_threads()} threads"
+    # Asked of what is installed: the process that only hands out tests has no need of torch.
+    from rust_ext import processor_capability
+
+    return f"torch {version('torch')} on a processor of {processor_capability()}"
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -275,6 +276,8 @@ def no_worker_in_quick_tests(request: pytest.FixtureRequest) -> Iterator[None]:
 
 @pytest.fixture
 def one_thread() -> Iterator[None]:
+    import torch
+
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -48,18 +48,18 @@ class RustExt:
             arguments |= {"capability": capability, "threads": threads}
         generator = port_generator(self._extension, case)
         logits = case.logits.copy()
-        outcome, draw = Outcome(), 0
+        outcome = Outcome()
         traced = getattr(self._extension, f"trace_{pipeline.name}")
         sample = getattr(self._extension, pipeline.name)
         try:
             trace = traced(logits, generator=generator, **arguments)
             outcome.stages = {stage: getattr(trace, stage) for stage in pipeline.names[:-1]}
             outcome.tokens.append(trace.token.reshape(-1))
-            for draw in range(1, calls):
+            for _ in range(1, calls):
                 token = sample(logits, generator=generator, **arguments)
                 outcome.tokens.append(token.reshape(-1))
         except SAMPLER_ERRORS as error:
-            outcome.failure = Failure(type(error).__name__, str(error), draw)
+            outcome.failure = Failure(type(error).__name__, str(error), len(outcome.tokens))
         outcome.input = logits
         outcome.generator = generator.get_state()
         return outcome
