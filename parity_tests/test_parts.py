@@ -86,7 +86,10 @@ def test_all_parts_in_whatever_order(tmp_path: Path) -> None:
             "of one run: versions, torch: 2 and 3",
         ),
         ((part(1, 2**62),), r"part 2, 3, .* and 4,611,686,018,427,387,883 more of 46116860184273"),
-        ((part(1, 2, request={"families": ("long-streams", "long-streams")}),), "a family is named twice"),
+        (
+            (part(1, 2, request={"families": ("long-streams", "long-streams")}),),
+            "a family is named twice",
+        ),
         ((), "no part of a run is named"),
     ],
 )
