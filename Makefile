@@ -73,7 +73,9 @@ chromium:  ## Look for Chromium, in which the report is tested; on Debian, insta
 		apt-get update --quiet && apt-get install --quiet --yes chromium; \
 	} || { echo 'Chromium is needed to test the report: apt install chromium'; exit 1; }
 
-packages:  ## Package the crates as for crates.io, and compile what is in the packages.
+# To publish two packages at once, of which one may need the other, is stable in cargo since 1.90: newer
+# than the Rust that the crates themselves promise.
+packages:  ## Package the crates as for crates.io, and compile what is in the packages; needs cargo 1.90.
 	cargo publish --dry-run --locked $(PLAIN_CRATES)
 
 # The form of what rustdoc says changes with the nightly: both are stated.

@@ -28,7 +28,7 @@ from sampler_parity.engines import Recorder, Recording
 from sampler_parity.engines.attribution import attribute
 from sampler_parity.engines.audit import audit
 from sampler_parity.engines.contract import Contract, Phase
-from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, Step
+from sampler_parity.engines.findings import LONGEST_TIMELINE, Attribution, NotCompared, Step
 from sampler_parity.engines.small_engine import FAULTS, MASKED, SEMANTIC_CALLS, SmallEngine
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.report.calls import write_calls_report
@@ -130,7 +130,7 @@ def test_every_kind_has_its_page(tmp_path: Path, fault: str) -> None:
     assert tables.facts["calls compared"] == f"{found.compared:,}"
     assert tables.facts["calls left out"] == f"{found.planned - found.compared:,}"
     own = [one for one in found.findings if one.kind != "consequence"]
-    assert tables.facts["findings"] == str(len(own)) == "1"
+    assert tables.facts["finding"] == str(len(own)) == "1"
     for one in found.findings:
         rows = [row for row in tables.row(one.kind) if row[1] == one.what]
         assert len(rows) == 1
@@ -153,6 +153,27 @@ def test_a_number_of_the_result_is_the_number_on_the_page(made: Made, tmp_path: 
     assert tables.facts["calls planned"] == "7,777"
     assert tables.facts["calls left out"] == "777"
     assert tables.row("parameters")[0][4] == "17 of 4,321"
+
+
+def test_what_is_counted_has_the_number_of_its_noun(made: Made, tmp_path: Path) -> None:
+    (own,) = (one for one in made.found.findings if one.kind != "consequence")
+    of_one = msgspec.structs.replace(
+        made.found,
+        planned=2,
+        compared=1,
+        findings=(msgspec.structs.replace(own, times=1, of=1),),
+        evidence=made.found.evidence[:1],
+        not_compared=(NotCompared(reason="the other side has none", calls=1),),
+    )
+    none = msgspec.structs.replace(of_one, planned=1, findings=(), evidence=(), not_compared=())
+    pages = [page_of(found, tmp_path) for found in (of_one, none)]
+    counted = ["calls planned", "call compared", "call left out", "finding"]
+    assert list(Tables(pages[0]).facts)[:4] == counted
+    assert "Seen at 1 of 1 call." in pages[0]
+    assert "<li>1 call: the other side has none.</li>" in pages[0]
+    assert "<p>1 call was planned, 1 compared, 0 not.</p>" in pages[1]
+    counted = ["call planned", "call compared", "calls left out", "findings"]
+    assert list(Tables(pages[1]).facts)[:4] == counted
 
 
 def test_frequencies_are_shown_as_they_are_told(made: Made, tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ A reader may give what a file still holds, or raise the error that it documents.
 another exception, take for ever, or take memory that the file does not have.
 """
 
+import copy
 import io
 import json
 import re
@@ -12,10 +13,12 @@ import shutil
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import safetensors.numpy
@@ -29,12 +32,20 @@ from sampler_parity.cases.recorded import load_golden, recorded_cases
 from sampler_parity.cases.traces import load_traces
 from sampler_parity.cases.vectors import load_vectors
 from sampler_parity.cases.your_logits import YourLogits
+from sampler_parity.commands.question import Question, found_case
 from sampler_parity.engines.contract import load_contract
 from sampler_parity.engines.recording import Recording, values_of
+from sampler_parity.implementations.reference import capability_here
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.outcome import Outcome
 from sampler_parity.pipelines import SampleLogits
-from sampler_parity.run.run_file import read_run
+from sampler_parity.run.gate import run_gate
+from sampler_parity.run.merging import merge
+from sampler_parity.run.orders import Result
+from sampler_parity.run.part_file import PART_NAME, Part, read_part, write_part
+from sampler_parity.run.part_file import SCHEMA as PART_SCHEMA
+from sampler_parity.run.request import Request
+from sampler_parity.run.run_file import read_run, write_run
 from sampler_parity.run.waivers import load_waivers
 
 ROOM = 1 << 30
@@ -120,6 +131,7 @@ READERS = {
     "traces": Reader(read_traces, FIXTURES / "traces" / "avx2.safetensors"),
     "manifest": Reader(of_folder(load_manifest), FIXTURES / "manifest.json", FixtureError),
     "logits": Reader(read_logits, Path("logits.safetensors")),
+    "part": Reader(of_folder(read_part), Path(PART_NAME)),
     "vectors": Reader(lambda path: void(load_vectors(path)), FIXTURES / "vectors" / "rwkv.json"),
     "large-vectors": Reader(
         lambda path: void(load_vectors(path)), FIXTURES / "vectors" / "rwkv.safetensors"
@@ -130,12 +142,32 @@ READERS = {
 def sound(reader: Reader) -> bytes:
     if reader.sound.is_absolute():
         return reader.sound.read_bytes()
+    if reader.sound.name == PART_NAME:
+        return made_part()
     arrays: dict[str, Any] = {
         "logits": np.zeros((4, 8), np.float32),
         "temperature": np.ones(4, np.float32),
         "seed": np.arange(4),
     }
     return safetensors.numpy.save(arrays)
+
+
+def made_part() -> bytes:
+    """Give a part of a run with something of everything that a part holds."""
+    from parity_tests.runs import make_divergence, make_shard  # imports torch
+
+    shard = make_shard(make_divergence(0), divergent=1)
+    part = Part(
+        schema=PART_SCHEMA,
+        request=Request(part=(1, 2), logits=YourLogits(files=("mine.npy",))),
+        results={"rust_ext at avx2": Result(shards=(shard,))},
+        provenance={"machine": {"processor": "one"}},
+        started="2026-11-29T12:00:00+00:00",
+        seconds=1.5,
+    )
+    with TemporaryDirectory() as folder:
+        write_part(Path(folder), part)
+        return (Path(folder) / PART_NAME).read_bytes()
 
 
 def bent(sound: bytes) -> Iterator[tuple[str, bytes]]:
@@ -303,6 +335,154 @@ def test_what_takes_much_memory_is_seen(tmp_path: Path) -> None:
     greedy = Reader(lambda _: void(bytearray(2 * ROOM)), tmp_path)
     with pytest.raises(MemoryError):
         answers(greedy, tmp_path)
+
+
+# Parts of a run, which are put together.
+
+
+@pytest.fixture(scope="module")
+def two_parts(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Make a run in two parts, of a candidate that differs, with the files of what it keeps."""
+    home = tmp_path_factory.mktemp("parts")
+    request = Request(
+        implementations=("specimen-not-renormalised",),
+        capabilities=(capability_here(),),
+        families=("long-streams",),
+    )
+    for number in (1, 2):
+        run_gate(replace(request, folder=home / str(number), part=(number, 2)))
+    return home / "1", home / "2"
+
+
+@pytest.fixture
+def parts(two_parts: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """Copy the two parts, which may be damaged then."""
+    first, second = (Path(shutil.copytree(one, tmp_path / one.name)) for one in two_parts)
+    return first, second
+
+
+def places_in(value: Any, place: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Give the place of every value in JSON; of a list, of the first three."""
+    if place:
+        yield place
+    if isinstance(value, dict):
+        for name, one in value.items():
+            yield from places_in(one, (*place, name))
+    if isinstance(value, list):
+        for number, one in enumerate(value[:3]):
+            yield from places_in(one, (*place, number))
+
+
+STRANGE: tuple[Any, ...] = (
+    None, True, -1, 0, 10**18, 10**30, 1.5, "", "x", "'", "os:path", "../../elsewhere/x",
+    [], {}, ["x"], [0, 0], [1, 2**62], [3, 2],
+)  # fmt: skip
+"""What may stand where something else belongs."""
+
+
+def put(json_: Any, place: tuple[str | int, ...], value: Any) -> Any:
+    changed = copy.deepcopy(json_)
+    at = changed
+    for name in place[:-1]:
+        at = at[name]
+    at[place[-1]] = value
+    return changed
+
+
+def strange(sound: bytes) -> Iterator[tuple[str, bytes]]:
+    """Put something else in the place of one value after the other."""
+    whole = json.loads(sound)
+    places = list(places_in(whole))
+    for number in np.random.default_rng(3).permutation(len(places) * len(STRANGE))[:600].tolist():
+        place, value = places[number // len(STRANGE)], STRANGE[number % len(STRANGE)]
+        yield f"{place}: {value!r}", json.dumps(put(whole, place, value)).encode()
+
+
+def as_the_second(first: bytes, second: bytes) -> bytes:
+    """Have the second part ask for what the first one does, so that this is not what differs."""
+    try:
+        request = {**json.loads(first)["request"]}
+        number, of = request["part"]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return second
+    request["part"] = [2 if number == 1 else number, of]
+    return json.dumps({**json.loads(second), "request": request}).encode()
+
+
+@pytest.mark.proof
+def test_parts_that_are_damaged_are_put_together_or_refused(
+    parts: tuple[Path, Path], tmp_path: Path
+) -> None:
+    home = tmp_path / "merged"
+    together = Reader(lambda _: void(merge(parts, home)), parts[0] / PART_NAME)
+    assert answers(together, parts[0]) == ""
+    sound_ones = [(part / PART_NAME).read_bytes() for part in parts]
+    refused, wrong = 0, []
+    for words, content in (*hostile(sound_ones[0]), *strange(sound_ones[0])):
+        (parts[0] / PART_NAME).write_bytes(content)
+        (parts[1] / PART_NAME).write_bytes(as_the_second(content, sound_ones[1]))
+        try:
+            said = answers(together, parts[0])
+        except Exception as error:  # noqa: BLE001  (all of them are told)
+            wrong.append(f"{words}: {type(error).__name__}: {str(error)[:200]}")
+            continue
+        refused += bool(said)
+        if len(said) > 2000:
+            wrong.append(f"{words}: {len(said)} characters: {said[:200]}")
+    assert "\n".join(wrong) == ""
+    assert refused > 300
+    # Nothing is written beside the run.
+    assert {path.name for path in tmp_path.iterdir()} == {"1", "2", "merged"}
+
+
+def with_evidence(part: Path, path: str) -> None:
+    """Have the first divergence of a part name another file."""
+    whole = json.loads((part / PART_NAME).read_bytes())
+    (result,) = whole["results"].values()
+    result["shards"][0]["divergences"][0]["evidence"] = path
+    (part / PART_NAME).write_text(json.dumps(whole))
+
+
+@pytest.mark.proof
+@pytest.mark.parametrize("link", [False, True])
+def test_a_part_names_no_file_of_another_folder(
+    parts: tuple[Path, Path], tmp_path: Path, link: bool
+) -> None:
+    (tmp_path / "secret.safetensors").write_text("secret")
+    if link:
+        (parts[0] / "evidence" / "link.safetensors").symlink_to(tmp_path / "secret.safetensors")
+    path = "evidence/link.safetensors" if link else "evidence/../../secret.safetensors"
+    with_evidence(parts[0], path)
+    home = tmp_path / "merged"
+    with pytest.raises(CannotJudgeError, match="is no file of its evidence"):
+        merge(parts, home)
+    assert list(home.rglob("*")) == []
+
+
+def test_no_stored_file_decides_what_is_imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from parity_tests.runs import make_run
+
+    (tmp_path / "harm.py").write_text("from pathlib import Path\nPath('harmed').write_text('')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    own = Request(reference="harm:Own", part=(1, 1), logits=YourLogits(files=("a.npy",)))
+    part = msgspec.json.decode(made_part(), type=dict)
+    part["request"] = msgspec.to_builtins(own, enc_hook=str)
+    (tmp_path / PART_NAME).write_bytes(msgspec.json.encode(part))
+    with pytest.raises(CannotJudgeError, match="name it as well, --reference harm:Own"):
+        merge([tmp_path], tmp_path / "merged")
+    for changes, why in (
+        ({"reference": "harm:Own"}, "name it as well, --reference harm:Own"),
+        ({"logits": YourLogits(files=("a.npy",), sampler="harm:Own")}, "'harm:Own' is none of"),
+    ):
+        run = msgspec.structs.replace(make_run(), **{"logits": own.logits, **changes})
+        write_run(tmp_path, run)
+        question = Question("your-logits-0@0", run=tmp_path)
+        with pytest.raises(CannotJudgeError, match=why):
+            found_case(question, question.case, "avx2")
+    assert not (tmp_path / "harmed").exists()
 
 
 # Forms of numpy's own.

@@ -85,6 +85,11 @@ def test_all_parts_in_whatever_order(tmp_path: Path) -> None:
             (part(1, 2), part(2, 2, provenance={"versions": {"torch": "3"}})),
             "of one run: versions, torch: 2 and 3",
         ),
+        ((part(1, 2**62),), r"part 2, 3, .* and 4,611,686,018,427,387,883 more of 46116860184273"),
+        (
+            (part(1, 2, request={"families": ("long-streams", "long-streams")}),),
+            "a family is named twice",
+        ),
         ((), "no part of a run is named"),
     ],
 )
@@ -217,6 +222,6 @@ def test_parts_put_together_are_the_run(tmp_path: Path, implementation: str) -> 
     # Where a part's stages are lost, nothing is stored half.
     if files[0]:
         shutil.rmtree(folders[0] / "evidence")
-        with pytest.raises(OSError, match="No such file"):
+        with pytest.raises(CannotJudgeError, match=r"cannot be read \(No such file"):
             merge(folders, tmp_path / "again")
         assert not (tmp_path / "again" / "run.json").exists()

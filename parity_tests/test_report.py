@@ -228,6 +228,11 @@ def test_an_equal_run_says_so_with_its_counts() -> None:
     assert "3 min 12 s" in page.text
 
 
+def test_a_single_case_is_no_cases() -> None:
+    text = parse(render(make_run(make_shard(compared=1, not_compared=1, reason="no")))).text
+    assert "case compared1 cases differ0 case not compared1" in text
+
+
 def test_planned_is_compared_plus_not_compared_and_the_reason_is_given() -> None:
     run = make_run(
         make_shard(), make_shard("avx512", not_compared=12, reason="No such `CPU` here.")

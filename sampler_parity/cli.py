@@ -292,11 +292,14 @@ def _part(words: str) -> tuple[int, int] | None:
 def merge(
     parts: Annotated[list[Path], typer.Argument(help="The folders of all parts, in any order.")],
     folder: Annotated[Path, typer.Option("--out", help="Where the run is stored.")] = LATEST,
+    reference: Annotated[
+        str, typer.Option(help="module:OBJECT that the parts were held against, if it is your own.")
+    ] = "",
 ) -> None:
     """Put the parts of a run together that `run --shard` has made, and conclude."""
     from sampler_parity.run.merging import merge as put_together
 
-    result = put_together(parts, folder)
+    result = put_together(parts, folder, reference)
     summarise(result, out)
     out.print(f"report: {write_report(result, folder)}", soft_wrap=True, markup=False)
     raise typer.Exit(EXIT_STATUS[result.status])

@@ -21,7 +21,12 @@ mod turns;
 
 use pyo3::prelude::*;
 
-#[pymodule]
+/// A free-threaded Python need not turn its GIL on for this module. A [`Generator`](generator::Generator)
+/// and torch's are for one thread at a time, by `turns`; a `Pipeline`, a `Preset` and a trace are
+/// never written after they were made; workspaces are a thread's own; numpy's crate counts who reads
+/// and who writes an array from here, behind a lock. Python itself may write an array that a call
+/// reads, with a GIL as well as without one: calls let go of it.
+#[pymodule(gil_used = false)]
 mod rust_ext {
     #[pymodule_export]
     use crate::build::{build_info, processor_capability};

@@ -14,7 +14,7 @@ from sampler_parity.cases.your_logits import is_yours
 from sampler_parity.implementations.registry import PORT
 from sampler_parity.model.case import CAPABILITIES, Case
 from sampler_parity.model.errors import CannotJudgeError
-from sampler_parity.pipelines.references import reference_of
+from sampler_parity.pipelines.references import reference_of, require_named
 from sampler_parity.run.run_file import read_run
 from sampler_parity.run.your_cases import opened
 from sampler_parity.sandbox.isolated import Isolated, Limits
@@ -67,6 +67,7 @@ def _yours(question: Question, what: str) -> Case:
     run = read_run(question.run)
     if run.logits is None:
         raise CannotJudgeError(f"the run in {question.run} was given no logits: {what!r} is none")
+    require_named(run.reference, question.reference, f"the run in {question.run} was")
     return opened(run.logits, run.reference, run.seed).by_id(what)
 
 

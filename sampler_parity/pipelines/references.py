@@ -37,6 +37,24 @@ def name_of(kind: type[Parameters]) -> str:
     return f"{kind.__module__}:{kind.__qualname__}"
 
 
+def require_named(found: str, named: str, whose: str) -> None:
+    """Refuse to import what only a file names: a reference of one's own is code.
+
+    Args:
+        found: the reference that the file names.
+        named: the one that was asked for.
+        whose: what the file says of itself, as ``the run was``.
+
+    Raises:
+        CannotJudgeError: it is one's own, and was not asked for.
+    """
+    if ":" in found and found != named:
+        raise CannotJudgeError(
+            f"{whose} held against {found}, which is code that would be imported: if it is yours, "
+            f"name it as well, --reference {found}"
+        )
+
+
 def reference_of(name: str) -> type[Parameters]:
     """Give the parameters of the pipeline that ``name`` stands for.
 

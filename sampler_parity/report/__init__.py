@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sampler_parity.model.files import write_atomically
+from sampler_parity.report.words import counted
 from sampler_parity.run.run_file import Run
 
 if TYPE_CHECKING:
@@ -77,5 +78,6 @@ def _environment() -> "Environment":
         lstrip_blocks=True,
     )
     environment.filters["number"] = "{:,}".format
+    environment.filters["counted"] = counted
     environment.filters["plain"] = lambda name: name.replace("_", " ")
     return environment

@@ -13,7 +13,7 @@ from sampler_parity.engines.words import place, sentence_of
 from sampler_parity.model.files import write_atomically
 from sampler_parity.report import REPORT_NAME, page
 from sampler_parity.report.calls_timeline import Timeline, timeline
-from sampler_parity.report.words import cut
+from sampler_parity.report.words import cut, noun
 
 MEANINGS: dict[Kind, str] = {
     "loop": "which calls there are, what ends a phase, what is fed to the model",
@@ -210,11 +210,12 @@ def build(found: Attribution, folder: Path) -> CallsReport:
     generations = max((one.generations for one in found.recordings), default=0)
     sentence, more = _first_sentence(found, generations)
     own = [one for one in found.findings if one.kind != "consequence"]
+    left_out = found.planned - found.compared
     facts = [
-        ("calls planned", found.planned),
-        ("calls compared" if pair else "calls judged", found.compared),
-        ("calls left out", found.planned - found.compared),
-        ("findings", len(own)),
+        (f"{noun(found.planned, 'call')} planned", found.planned),
+        (f"{noun(found.compared, 'call')} {'compared' if pair else 'judged'}", found.compared),
+        (f"{noun(left_out, 'call')} left out", left_out),
+        (noun(len(own), "finding"), len(own)),
     ]
     return CallsReport(
         status=found.status,

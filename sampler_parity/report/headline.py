@@ -20,6 +20,7 @@ from sampler_parity.report.words import (
     counted,
     implementations,
     marked,
+    noun,
     place,
 )
 from sampler_parity.run.run_file import Run, Shard
@@ -67,6 +68,10 @@ class Headline:
         return "".join(piece.text for piece in self.sentence)
 
 
+def _fact(value: int, one: str, many: str = "") -> Fact:
+    return Fact(value, noun(value, one, many))
+
+
 MARKS: dict[Status, str] = {"holds": "=", "diverges": "≠", "unjudged": "?"}
 
 
@@ -100,12 +105,16 @@ def headline(run: Run) -> Headline:
         catches=_catches(run),
         reasons=tuple(marked(reason) for reason in (*run.reasons, *wrong)),
         facts=(
-            Fact(compared, "cases compared"),
-            Fact(divergent, "cases differ"),
-            Fact(sum(shard.not_compared for shard in shards), "cases not compared"),
-            Fact(sum(shard.stages for shard in shards), "stage comparisons"),
-            Fact(sum(shard.elements for shard in shards), "numbers compared"),
-            Fact(sum(shard.tokens for shard in shards), "tokens compared"),
+            _fact(compared, "case compared", "cases compared"),
+            _fact(divergent, "case differs", "cases differ"),
+            _fact(
+                sum(shard.not_compared for shard in shards),
+                "case not compared",
+                "cases not compared",
+            ),
+            _fact(sum(shard.stages for shard in shards), "stage comparison"),
+            _fact(sum(shard.elements for shard in shards), "number compared", "numbers compared"),
+            _fact(sum(shard.tokens for shard in shards), "token compared", "tokens compared"),
         ),
     )
 

@@ -140,7 +140,12 @@ def cases(number: int) -> str:
 
 def counted(number: int, one: str, many: str = "") -> str:
     """Give a number with its noun: ``1 case``, ``2 cases``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+    return f"{number:,} {noun(number, one, many)}"
+
+
+def noun(number: int, one: str, many: str = "") -> str:
+    """Give the noun that stands with a number: ``case`` with 1, ``cases`` with any other."""
+    return one if number == 1 else many or one + "s"
 
 
 def moment(started: str) -> str:

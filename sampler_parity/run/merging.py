@@ -1,13 +1,12 @@
 """Puts the parts of a run together: field by field the run that one machine would have made."""
 
 import shlex
-import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import msgspec
 
@@ -16,14 +15,17 @@ from sampler_parity.cases.plan import CASE_COUNTS, SERIES, case_of, generated, i
 from sampler_parity.cases.recorded import recorded_cases
 from sampler_parity.cases.your_logits import is_yours
 from sampler_parity.model.errors import CannotJudgeError
+from sampler_parity.pipelines.references import require_named
 from sampler_parity.run.effort import WHOLE
 from sampler_parity.run.gate import orders_of, replace_evidence, run_of
 from sampler_parity.run.gathering import gather
 from sampler_parity.run.keeping import Keeping
 from sampler_parity.run.orders import CompareCases, Order, Result
-from sampler_parity.run.part_file import Part, read_part
+from sampler_parity.run.part_file import PART_NAME, Part, read_part
 from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import (
+    EVIDENCE,
+    Against,
     Cell,
     Explained,
     FoundDivergence,
@@ -35,6 +37,9 @@ from sampler_parity.run.run_file import (
     write_run,
 )
 from sampler_parity.run.your_cases import opened
+
+MISSING = 20
+"""How many missing parts are named, or some more."""
 
 SAME = ("versions", "sources", "fixtures", "extension")
 """Headings of a provenance in which all parts must be alike: they are of one run."""
@@ -67,6 +72,10 @@ def read_parts(folders: Sequence[Path]) -> Parts:
     found: dict[int, tuple[Path, Part]] = {}
     for folder in folders:
         part = read_part(folder)
+        try:
+            part.request.check_names()
+        except CannotJudgeError as error:
+            raise CannotJudgeError(f"{folder / PART_NAME} is damaged: {error}") from error
         number, of = part.request.part or (1, 1)
         if number in found:
             twin = found[number][0]
@@ -79,9 +88,13 @@ def read_parts(folders: Sequence[Path]) -> Parts:
     for place, other in ordered[1:]:
         _alike(first, one, place, other)
     of = (one.request.part or (1, 1))[1]
-    missing = [str(number) for number in range(1, of + 1) if number not in found]
-    if missing:
-        raise CannotJudgeError(f"part {', '.join(missing)} of {of} is missing")
+    if len(found) < of:
+        # As many numbers as may be looked through: there may be any number of parts.
+        missing = [number for number in range(1, len(found) + 1 + MISSING) if number not in found]
+        named = [str(number) for number in missing if number <= of]
+        more = of - len(found) - len(named)
+        others = f" and {more:,} more" if more else ""
+        raise CannotJudgeError(f"part {', '.join(named)}{others} of {of} is missing")
     return Parts(tuple(folder for folder, _ in ordered), tuple(part for _, part in ordered))
 
 
@@ -119,26 +132,40 @@ def _asked(request: Request) -> dict[str, object]:
     }
 
 
-def merge(folders: Sequence[Path], home: Path) -> Run:
+def merge(folders: Sequence[Path], home: Path, reference: str = "") -> Run:
     """Put the parts in ``folders`` together, and store the run in ``home``.
 
+    Args:
+        folders: where the parts are, in any order.
+        home: where the run is stored.
+        reference: ``module:OBJECT`` that the parts were held against, where that is one's own: it
+            is imported, and no file decides what is.
+
     Raises:
-        CannotJudgeError: see :func:`read_parts` and :func:`merged_results`.
+        CannotJudgeError: see :func:`read_parts` and :func:`merged_results`; or a part is damaged,
+            or the parts name another reference of one's own.
     """
     parts = read_parts(folders)
     request = replace(parts.request, folder=home)
+    require_named(request.reference, reference, "the parts were")
     home.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".run-", dir=home) as staging:
         system = parts.parts[0].provenance.get("machine", {}).get("system", "")
         orders = orders_of(request, Path(staging), architecture_of(system))
-        results = merged_results(parts, orders, home, Path(staging))
-        run = run_of(
-            request,
-            gather(request, orders, results),
-            min(part.started for part in parts.parts),
-            round(sum(part.seconds for part in parts.parts), 1),
-            _provenance(parts.parts),
-        )
+        try:
+            results = merged_results(parts, orders, home, Path(staging))
+            run = run_of(
+                request,
+                gather(request, orders, results),
+                min(part.started for part in parts.parts),
+                round(sum(part.seconds for part in parts.parts), 1),
+                _provenance(parts.parts),
+            )
+        except (LookupError, ValueError, ArithmeticError) as error:
+            raise CannotJudgeError(
+                f"the parts do not fit together ({error}): one of "
+                f"{', '.join(map(str, parts.folders))} is damaged, run it again"
+            ) from error
         replace_evidence(home, Path(staging))
         write_run(home, run)
     return run
@@ -167,7 +194,9 @@ def merged_results(
         staging: a folder in which ``evidence/`` is made.
 
     Raises:
-        CannotJudgeError: a part lacks what it was to do.
+        CannotJudgeError: a part lacks what it was to do, or a file.
+        LookupError: a name in a part is none of the run's.
+        ValueError: counts in a part are not of the run's length, or a command in it is none.
     """
     found = []
     for order in orders:
@@ -199,17 +228,16 @@ class _Comparison:
     staging: Path
 
     def merged(self, results: Sequence[Result]) -> Result:
-        sources = dict.fromkeys(shard.source for result in results for shard in result.shards)
-        covered = zip(*(result.covered for result in results), strict=True)
+        sources = list(dict.fromkeys(one.source for result in results for one in result.shards))
+        covered = tuple(map(sum, zip(*(result.covered for result in results), strict=True)))
+        if len(covered) != len(self.order.waivers):
+            raise ValueError("counts of other waivers")
         return Result(
-            shards=tuple(self._shard(source, results) for source in sources),
-            covered=tuple(sum(counts) for counts in covered),
+            shards=tuple(self._shard(source, results) for source in sources), covered=covered
         )
 
-    def _shard(self, source: str, results: Sequence[Result]) -> Shard:
-        shards = [
-            next(shard for shard in result.shards if shard.source == source) for result in results
-        ]
+    def _shard(self, source: Against, results: Sequence[Result]) -> Shard:
+        shards = [{shard.source: shard for shard in result.shards}[source] for result in results]
         declines = _sum(shard.declines for shard in shards)
         reasons = [f"{count:,} declined: {why}" for why, count in _most(declines).items()]
         reasons += dict.fromkeys(shard.why for shard in shards if shard.why)
@@ -280,9 +308,7 @@ class _Comparison:
             place, _, name = path.rpartition("/")
             _, _, rest = name.removeprefix(f"{self.order.capability}-").partition("-")
             names[path] = f"{place}/{self.order.capability}-{number:03}-{rest}"
-            target = self.staging / names[path]
-            target.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder / path, target)
+            _copy(folder, path, self.staging / names[path])
 
         places = {str(home / old): str(self.home / new) for old, new in names.items()}
         places[str(home)] = str(self.home)
@@ -355,6 +381,26 @@ class _Comparison:
         if self.order.logits is None:
             return 0
         return len(opened(self.order.logits, self.order.reference, self.order.seed))
+
+
+def _copy(folder: Path, path: str, target: Path) -> None:
+    """Copy a file of a part, and none from elsewhere, whatever the part's names and links say.
+
+    Raises:
+        CannotJudgeError: it is none of the part's, or cannot be read.
+    """
+    home, file = folder.resolve(), (folder / path).resolve()
+    parts = PurePath(path).parts
+    if ".." in parts or not parts or not file.is_relative_to(home / EVIDENCE):
+        raise CannotJudgeError(f"{folder} is damaged: {path!r} is no file of its evidence")
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise CannotJudgeError(
+            f"{folder} is damaged: {path} cannot be read ({error.strerror})"
+        ) from error
+    target.parent.mkdir(parents=True, exist_ok=True)
+    target.write_bytes(content)
 
 
 def _added(counts: Sequence[Sequence[int]]) -> tuple[int, ...]:

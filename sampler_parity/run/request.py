@@ -19,6 +19,9 @@ from sampler_parity.run.run_file import read_run
 from sampler_parity.run.waivers import Waiver, expired
 from sampler_parity.sandbox.isolated import Limits, command_of
 
+LONGEST = 1_000
+"""Characters of a sentence that repeats what was asked for."""
+
 LATEST = Path("reports/latest")
 """Where a run is stored that is told nothing else."""
 
@@ -126,12 +129,25 @@ class Request:
             if waiver.implementation == implementation and not expired(waiver, self.today)
         )
 
-    def _check_part(self) -> None:
+    def check_names(self) -> None:
+        """Look whether what is named is there, once, without loading any of it.
+
+        Raises:
+            CannotJudgeError: it is not, or the part is none.
+        """
+        for name, known, given in (
+            ("profile", tuple(CASE_COUNTS), (self.profile,)),
+            ("capability", CAPABILITIES, self.capabilities),
+            ("family", usual_families(self.logits), self.families),
+        ):
+            for value in given:
+                if value not in known:
+                    raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
+            if len(set(given)) < len(given):
+                raise CannotJudgeError(f"a {name} is named twice: {', '.join(given)}"[:LONGEST])
         number, of = self.part or (1, 1)
         if not 1 <= number <= of:
             raise CannotJudgeError(f"part {number} is none of 1 to {of}: --shard I/N")
-        if self.part and (self.profile == LOOK or self.failed):
-            raise CannotJudgeError("a quick look, or --failed, is not for several machines")
 
     def check(self) -> None:
         """Look whether the run can be made as it is asked for.
@@ -141,14 +157,7 @@ class Request:
                 run; or this platform cannot judge at all.
         """
         require_long_doubles()
-        for name, known, given in (
-            ("profile", tuple(CASE_COUNTS), (self.profile,)),
-            ("capability", CAPABILITIES, self.capabilities),
-            ("family", usual_families(self.logits), self.families),
-        ):
-            for value in given:
-                if value not in known:
-                    raise CannotJudgeError(f"{name} {value!r} is none of {', '.join(known)}")
+        self.check_names()
         if self.logits is not None and YOURS not in self.families:
             raise CannotJudgeError(f"logits are given, and not compared: add --family {YOURS}")
         if self.reference:
@@ -156,7 +165,8 @@ class Request:
         for name in self.implementations:
             command_of(name)
             require_reference(name, self.reference)
-        self._check_part()
+        if self.part and (self.profile == LOOK or self.failed):
+            raise CannotJudgeError("a quick look, or --failed, is not for several machines")
         if self.failed and not self.first:
             raise CannotJudgeError(
                 f"none of the {len(self.failed):,} cases that diverged last time, {self.failed[0]} "

@@ -13,7 +13,7 @@ from sampler_parity.engines.recording import Recording
 from sampler_parity.engines.stream import TORCH, torch_takes
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import Parameters
-from sampler_parity.pipelines.references import reference_of
+from sampler_parity.pipelines.references import REFERENCES, reference_of
 
 CALLS = ".calls"
 
@@ -26,6 +26,9 @@ def opened(asked: YourLogits, reference: str = "", seed: int = 0) -> YourCases:
             is; or nothing is left to compare.
     """
     _check(asked)
+    if not reference and asked.sampler not in REFERENCES:
+        # Not what is imported by its name: a stored run may hold any.
+        raise CannotJudgeError(f"sampler {asked.sampler!r} is none of {', '.join(REFERENCES)}")
     kind = reference_of(reference or asked.sampler)
     parts: list[LogitsPart] = []
     left_out: dict[str, str] = {}
