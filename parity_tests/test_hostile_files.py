@@ -378,7 +378,9 @@ def test_an_archive_that_unfolds_to_gigabytes_is_refused(tmp_path: Path) -> None
     path = tmp_path / "bomb.npz"
     path.write_bytes(bomb())
     assert path.stat().st_size < 32 << 20
-    assert f"it unfolds to {BOMB_BYTES + 128:,} bytes of memory" in answers(Reader(read_logits, path), path)
+    assert f"it unfolds to {BOMB_BYTES + 128:,} bytes of memory" in answers(
+        Reader(read_logits, path), path
+    )
 
 
 @pytest.mark.parametrize("content", [b"a = " + b"[" * DEPTH, b"\xff\xfe", b"a = 1\na = 2"])
