@@ -1,9 +1,7 @@
 """Made-up runs and benchmarks, for the tests of the report and of other programs' outputs."""
 
 import msgspec
-import torch
 
-from benchmarks.torch_matrix import accepted
 from sampler_parity.faults.found import Planted
 from sampler_parity.model.case import Described
 from sampler_parity.model.verdict import Cause, Divergence, Verdict
@@ -20,12 +18,6 @@ from sampler_parity.run.benchmark_file import (
 )
 from sampler_parity.run.benchmark_file import SCHEMA as BENCHMARK_SCHEMA
 from sampler_parity.run.run_file import SCHEMA, Cell, FoundDivergence, Run, Shard
-
-OLDEST = torch.__version__.startswith("2.7.")
-"""Whether torch is the oldest that is promised. Some of its errors have other classes."""
-
-ROUNDS_UP = bool(accepted(torch.__version__))
-"""Whether a denormal noise that rounds up to its range stays there in the installed torch."""
 
 STAGES = ("error", "probs", "top_p_mask", "token", "generator")
 MADE_FAMILIES = ("gaussian", "zipf")

@@ -9,7 +9,7 @@ import torch
 
 import python_ref
 import rust_ext
-from parity_tests.runs import OLDEST
+from parity_tests.installed_torch import OLDEST
 from sampler_parity.cases.plan import case_of
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.implementations.rust_ext import RustExt

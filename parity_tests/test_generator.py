@@ -12,7 +12,7 @@ import torch
 
 import python_ref
 import rust_ext
-from parity_tests.runs import OLDEST
+from parity_tests.installed_torch import OLDEST
 
 SEEDS = [0, 1, 42, 2**31, 2**32 - 1, 2**32, 2**63, 2**64 - 1, -1, -(2**63)]
 

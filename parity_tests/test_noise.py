@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import rust_ext
-from parity_tests.runs import ROUNDS_UP
+from parity_tests.installed_torch import ROUNDS_UP
 
 TINY = 2.0**-149
 """The smallest positive f32."""

@@ -194,11 +194,11 @@ def alike(run: Run) -> dict[str, Any]:
 @pytest.mark.parametrize("implementation", ["specimen-not-renormalised", "rust_ext"])
 def test_parts_put_together_are_the_run(tmp_path: Path, implementation: str) -> None:
     logits = tmp_path / "mine.npy"
-    np.save(logits, np.random.default_rng(2).standard_normal((5, 30)).astype(np.float32))
+    np.save(logits, np.random.default_rng(2).standard_normal((8, 30)).astype(np.float32))
     request = Request(
         implementations=(implementation,),
         capabilities=(HERE,),
-        families=(YOURS, "long-streams", "real-whole"),
+        families=(YOURS, "long-streams"),
         logits=YourLogits(files=(str(logits),)),
         folder=tmp_path / "whole",
     )
@@ -210,7 +210,7 @@ def test_parts_put_together_are_the_run(tmp_path: Path, implementation: str) -> 
     home = tmp_path / "merged"
     merged = merge(folders[::-1], home)
     assert alike(merged) == alike(whole)
-    assert merged.shards[-1].compared > 30
+    assert merged.shards[-1].compared > 10
     files = [
         sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*.safetensors"))
         for folder in (home, tmp_path / "whole")

@@ -7,6 +7,7 @@ package is at hand, is held against a loop that is written out as its descriptio
 import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,17 @@ HERE = capability_here()
 QUICK = [family for family in FAMILIES if family not in {"vast-rows", "long-streams", "odd-logits"}]
 """Families of logits that are numbers, in rows that a test has the time for."""
 
+LONG = {"long-rows", "real-whole", "real-tts"}
+CALLS = 3
+"""Calls of a case: every later one is like them."""
+
 Call = Callable[[torch.Tensor, Case, Any], torch.Tensor]
 
 
 def cases(reference: str, family: str, count: int) -> Iterator[tuple[Case, Outcome]]:
     for index in range(count):
         case = case_of(f"{reference}/{family}-{index}@11")
+        case = replace(case, draws=min(case.draws, CALLS))
         yield case, PythonRef().run(case, HERE)
 
 
@@ -48,9 +54,9 @@ def history_of(case: Case) -> npt.NDArray[np.int64]:
     return np.atleast_2d(case.history)
 
 
-def held_against(package: Call, reference: str, family: str, count: int) -> int:
-    """Compare every call of every case; give how many were compared."""
-    compared = 0
+def held_against(package: Call, reference: str, family: str) -> int:
+    """Compare calls of a family's first cases; give how many tokens were compared."""
+    compared, count = 0, 4 if family in LONG else 8
     for case, outcome in cases(reference, family, count):
         torch.set_num_threads(case.threads)
         generator = start_generator(case)
@@ -97,7 +103,7 @@ def by_transformers(logits: torch.Tensor, case: Case, generator: Any) -> torch.T
 @pytest.mark.proof
 @pytest.mark.parametrize("family", QUICK)
 def test_transformers(family: str) -> None:
-    assert held_against(by_transformers, "transformers", family, 12) > 10
+    assert held_against(by_transformers, "transformers", family) > 3
 
 
 @contextmanager
@@ -132,7 +138,7 @@ def by_rwkv(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
 @pytest.mark.parametrize("family", QUICK)
 def test_rwkv(family: str) -> None:
-    assert held_against(by_rwkv, "rwkv", family, 12) > 10
+    assert held_against(by_rwkv, "rwkv", family) > 3
 
 
 @cache
@@ -212,7 +218,7 @@ def by_rwkv_generate(logits: torch.Tensor, case: Case, generator: Any) -> torch.
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")  # the package's own
 @pytest.mark.parametrize("family", QUICK)
 def test_rwkv_generate(family: str) -> None:
-    assert held_against(by_rwkv_generate, "rwkv_generate", family, 12) > 10
+    assert held_against(by_rwkv_generate, "rwkv_generate", family) > 3
 
 
 @pytest.mark.proof
@@ -250,7 +256,7 @@ def by_a_loop(logits: torch.Tensor, case: Case, generator: Any) -> torch.Tensor:
 @pytest.mark.proof
 @pytest.mark.parametrize("family", QUICK)
 def test_repetition_aware(family: str) -> None:
-    assert held_against(by_a_loop, "repetition_aware", family, 6) > 5
+    assert held_against(by_a_loop, "repetition_aware", family) > 3
 
 
 def off_by_one(package: Call) -> Call:
@@ -272,7 +278,7 @@ def off_by_one(package: Call) -> Call:
 )
 def test_another_function_is_seen(package: Call, reference: str) -> None:
     with pytest.raises(AssertionError, match=reference):
-        held_against(off_by_one(package), reference, "gaussian", 30)
+        held_against(off_by_one(package), reference, "gaussian")
 
 
 PLANTED = {(mistake.sampler.about.samplers[0], mistake.stage) for mistake in MISTAKES}

@@ -3,6 +3,7 @@
 Exit status 1 is a divergence and nothing else.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from typer.main import get_command
 
 from benchmarks.without_torch import NO_TORCH, asked
+from parity_tests.conftest import Shared
 from parity_tests.runs import make_run, make_shard
 from sampler_parity import cli
 from sampler_parity.engines.small_engine import SmallEngine
@@ -40,8 +42,30 @@ WITHOUT_TORCH = ("calls", "diff", "doctor", "list", "power", "report")
 """Commands that do what they do without it."""
 
 
-def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Run the command line where no process can import torch, which every process is told."""
+IN_TURN = """
+import io, json, os, sys
+from contextlib import redirect_stderr, redirect_stdout
+from sampler_parity import cli
+
+ended = {}
+for command, arguments in json.loads(sys.argv[1]).items():
+    sys.argv = ["sampler-parity", command, *arguments]
+    printed = io.StringIO()
+    with redirect_stdout(printed), redirect_stderr(printed):
+        try:
+            cli.main()
+            status = 0
+        except SystemExit as end:
+            status = end.code or 0
+    ended[command] = status, printed.getvalue()
+print(json.dumps([ended, "torch" in sys.modules]))
+"""
+"""Runs commands one after the other in one process, of which each start takes a second."""
+
+
+def run_commands(folder: Path) -> None:
+    """Run the commands where no process can import torch, which every process is told."""
+    (folder / "stored").mkdir()
     (folder / "sitecustomize.py").write_text(NO_TORCH, encoding="utf-8")
     write_run(folder / "stored", make_run(make_shard(), status="holds"))
     # A part of nothing, which is all of it: no candidate, and nothing to compare.
@@ -50,14 +74,27 @@ def ended(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
     part = Part(schema=1, request=request, results={}, provenance=about, started="", seconds=0.0)
     write_part(folder / "stored", part)
     SmallEngine().run(folder / "one.calls", 1)
-    return subprocess.run(
-        [sys.executable, "-m", "sampler_parity", *arguments],
+    asked_of = {command: ARGUMENTS.get(command, []) for command in COMMANDS}
+    done = subprocess.run(
+        [sys.executable, "-c", IN_TURN, json.dumps(asked_of)],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(folder)},
         capture_output=True,
         text=True,
         check=False,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr, done.stderr
+    (folder / "ended.json").write_text(done.stdout, encoding="utf-8")
+
+
+@pytest.fixture(scope="session")
+def ended(shared: Shared) -> dict[str, tuple[int, str]]:
+    """Give of each command its exit status, and what it printed."""
+    stored = shared.once("without-torch", run_commands) / "ended.json"
+    found, had_torch = json.loads(stored.read_text(encoding="utf-8"))
+    assert not had_torch
+    return {command: (status, printed) for command, (status, printed) in found.items()}
 
 
 def test_there_are_commands() -> None:
@@ -66,20 +103,20 @@ def test_there_are_commands() -> None:
 
 @pytest.mark.proof
 @pytest.mark.parametrize("command", COMMANDS)
-def test_every_command_says_that_torch_is_missing(command: str, tmp_path: Path) -> None:
-    (tmp_path / "stored").mkdir()
-    done = ended(tmp_path, command, *ARGUMENTS.get(command, []))
-    printed = done.stdout + done.stderr
+def test_every_command_says_that_torch_is_missing(
+    command: str, ended: dict[str, tuple[int, str]]
+) -> None:
+    status, printed = ended[command]
     assert "Traceback" not in printed
     if command == "merge":
         # It has put together a run of nothing, which needs no torch either.
-        assert done.returncode == 2, printed
+        assert status == 2, printed
         assert "nothing was compared: name an implementation" in printed
         return
     if command in WITHOUT_TORCH:
-        assert done.returncode == 0, printed
+        assert status == 0, printed
         return
-    assert done.returncode == 2, printed
+    assert status == 2, printed
     assert "torch" in printed
 
 

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 from sampler_parity.cases.plan import OF, case_of
 from sampler_parity.faults.found import Correct, Planted
@@ -70,11 +71,10 @@ def varied(kind: type[Parameters]) -> Iterator[Varied]:
             yield Varied(kind, stage, variation)
 
 
-def stage_cases(reference: str, profile: str, capability: str) -> ExpectedCases:
-    """Give cases that the reference accepts, with its outcomes."""
+def accepted_cases(reference: str, capability: str, tries: int) -> Iterator[tuple[Case, Outcome]]:
+    """Give those of so many cases a family that the reference accepts, with its outcomes."""
     runner = reference_here()
-    cases: ExpectedCases = []
-    for index in range(CASES[profile]):
+    for index in range(tries):
         for family in KILL_FAMILIES:
             name = f"{reference}{OF}{family}-{index}@{SEED}"
             case = replace(case_of(name), threads=1, advance=0)
@@ -82,10 +82,13 @@ def stage_cases(reference: str, profile: str, capability: str) -> ExpectedCases:
                 continue
             outcome = runner.run(case, capability)
             if outcome.failure is None:
-                cases.append((case, outcome))
-            if len(cases) == CASES[profile]:
-                return cases
-    return cases
+                yield case, outcome
+
+
+def stage_cases(reference: str, profile: str, capability: str) -> ExpectedCases:
+    """Give as many of them as the profile has."""
+    wanted = CASES[profile]
+    return list(islice(accepted_cases(reference, capability, wanted), wanted))
 
 
 def plant_in_stages(
