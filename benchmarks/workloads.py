@@ -20,6 +20,8 @@ from sampler_parity.run.benchmark_file import ALL_THREADS, ONE_THREAD, Side, Tim
 BATCHES = (1, 8, 64)
 VOCABULARIES = (32_000, 49_152, 65_536, 128_256, 151_936)
 CHECKED = 16
+RECORDED = 49_152
+"""Tokens of a recorded row."""
 DRAWN = 256
 PORT = "port"
 
@@ -71,7 +73,7 @@ def sample(work: Work) -> Workload:
     batches = logits_of(work)
     tensors = [torch.from_numpy(batch) for batch in batches]
     theirs, ours = torch.Generator().manual_seed(SEED), rust_ext.Generator(SEED)
-    parameters = (1.0, work.top_p, work.top_k)
+    parameters = (work.temperature, work.top_p, work.top_k)
 
     def reference(number: int) -> Callable[[], torch.Tensor]:
         tensor = tensors[number // max(work.drawn, 1) % len(tensors)]
@@ -90,7 +92,8 @@ def sample(work: Work) -> Workload:
         reference,
         port,
         lambda: _state(theirs) == ours.get_state(),
-        [] if work.drawn else batches,
+        # Peers are called at temperature 1.
+        [] if work.drawn or work.temperature != 1.0 else batches,
     )
 
 
@@ -126,6 +129,17 @@ def workloads(*, quick: bool) -> Iterator[Workload]:
             for preset in (GLOBAL, SEMANTIC):
                 yield sample(
                     Work("sample_logits", preset.vocab, preset.top_k, preset.top_p, logits=logits)
+                )
+            for top_k, temperature in ((1_000, 1.0), (50, 0.7)):
+                yield sample(
+                    Work(
+                        "sample_logits",
+                        RECORDED,
+                        top_k,
+                        0.95,
+                        logits=logits,
+                        temperature=temperature,
+                    )
                 )
         yield sample(Work("draw", SEMANTIC.vocab, top_k, top_p, drawn=DRAWN, logits=logits))
     yield simple(Work("simple_batch_sampler", 65_536))

@@ -56,7 +56,7 @@ class Side(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Work(msgspec.Struct, frozen=True):
-    """What was timed; the temperature is 1.
+    """What was timed.
 
     Attributes:
         function: the port's.
@@ -66,6 +66,7 @@ class Work(msgspec.Struct, frozen=True):
         batch: rows a call.
         drawn: tokens that a call of ``draw`` gives; 0 for other functions.
         logits: where they come from.
+        temperature: 1 where nothing is divided.
     """
 
     function: Name
@@ -75,6 +76,7 @@ class Work(msgspec.Struct, frozen=True):
     batch: Count = 1
     drawn: Count = 0
     logits: Name = "Gaussian"
+    temperature: Annotated[float, msgspec.Meta(gt=0.0)] = 1.0
 
     def words(self) -> str:
         """Say the call, its function between backticks."""
@@ -82,8 +84,10 @@ class Work(msgspec.Struct, frozen=True):
         if self.drawn:
             parts.append(f"{self.drawn:,} tokens a call")
         parts.append(f"V = {self.vocab:,}")
+        if self.temperature != 1.0:
+            parts.append(f"T = {self.temperature:g}")
         if self.top_k:
-            parts.append(f"k = {self.top_k}")
+            parts.append(f"k = {self.top_k:,}")
         if self.top_p:
             parts.append(f"p = {self.top_p:g}")
         if self.batch > 1:

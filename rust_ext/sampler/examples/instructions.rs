@@ -34,6 +34,7 @@ struct Work {
     batch: usize,
     drawn: usize,
     logits: String,
+    temperature: f64,
 }
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -53,11 +54,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let capability = call.capability.parse()?;
     let replay = Replay { capability, threads: NonZeroUsize::MIN };
 
-    let Work { vocab, top_k, top_p, batch, drawn, .. } = call.work;
-    let parameters = SampleParameters { top_k, top_p, ..SampleParameters::default() };
+    let Work { vocab, top_k, top_p, batch, drawn, temperature, .. } = call.work;
+    let parameters = SampleParameters { temperature, top_k, top_p, ..Default::default() };
     let mut logits = gaussian(batch * vocab);
     match call.work.logits.as_str() {
         "Gaussian" => {}
+        // Most of the mass is that of a few tokens.
+        "peaked Gaussian" => logits.iter_mut().for_each(|logit| *logit *= 6.0),
         "bf16 Gaussian" => {
             for logit in &mut logits {
                 *logit = f32::from_bits(logit.to_bits() & 0xffff_0000);

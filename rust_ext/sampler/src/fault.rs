@@ -152,12 +152,16 @@ faults! {
     EstimateFar: "estimate-far", "fast/estimate.rs", "estimate";
     /// Estimates are of powers of a base that is a little more than e.
     EstimateBase: "estimate-base", "fast/estimate.rs", "estimate";
+    /// Estimates of a row do not ask how many tokens are above the winner.
+    EstimateTopK: "estimate-top-k", "fast/estimate.rs", "estimate, top-k";
     /// No token below the bound on the k-th largest logit is listed, however close it is.
     ShortlistMargin: "shortlist-margin", "fast/shortlist.rs", "list";
     /// Exponentials that differ are taken for probabilities that do.
     ShortlistClose: "shortlist-close", "fast/shortlist.rs", "estimated list";
     /// Whatever top-k keeps, top-p is taken to keep.
     ShortlistTopP: "shortlist-top-p", "fast/shortlist.rs", "estimated list";
+    /// The bound on the error of a list's estimated sum is zero.
+    ShortlistError: "shortlist-error", "fast/shortlist.rs", "estimated list, nucleus";
     /// The list's floor is the probability after the k-th largest.
     ShortlistFloor: "shortlist-floor", "fast/shortlist.rs", "list";
     /// The last logit of a row is not listed, where it is in a word with others.
@@ -166,6 +170,8 @@ faults! {
     SurvivorsFloor: "survivors-floor", "fast/survivors.rs", "list";
     /// The sum of a list is taken in its own order.
     SparseSumOrder: "sparse-sum-order", "fast/sparse_sum.rs", "list, close ones";
+    /// Of an estimated list, a token that the nucleus may not keep wins as any other.
+    ListSure: "list-sure", "fast/row_sampler.rs", "estimated list, nucleus";
     /// Where a draw needs the sum of an estimated list, it is one.
     ListSum: "list-sum", "fast/row_sampler.rs", "estimated list, close ones";
     /// Where a draw needs the sum of an estimated list, it draws again behind the words it took.

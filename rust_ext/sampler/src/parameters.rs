@@ -33,6 +33,11 @@ impl SampleParameters {
     pub(crate) fn nucleus_mass(&self) -> f64 {
         if self.temperature == 0.0 { 0.0 } else { self.top_p }
     }
+
+    /// How many tokens top-k keeps, but for ties; `None` where it is off.
+    pub(crate) fn kept(&self) -> Option<usize> {
+        usize::try_from(self.top_k).ok().filter(|k| *k > 0)
+    }
 }
 
 impl Default for SampleParameters {

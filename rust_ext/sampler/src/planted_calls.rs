@@ -467,11 +467,20 @@ fn far(random: &mut Random) -> Option<PlantedCall> {
     near_tie(call.again(), 2e-2, random)
 }
 
-fn after_an_even_row(random: &mut Random) -> Option<PlantedCall> {
-    let mut call = list(0.7, random, |place, kept, _| place < 40 && !kept)?;
-    // Of an even row, top-p keeps all that top-k does.
-    call.seen = Some(bell(call.logits.len(), 0.1, random));
-    Some(call)
+/// Estimates of a row decide what top-k keeps, where that is more than a list is made for.
+fn beyond_top_k(random: &mut Random) -> Option<PlantedCall> {
+    let mut call = whole(0.0, random);
+    call.parameters.top_k = 300;
+    let (_, kept) = call.stages()?;
+    let token = some_token(|token| !kept[token], random)?;
+    call.favour(token).map(PlantedCall::again)
+}
+
+/// A row whose likely tokens are those whose uniforms can be set; top-k keeps most of their mass.
+fn likely_list(random: &mut Random) -> PlantedCall {
+    let mut logits = bell(4096, 6.0, random);
+    logits[..WITHIN].iter_mut().for_each(|x| *x += 8.0);
+    PlantedCall::new(logits, parameters(1.0, 0.0, 64), random)
 }
 
 /// The last token is likely; more tokens than k are listed without it.
@@ -548,6 +557,12 @@ const JUDGED: &[Judged] = &[
         make: |random| near_tie(whole(0.0, random).again(), 1e-2, random),
     },
     Judged {
+        fault: Fault::EstimateTopK,
+        input: "a token beyond the k-th wins if it is kept",
+        calls: 10,
+        make: |random| beyond_top_k(random),
+    },
+    Judged {
         fault: Fault::ShortlistMargin,
         input: "tokens tie with the k-th largest by rounded differences only",
         calls: 10,
@@ -561,9 +576,21 @@ const JUDGED: &[Judged] = &[
     },
     Judged {
         fault: Fault::ShortlistTopP,
-        input: "a nucleus in a list, after a row without",
+        input: "a nucleus in a list",
         calls: 10,
-        make: |random| after_an_even_row(random),
+        make: |random| list(0.7, random, |place, kept, _| place < 40 && !kept),
+    },
+    Judged {
+        fault: Fault::ShortlistError,
+        input: "mass before a token of a list differs from top_p by less than 2e-6",
+        calls: 200,
+        make: |random| near_cutoff(likely_list(random), -2e-6, 2e-6, random),
+    },
+    Judged {
+        fault: Fault::ListSure,
+        input: "mass before a token of a list differs from top_p by less than 1e-4",
+        calls: 60,
+        make: |random| near_cutoff(likely_list(random), -1e-4, 1e-4, random),
     },
     Judged {
         fault: Fault::ShortlistFloor,
@@ -581,7 +608,7 @@ const JUDGED: &[Judged] = &[
         fault: Fault::SurvivorsFloor,
         input: "the k-th token wins if it is kept",
         calls: 10,
-        make: |random| list(0.0, random, |place, _, _| place == 39),
+        make: |random| Some(list(0.0, random, |place, _, _| place == 39)?.twice()),
     },
     Judged {
         fault: Fault::SparseSumOrder,
@@ -605,7 +632,7 @@ const JUDGED: &[Judged] = &[
         fault: Fault::CutoffEarly,
         input: "the last token of the nucleus wins if it is kept",
         calls: 10,
-        make: |random| list(0.7, random, |_, _, last| last),
+        make: |random| Some(list(0.7, random, |_, _, last| last)?.twice()),
     },
     Judged {
         fault: Fault::SplitError,

@@ -43,7 +43,7 @@ fn steady_state_allocates_nothing() {
     for levels in [1e6, 20.0] {
         let logits = logits(levels);
         for (temperature, top_p, top_k) in
-            [(1.0, 0.95, 80), (0.8, 0.95, 0), (1.0, 0.0, 0), (1.3, 0.5, 30_000)]
+            [(1.0, 0.95, 80), (0.7, 0.9, 200), (0.8, 0.95, 0), (1.0, 0.0, 0), (1.3, 0.5, 30_000)]
         {
             let parameters = SampleParameters { temperature, top_p, top_k, ..Default::default() };
             for rows in 1..=ROWS {
@@ -101,7 +101,7 @@ fn another_row_allocates_nothing() {
         let spread = 6.0 + 20.0 * (row % 8) as f32;
         rows.push((0..VOCAB).map(|_| generator.next_f32() * spread).collect());
     }
-    for (top_p, top_k) in [(0.95, 80), (0.0, 50), (0.85, 0), (0.0, 0)] {
+    for (top_p, top_k) in [(0.95, 80), (0.0, 50), (0.85, 0), (0.0, 0), (0.0, 1000), (0.3, 200)] {
         let parameters = SampleParameters { top_p, top_k, ..SampleParameters::default() };
         let replay = Replay { capability: Capability::Avx512, threads: NonZeroUsize::MIN };
         let (mut sampler, mut tokens) = (Sampler::new(), [0]);

@@ -10,9 +10,9 @@ use torch_exact_sampler::{Capability, Generator, Logits, Replay, SampleParameter
 const ROWS: u32 = 20_000;
 const SEED: u64 = 5;
 
-/// Rows of many kinds: even, skewed, in descending order, tied, and as bf16 has them.
+/// Rows of many kinds: even, skewed, steep, in descending order, tied, and as bf16 has them.
 fn fill(row: &mut [f32], random: &mut Generator) {
-    let (kind, spread) = (random.next_u32() % 6, (random.next_f32() * 5.0).exp() * 0.3);
+    let (kind, spread) = (random.next_u32() % 7, (random.next_f32() * 5.0).exp() * 0.3);
     let mut last = 0.0;
     for x in row {
         let u = random.next_f32();
@@ -25,6 +25,7 @@ fn fill(row: &mut [f32], random: &mut Generator) {
             }
             3 => (u * 200.0).floor() / 200.0 * spread,
             4 => (u - 0.5).powi(3) * spread * 8.0,
+            5 => -(1e-6 + u).ln() * (1.0 + spread * 0.1),
             _ => f32::from_bits((u * spread).to_bits() & 0xFFFF_0000),
         };
     }
@@ -45,7 +46,7 @@ fn one_draw_is_the_first_of_two() {
         let parameters = SampleParameters {
             temperature: one_of(&[1.0, 1.0, 0.7, 1.4], &mut random),
             top_p: one_of(&[0.0, 0.3, 0.5, 0.8, 0.9, 0.95, 0.99, 1.0], &mut random),
-            top_k: one_of(&[0, 0, 1, 5, 20, 31], &mut random),
+            top_k: one_of(&[0, 0, 1, 5, 20, 31, 70, 300, 1000], &mut random),
             ..SampleParameters::default()
         };
         let capability = one_of(&Capability::ALL, &mut random);

@@ -1,11 +1,13 @@
 //! A draw from estimates, where bounds on their errors leave no doubt of what torch would draw.
 //!
 //! Only the ratios of the p / q decide the token. An estimate of each exponential, relative to any
-//! maximum and by a short polynomial, nearly always tells which token's p / q is the largest, and
-//! whether enough mass lies below that token for the nucleus to keep it. If the estimate does not
-//! tell, it decides nothing, and the exact stages follow.
+//! maximum and by a short polynomial, nearly always tells which token's p / q is the largest,
+//! whether enough mass lies below that token for the nucleus to keep it, and whether few enough
+//! tokens are above it for top-k to. If the estimate does not tell, it decides nothing, and the exact
+//! stages follow.
 
-use super::exp_estimate::{estimate, torch_error};
+use super::exp_estimate::{FARTHEST, estimate, scale_of, suits, torch_error};
+use super::narrow::count_at_least;
 use crate::draw::contenders::{Contender, EXPECTED, list_contenders};
 use crate::draw::race::ENOUGH;
 use crate::planted::planted;
@@ -25,10 +27,6 @@ use crate::torch::generator::Generator;
 /// be at most 2^-114 of a sum.
 const ERROR: f64 = 1.0 / 2048.0;
 
-/// The largest |logit / temperature| for which the error bound holds, where the temperature is not
-/// one.
-const FARTHEST: f32 = 1024.0;
-
 /// Sums above this may hold an estimate that is out of its range.
 const MOST: f64 = 1e30;
 
@@ -41,12 +39,45 @@ const LONG: usize = 2048;
 /// Tokens whose estimates are added up in f32, before it is looked whether they are enough.
 const CHUNK: usize = 4096;
 
+/// How many times as many contenders are listed, at most, where top-k leaves little of a row.
+const MORE: f64 = 32.0;
+
+/// Contenders for which there is room, but for bad luck.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // A few hundred.
+const ROOM: usize = ENOUGH + (2.0 * MORE * EXPECTED) as usize;
+
+/// What the masks hold a row to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) temperature: f64,
+    /// Off where not > 0.
+    pub(crate) top_p: f64,
+    /// Off where `None`.
+    pub(crate) top_k: Option<usize>,
+    pub(crate) capability: Capability,
+}
+
+/// A token that was drawn, and roughly its probability.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Drawn {
+    pub(crate) token: usize,
+    pub(crate) share: f64,
+}
+
 /// Memory used again from row to row.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Estimates {
     weights: Vec<f32>,
     contenders: Vec<Contender>,
     entrants: Vec<Entrant>,
+    /// How many times as many contenders are listed; the next row is mostly like the one before it.
+    more: f64,
+}
+
+impl Default for Estimates {
+    fn default() -> Self {
+        Self { weights: Vec::new(), contenders: Vec::new(), entrants: Vec::new(), more: 1.0 }
+    }
 }
 
 /// A token that may win, with the estimate of its p / q.
@@ -69,29 +100,27 @@ impl Estimates {
     /// Whether estimates may decide a draw of a row.
     pub(crate) fn suit(vocab: usize, temperature: f64, top_p: f64) -> bool {
         let small = top_p > 0.0 && top_p < LEAST_MASS;
-        vocab >= LONG && (1e-3..1e3).contains(&temperature) && !small
+        vocab >= LONG && suits(temperature) && !small
     }
 
     /// Takes the memory that rows of some length need.
     pub(crate) fn grow(&mut self, vocab: usize) {
         self.weights.resize(vocab, 0.0);
-        self.contenders.reserve(ENOUGH);
-        self.entrants.reserve(ENOUGH);
+        self.contenders.reserve(ROOM);
+        self.entrants.reserve(ROOM);
     }
 
-    /// Draws a token of a row, whose top-k is off, as torch does; `top_p` is off where not > 0.
+    /// Draws a token of a row as torch does.
     ///
     /// `None`, and the generator is as it was, where the estimates leave a doubt; so where the row
     /// is one that torch refuses.
     pub(crate) fn draw(
         &mut self,
         logits: &[f32],
-        temperature: f64,
-        top_p: f64,
-        capability: Capability,
+        Limits { temperature, top_p, top_k, capability }: Limits,
         generator: &mut Generator,
-    ) -> Option<usize> {
-        let Self { weights, contenders, entrants } = self;
+    ) -> Option<Drawn> {
+        let Self { weights, contenders, entrants, more } = self;
         #[allow(clippy::cast_possible_truncation)] // torch rounds the temperature, and top_p.
         let (temperature, top_p) = (temperature as f32, top_p as f32);
         let top = largest_of_some(logits);
@@ -100,8 +129,7 @@ impl Estimates {
         if !top.is_finite() || far {
             return None;
         }
-        #[allow(clippy::cast_possible_truncation)] // A rounding that ERROR allows for.
-        let scale = (std::f64::consts::LOG2_E / f64::from(temperature)) as f32;
+        let scale = scale_of(temperature);
         let scale = if planted!(EstimateBase) { scale * (1.0 + 1.0 / 256.0) } else { scale };
         weights.resize(logits.len(), 0.0);
         let sum = estimate(logits, top, scale, weights);
@@ -109,7 +137,7 @@ impl Estimates {
             return None;
         }
         let share = if top_p > 0.0 { f64::from(top_p) } else { f64::INFINITY };
-        let bound = sum * share.min(1.0) / EXPECTED;
+        let bound = sum * share.min(1.0) / (EXPECTED * *more);
         let start = generator.clone();
         list_contenders(weights, bound, generator, contenders);
         entrants.clear();
@@ -122,26 +150,35 @@ impl Estimates {
         let winner = if zero && !planted!(EstimateZero) {
             None
         } else {
-            let nucleus = Held { sum, share, capability };
-            winner(weights, nucleus, bound * (1.0 + 4.0 * ERROR), entrants)
+            let held = Held { sum, share, top_k, capability };
+            winner(weights, held, bound * (1.0 + 4.0 * ERROR), entrants)
         };
+        if top_k.is_some() {
+            *more = match winner {
+                None => MORE.min(*more * 4.0),
+                // One row in 70 then has too few.
+                Some(_) => (*more * 0.98).max(1.0),
+            };
+        }
         if winner.is_none() && !planted!(EstimateRestart) {
             generator.clone_from(&start);
         }
-        winner
+        winner.map(|Entrant { token, weight, .. }| Drawn { token, share: weight / sum })
     }
 }
 
-/// How much a nucleus holds: a share of the sum of all weights, which torch takes at some level.
+/// How much a nucleus holds: a share of the sum of all weights, which torch takes at some level; and
+/// how many tokens top-k does.
 #[derive(Debug, Clone, Copy)]
 struct Held {
     sum: f64,
     share: f64,
+    top_k: Option<usize>,
     capability: Capability,
 }
 
 /// Who wins of the `entrants`, beside which no token has a p / q of more than `bound`.
-fn winner(weights: &[f32], nucleus: Held, bound: f64, entrants: &mut [Entrant]) -> Option<usize> {
+fn winner(weights: &[f32], held: Held, bound: f64, entrants: &mut [Entrant]) -> Option<Entrant> {
     entrants.sort_unstable_by(|a, b| b.ratio.total_cmp(&a.ratio));
     let mut heaviest_dropped = 0.0;
     for (place, entrant) in entrants.iter().enumerate() {
@@ -151,12 +188,12 @@ fn winner(weights: &[f32], nucleus: Held, bound: f64, entrants: &mut [Entrant]) 
         if entrant.weight <= heaviest_dropped {
             continue;
         }
-        match fate(weights, nucleus, entrant.weight) {
+        match fate(weights, held, entrant.weight) {
             Fate::Kept => {
                 let near = entrant.ratio * (1.0 - 4.0 * ERROR);
                 let next = entrants.get(place + 1);
                 let clear = next.is_none_or(|next| next.ratio < near || planted!(EstimateNear));
-                return clear.then_some(entrant.token);
+                return clear.then_some(*entrant);
             }
             Fate::Dropped => heaviest_dropped = entrant.weight,
             Fate::InDoubt => return None,
@@ -167,8 +204,33 @@ fn winner(weights: &[f32], nucleus: Held, bound: f64, entrants: &mut [Entrant]) 
 
 /// What becomes of a token of some weight.
 ///
+/// The two masks keep a token each for itself: what top-k drops lies below every token that it keeps, and
+/// is no part of what comes before one of these in descending order.
+fn fate(weights: &[f32], held: Held, weight: f64) -> Fate {
+    match held.top_k.map_or(Fate::Kept, |k| fate_of_top_k(weights, k, weight)) {
+        Fate::Kept => fate_of_nucleus(weights, held, weight),
+        other => other,
+    }
+}
+
+/// It is kept where fewer than `k` tokens are more probable, and dropped where as many are.
+fn fate_of_top_k(weights: &[f32], k: usize, weight: f64) -> Fate {
+    #[allow(clippy::cast_possible_truncation)] // The levels are not that exact.
+    let level = |factor: f64| (weight * factor) as f32;
+    // The token itself is above the first level.
+    if count_at_least(weights, level(1.0 - 4.0 * ERROR)) <= k || planted!(EstimateTopK) {
+        return Fate::Kept;
+    }
+    if count_at_least(weights, level(1.0 + 4.0 * ERROR)) >= k {
+        Fate::Dropped
+    } else {
+        Fate::InDoubt
+    }
+}
+
 /// It is kept where what comes before it in descending order does not exceed what the nucleus holds.
-fn fate(weights: &[f32], Held { sum, share, capability }: Held, weight: f64) -> Fate {
+fn fate_of_nucleus(weights: &[f32], held: Held, weight: f64) -> Fate {
+    let Held { sum, share, capability, .. } = held;
     let margin = 4.0 * ERROR + 2.0 * torch_error(weights.len(), capability);
     let margin = if planted!(EstimateMargin) { 0.0 } else { margin };
     let share = if planted!(EstimateShare) { share * 0.99 } else { share };
@@ -245,6 +307,11 @@ mod tests {
 
     const VOCAB: usize = 5003;
 
+    fn limits(parameters: &SampleParameters, capability: Capability) -> Limits {
+        let &SampleParameters { temperature, top_p, .. } = parameters;
+        Limits { temperature, top_p, top_k: parameters.kept(), capability }
+    }
+
     /// The token of the stages.
     fn exact_token(
         logits: &[f32],
@@ -288,10 +355,17 @@ mod tests {
         let (mut decided, mut left) = (0, 0);
         for kind in 0..28 {
             let row = row(kind, &mut generator);
-            for top_p in [0.0, 0.25, 0.5, 0.85, 0.999, 1.0, 2.0] {
+            for (top_p, top_k) in [0.0, 0.25, 0.5, 0.85, 0.999, 1.0, 2.0]
+                .into_iter()
+                .flat_map(|top_p| [0, 30, 1000].map(|top_k| (top_p, top_k)))
+            {
                 for temperature in [1.0, 0.7, 1.3] {
-                    let parameters =
-                        SampleParameters { temperature, top_p, ..SampleParameters::default() };
+                    let parameters = SampleParameters {
+                        temperature,
+                        top_p,
+                        top_k,
+                        ..SampleParameters::default()
+                    };
                     for capability in [
                         Capability::Default,
                         Capability::Avx2,
@@ -302,8 +376,8 @@ mod tests {
                         let expected = exact_token(&row, &parameters, capability, &mut exact);
                         let before = generator.clone();
                         let drawn =
-                            estimates.draw(&row, temperature, top_p, capability, &mut generator);
-                        if let Some(token) = drawn {
+                            estimates.draw(&row, limits(&parameters, capability), &mut generator);
+                        if let Some(Drawn { token, .. }) = drawn {
                             assert_eq!(token, expected, "{kind} {parameters:?}");
                             assert!(generator == exact);
                             decided += 1;
@@ -316,23 +390,24 @@ mod tests {
                 }
             }
         }
-        // Nearly all that are left are rows that tie, lie far from zero, or hold one far above all.
-        assert!(left > 0 && decided > left, "{decided} were decided, {left} were not");
+        // Nearly all that are left are rows that tie, lie far from zero, hold one far above all, or of
+        // which top-k keeps hardly anything.
+        assert!(left > 0 && 2 * decided > left, "{decided} were decided, {left} were not");
     }
 
     #[test]
     fn what_torch_refuses_is_not_decided() {
         let mut generator = Generator::new(8);
         let before = generator.clone();
-        let capability = Capability::Avx2;
+        let limits = limits(&SampleParameters::default(), Capability::Avx2);
         let mut estimates = Estimates::default();
         for (token, value) in [(0, f32::NAN), (1, f32::INFINITY), (4999, f32::NAN)] {
             let mut row = row(1, &mut Generator::new(1));
             row[token] = value;
-            assert_eq!(estimates.draw(&row, 1.0, 0.85, capability, &mut generator), None);
+            assert_eq!(estimates.draw(&row, limits, &mut generator), None);
         }
         let nothing = vec![f32::NEG_INFINITY; VOCAB];
-        assert_eq!(estimates.draw(&nothing, 1.0, 0.85, capability, &mut generator), None);
+        assert_eq!(estimates.draw(&nothing, limits, &mut generator), None);
         assert!(generator == before);
     }
 
@@ -358,10 +433,33 @@ mod tests {
             let capability = Capability::Avx512;
             let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
             assert_eq!(exact == TOKEN, zero);
-            let drawn = Estimates::default().draw(&row, 1.0, 0.5, capability, &mut generator);
-            assert_eq!(drawn, (!zero).then_some(exact));
+            let limits = limits(&parameters, capability);
+            let drawn = Estimates::default().draw(&row, limits, &mut generator);
+            assert_eq!(drawn.map(|drawn| drawn.token), (!zero).then_some(exact));
             assert_eq!(generator == before, zero);
         }
+    }
+
+    /// The weights are apart by more than their errors, or by less.
+    #[test]
+    fn a_token_near_the_kth_is_in_doubt() {
+        let weights: Vec<f32> = (0..4000_u16).map(|place| 0.99_f32.powi(place.into())).collect();
+        let near: Vec<f32> = (0..4000_u16).map(|place| 0.999_f32.powi(place.into())).collect();
+        for k in [1, 7, 300, 3999] {
+            for (place, expected) in
+                [(k - 1, Fate::Kept), (k, Fate::Dropped), (0, Fate::Kept), (3999, Fate::Dropped)]
+            {
+                let weight = |weights: &[f32]| f64::from(weights[place]);
+                assert_eq!(fate_of_top_k(&weights, k, weight(&weights)), expected, "{k} {place}");
+                let doubt = place.abs_diff(k) <= 1;
+                let expected = if doubt { Fate::InDoubt } else { expected };
+                assert_eq!(fate_of_top_k(&near, k, weight(&near)), expected, "{k} {place}");
+            }
+        }
+        // Of tied ones, all stay, or none; but one is as near to another.
+        assert_eq!(fate_of_top_k(&[1.0; 10], 10, 1.0), Fate::Kept);
+        assert_eq!(fate_of_top_k(&[1.0; 10], 9, 1.0), Fate::InDoubt);
+        assert_eq!(fate_of_top_k(&[2.0, 2.0, 1.0], 2, 1.0), Fate::Dropped);
     }
 
     /// Weights of 3, 2 and then many of 1, in a nucleus that is crossed just here or there.
@@ -370,7 +468,7 @@ mod tests {
         let mut weights = vec![1.0; 4000];
         (weights[7], weights[9]) = (3.0, 2.0);
         let sum = 4003.0;
-        let nucleus = |share| Held { sum, share, capability: Capability::Avx2 };
+        let nucleus = |share| Held { sum, share, top_k: None, capability: Capability::Avx2 };
         for (weight, before) in [(2.0, 3.0), (3.0, 0.0)] {
             for (share, expected) in [
                 (0.9 * before / sum, Fate::Dropped),
@@ -480,8 +578,9 @@ mod tests {
                     let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
                     assert_eq!(exact == token, kept, "the nucleus keeps it or not");
                     let mut estimates = Estimates::default();
-                    let drawn = estimates.draw(&row, 1.0, top_p, capability, &mut generator);
-                    assert_eq!(drawn, kept.then_some(token));
+                    let limits = limits(&parameters, capability);
+                    let drawn = estimates.draw(&row, limits, &mut generator);
+                    assert_eq!(drawn.map(|drawn| drawn.token), kept.then_some(token));
                 }
             }
         }
@@ -492,12 +591,13 @@ mod tests {
     fn tokens_far_above_the_sample_are_not_taken_for_equal() {
         let mut generator = Generator::new(5);
         let mut row = vec![0.0; VOCAB];
+        let all = SampleParameters { top_p: 0.0, ..SampleParameters::default() };
         for gap in [1.0, 3.0, 9.0] {
             (row[VOCAB - 1], row[VOCAB - 2]) = (160.0, 160.0 - gap);
             for _ in 0..50 {
                 let before = generator.clone();
-                let drawn =
-                    Estimates::default().draw(&row, 1.0, 0.0, Capability::Neon, &mut generator);
+                let limits = limits(&all, Capability::Neon);
+                let drawn = Estimates::default().draw(&row, limits, &mut generator);
                 assert_eq!(drawn, None);
                 assert!(generator == before);
                 generator.next_u32();
@@ -509,14 +609,15 @@ mod tests {
     fn two_that_are_close_are_not_decided() {
         let weights = [1.0; 100];
         let entrant = |token, ratio| Entrant { token, weight: 1.0, ratio };
-        let all = Held { sum: 100.0, share: f64::INFINITY, capability: Capability::Avx2 };
+        let (share, capability) = (f64::INFINITY, Capability::Avx2);
+        let all = Held { sum: 100.0, share, top_k: None, capability };
         for (other, expected) in [(9.0, Some(3)), (9.99, None), (10.0, None)] {
             let mut entrants = [entrant(2, other), entrant(3, 10.0)];
             let winner = winner(&weights, all, 1.0, &mut entrants);
-            assert_eq!(winner, expected);
+            assert_eq!(winner.map(|winner| winner.token), expected);
         }
         // Nor is one that what is not listed may exceed.
         let mut entrants = [entrant(3, 10.0)];
-        assert_eq!(winner(&weights, all, 10.0, &mut entrants), None);
+        assert!(winner(&weights, all, 10.0, &mut entrants).is_none());
     }
 }

@@ -27,8 +27,34 @@ pub(crate) fn total(lanes: [f32; LANES]) -> f64 {
     lanes.into_iter().map(f64::from).sum()
 }
 
-/// How far an estimated sum may be from torch's: an estimate is off by less than 2^-12, and each
-/// addition by 2^-24, here in sixteen lanes.
+/// What a logit is multiplied by, so that two to that power is its exponential at a temperature.
+pub(crate) fn scale_of(temperature: f32) -> f32 {
+    #[allow(clippy::cast_possible_truncation)] // A rounding that the bounds allow for.
+    let scale = (std::f64::consts::LOG2_E / f64::from(temperature)) as f32;
+    scale
+}
+
+/// The largest |logit / temperature| of the row's maximum for which the error bounds hold, where the
+/// temperature is not one.
+pub(crate) const FARTHEST: f32 = 1024.0;
+
+/// Whether the error bounds hold at a temperature.
+pub(crate) fn suits(temperature: f64) -> bool {
+    (1e-3..1e3).contains(&temperature)
+}
+
+/// How far an estimated sum may be from torch's, as a share: torch's is less by no more than this, and
+/// more by no more than twice as much.
+///
+/// An estimate is off by less than 2^-12, and each addition by 2^-24, here in sixteen lanes. Of the
+/// former, the polynomial has 7.6e-5 with its roundings. The others are of the argument, in natural units
+/// and roundings of 2^-24. torch's quotients by the temperature, of a logit and of the largest, are off by
+/// [`FARTHEST`] + 80 and [`FARTHEST`] of them, its difference by 80, and ours by three times 80: 1.5e-4
+/// together. What is further than 80 from the maximum is at most 2^-114 of a sum, estimated or not.
+///
+/// With a this bound without torch's own and t [`torch_error`], torch's sum is at most (1 + 2t) / (1 - a)
+/// of an estimated one, which is at most 1 + 2 (a + t), as long as a + t is at most a half. For the longest
+/// row it is 5/16.
 pub(crate) fn estimate_error(vocab: usize, capability: Capability) -> f64 {
     #[allow(clippy::cast_precision_loss)] // A row has at most 2^24 tokens.
     let roundings = (vocab / 16 + 8) as f64;

@@ -1,6 +1,6 @@
 //! The sum of a row's exponentials, and in passing a list of its largest logits.
 
-use super::exp_estimate::{Estimate, total};
+use super::exp_estimate::{Estimate, scale_of, total};
 use super::peaks::{GROUP, Maxima};
 use crate::planted::planted;
 use crate::simd::lanes::LANES as BLOCK;
@@ -52,16 +52,18 @@ pub(crate) fn exp_sum_in<W: Wide>(
     }
 }
 
-/// As [`exp_sum_in`], of estimates: off by no more than [`estimate_error`](super::exp_estimate::estimate_error), as a share.
+/// As [`exp_sum_in`], of estimates of the exponentials of `(logits[i] - max) / temperature`: off by no
+/// more than [`estimate_error`](super::exp_estimate::estimate_error), as a share.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
 pub(crate) fn estimated_exp_sum_in<W: Wide>(
     wide: W,
     logits: &[f32],
     max: f32,
+    temperature: f32,
     listing: Listing<'_>,
 ) -> f64 {
-    let exp = Estimate { max, scale: std::f32::consts::LOG2_E };
+    let exp = Estimate { max, scale: scale_of(temperature) };
     total(accumulate_and_list::<BLOCK, _>(wide, exp, logits, listing))
 }
 

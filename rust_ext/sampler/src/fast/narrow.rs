@@ -259,7 +259,7 @@ pub(crate) fn are_at_least(values: &[f32], least: f32, count: usize) -> bool {
 
 kernel! {
     /// How many values are at least `least`.
-    fn count_at_least<'a>(wide; values: &'a [f32], least: f32) -> usize {
+    pub(crate) fn count_at_least<'a>(wide; values: &'a [f32], least: f32) -> usize {
         let leasts = wide.splat(least);
         let (blocks, tail) = values.as_chunks();
         let mut count = tail.iter().filter(|p| **p >= least).count();

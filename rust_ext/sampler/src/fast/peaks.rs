@@ -25,6 +25,14 @@ pub(crate) struct Peaks {
 }
 
 impl Peaks {
+    /// Takes the memory that rows of some length need.
+    pub(crate) fn grow(&mut self, vocab: usize) {
+        let Self { maxima, coarse, .. } = self;
+        let count = vocab.div_ceil(GROUP) + 1;
+        maxima.reserve(count.saturating_sub(maxima.len()));
+        coarse.reserve(count.saturating_sub(coarse.len()));
+    }
+
     /// Takes the maxima of a row and returns the largest; a NaN does not count.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]

@@ -1,9 +1,10 @@
 //! One row, drawn from in whichever way is fastest.
 
-use super::estimate::Estimates;
+use super::estimate::{Drawn, Estimates, Limits};
+use super::exp_estimate;
 use super::keep::Gathered;
 use super::masks::Masks;
-use super::shortlist::{Outcome, Shortlist};
+use super::shortlist::{Outcome, Shortlist, Wanted, most_listed};
 use super::softmax::exponentials;
 use super::sparse_sum::sparse_row_sum;
 use super::survivors::Survivors;
@@ -23,6 +24,15 @@ use crate::torch::generator::Generator;
 use crate::torch::sums::row_sum_at_least;
 use crate::trace::SampleLogitsTrace;
 
+/// A list for more tokens takes longer than estimates of the whole row.
+const MOST_LISTED: usize = 256;
+
+/// For how many tokens a list is made where a nucleus is likely to have fewer.
+const NARROW: usize = 64;
+
+/// A row of which a draw gives a token of this probability or more is likely to have such a nucleus.
+const LARGE: f64 = 1.0 / 128.0;
+
 /// A workspace for one row after the other.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct RowSampler {
@@ -34,8 +44,45 @@ pub(crate) struct RowSampler {
     survivors: Survivors,
     notes: Notes,
     estimates: Estimates,
-    /// Whether top-p cut nothing in the previous row; the next row is mostly like it.
-    top_p_keeps: bool,
+    narrow: Narrow,
+}
+
+/// Whether it is worth while to make a list for [`NARROW`] tokens: where it does not hold the nucleus, it
+/// was made in vain. The next row is mostly like those before it.
+#[derive(Debug, Clone, Copy)]
+struct Narrow {
+    /// How many rows are left that are likely to have a narrow nucleus before one is looked at.
+    wait: u32,
+    /// How many they are after the next list that was made in vain.
+    patience: u32,
+}
+
+impl Default for Narrow {
+    fn default() -> Self {
+        Self { wait: 1, patience: 1 }
+    }
+}
+
+impl Narrow {
+    fn is_likely(self) -> bool {
+        self.wait == 0
+    }
+
+    /// A row gave a token of some probability.
+    fn note(&mut self, share: f64) {
+        self.wait -= u32::from(share >= LARGE && self.wait > 0);
+    }
+
+    /// A list was made, in vain or not.
+    fn made(&mut self, in_vain: bool) {
+        const MOST: u32 = 32;
+        if in_vain {
+            self.wait = self.patience;
+            self.patience = MOST.min(self.patience * 2);
+        } else {
+            self.patience = (self.patience / 2).max(1);
+        }
+    }
 }
 
 /// What the workspace holds of a row that is prepared, before renormalisation.
@@ -44,7 +91,10 @@ pub(crate) enum Prepared {
     /// A list of the tokens that are possible.
     List,
     /// A list whose probabilities are exponentials: their sum was only estimated.
-    EstimatedList,
+    EstimatedList {
+        /// What is less may not be possible.
+        sure: f32,
+    },
     /// The whole row, much of which is possible.
     Crowd(Crowd),
 }
@@ -58,10 +108,16 @@ pub(crate) enum Sums {
     EstimatedWherePossible,
 }
 
-/// Whether draws are made from estimates, where these leave no doubt.
+/// Whether draws are made from estimates of the whole row, where these leave no doubt.
 pub(crate) fn is_estimated(vocab: usize, parameters: &SampleParameters) -> bool {
-    let &SampleParameters { temperature, top_p, top_k, .. } = parameters;
-    top_k <= 0 && Estimates::suit(vocab, temperature, top_p)
+    let &SampleParameters { temperature, top_p, .. } = parameters;
+    let is_listed = parameters.kept().is_some_and(|k| is_listed(k, vocab));
+    !is_listed && Estimates::suit(vocab, temperature, top_p)
+}
+
+/// Whether what top-k keeps is listed for one draw.
+fn is_listed(k: usize, vocab: usize) -> bool {
+    k <= MOST_LISTED && Shortlist::suits(k, vocab)
 }
 
 impl RowSampler {
@@ -86,10 +142,39 @@ impl RowSampler {
         if self.probs.capacity() < logits.len() {
             // The first row of its length goes the exact way: that memory is taken as well.
             self.estimates.grow(logits.len());
+            self.shortlist.grow(logits.len(), NARROW);
+            self.probs.reserve(logits.len() - self.probs.len());
             return None;
         }
+        if self.narrow.is_likely() {
+            let drawn = self.prepare_estimated(row).and_then(|prepared| {
+                let Prepared::EstimatedList { sure } = prepared else {
+                    return None;
+                };
+                self.draw_sure(sure, logits.len(), generator)
+            });
+            if drawn.is_some() {
+                return drawn;
+            }
+        }
         let &SampleParameters { temperature, top_p, .. } = parameters;
-        self.estimates.draw(logits, temperature, top_p, row.replay.capability, generator)
+        let (top_k, capability) = (parameters.kept(), row.replay.capability);
+        let limits = Limits { temperature, top_p, top_k, capability };
+        let Drawn { token, share } = self.estimates.draw(logits, limits, generator)?;
+        self.narrow.note(share);
+        Some(token)
+    }
+
+    /// Draws from an estimated list; `None`, and the generator is as it was, where it leaves a doubt.
+    fn draw_sure(&mut self, sure: f32, vocab: usize, generator: &mut Generator) -> Option<usize> {
+        let start = generator.clone();
+        let sum = || planted!(ListSum).then_some(1.0);
+        let drawn = multinomial(self.survivors.possible(), vocab, sum, generator, &mut self.notes)
+            .filter(|token| self.survivors.holds(*token, sure) || planted!(ListSure));
+        if drawn.is_none() && !planted!(ListRestart) {
+            generator.clone_from(&start);
+        }
+        drawn
     }
 
     /// Draws from the row that was prepared last.
@@ -100,16 +185,9 @@ impl RowSampler {
         generator: &mut Generator,
     ) -> Result<usize, SampleError> {
         let vocab = row.logits.len();
-        if let Prepared::EstimatedList = prepared {
-            let start = generator.clone();
-            let possible = self.survivors.possible();
-            let sum = || planted!(ListSum).then_some(1.0);
-            let drawn = multinomial(possible, vocab, sum, generator, &mut self.notes);
-            if let Some(token) = drawn {
+        if let Prepared::EstimatedList { sure } = prepared {
+            if let Some(token) = self.draw_sure(sure, vocab, generator) {
                 return Ok(token);
-            }
-            if !planted!(ListRestart) {
-                generator.clone_from(&start);
             }
             prepared = self.prepare(row, Sums::Exact)?;
         }
@@ -126,25 +204,60 @@ impl RowSampler {
         Ok(drawn.unwrap_or(0))
     }
 
+    /// [`prepare`](Self::prepare) without torch's sum; `None` where the row is not one for a list.
+    fn prepare_estimated(&mut self, row: Row<'_>) -> Option<Prepared> {
+        let Row { logits, parameters, replay, .. } = row;
+        let (vocab, top_p) = (logits.len(), parameters.nucleus_mass());
+        if !exp_estimate::suits(parameters.temperature) {
+            return None;
+        }
+        #[allow(clippy::cast_possible_truncation)] // torch compares, and divides, in f32.
+        let (share, temperature) = (top_p as f32, parameters.temperature as f32);
+        let share = if top_p > 0.0 { f64::from(share) } else { f64::INFINITY };
+        let top_k = parameters.kept();
+        let narrow = self.narrow.is_likely()
+            && share < 1.0
+            && Shortlist::suits(NARROW, vocab)
+            && top_k.is_none_or(|k| k > NARROW);
+        let listed = top_k.filter(|k| is_listed(*k, vocab)).map(|k| (k, true));
+        for (k, is_top_k) in narrow.then_some((NARROW, false)).into_iter().chain(listed) {
+            let capability = replay.capability;
+            let wanted = Wanted { k, is_top_k, share, temperature, capability };
+            let estimated = self.shortlist.estimate(logits, wanted) == Outcome::Estimated;
+            if !is_top_k {
+                self.narrow.made(!estimated);
+            }
+            if estimated {
+                let Shortlist { listed, floor, sure, nucleus, .. } = &self.shortlist;
+                self.survivors.take_at_least(listed, *floor);
+                // Where a draw is left in doubt, the exact way needs as much.
+                self.top_p.grow(most_listed(k));
+                if is_top_k {
+                    self.narrow.note(if nucleus.is_some_and(|n| n <= NARROW) { 1.0 } else { 0.0 });
+                }
+                return Some(Prepared::EstimatedList { sure: *sure });
+            }
+        }
+        None
+    }
+
     /// Everything before the draw, for one row.
     pub(crate) fn prepare(&mut self, row: Row<'_>, sums: Sums) -> Result<Prepared, SampleError> {
+        if sums == Sums::EstimatedWherePossible
+            && let Some(prepared) = self.prepare_estimated(row)
+        {
+            return Ok(prepared);
+        }
         let Row { logits, parameters, replay, .. } = row;
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         let vocab = logits.len();
         let top_p = parameters.nucleus_mass();
-        if let Ok(k @ 1..) = usize::try_from(parameters.top_k)
+        if let Some(k) = parameters.kept()
             && Shortlist::suits(k, vocab)
         {
-            let enough = if top_p > 0.0 { top_p } else { f64::INFINITY };
-            let estimate = sums == Sums::EstimatedWherePossible && self.top_p_keeps;
-            match self.shortlist.take(scaled, k, replay.capability, estimate.then_some(enough)) {
-                Outcome::Unsuitable => {}
+            match self.shortlist.take(scaled, k, replay.capability) {
+                Outcome::Unsuitable | Outcome::Estimated => {}
                 Outcome::Invalid => return Err(row.invalid(scaled)),
-                Outcome::Estimated => {
-                    let Shortlist { listed, floor, .. } = &self.shortlist;
-                    self.survivors.take_at_least(listed, *floor);
-                    return Ok(Prepared::EstimatedList);
-                }
                 Outcome::Listed => {
                     let Shortlist { listed, floor, .. } = &self.shortlist;
                     let floor = *floor;
@@ -153,7 +266,6 @@ impl RowSampler {
                     } else {
                         Nucleus::All
                     };
-                    self.top_p_keeps = nucleus == Nucleus::All;
                     let masks = Masks { floor, nucleus, kept_ties: &self.top_p.kept_ties };
                     masks.take(listed, &mut self.survivors);
                     return Ok(Prepared::List);
@@ -169,10 +281,7 @@ impl RowSampler {
             (0.0, top_p::nucleus_of_product(probs, factor, top_p, workspace))
         } else {
             multiply_by(probs, factor);
-            let floor = match usize::try_from(parameters.top_k) {
-                Ok(k @ 1..) => top_k::threshold(probs, k, scratch),
-                _ => 0.0,
-            };
+            let floor = parameters.kept().map_or(0.0, |k| top_k::threshold(probs, k, scratch));
             let nucleus = if top_p > 0.0 {
                 top_p::nucleus(probs, floor, top_p, workspace)
             } else {
@@ -284,9 +393,9 @@ mod tests {
             let row =
                 Row { logits: &logits, number: 0, alone: true, parameters: &parameters, replay };
             let expected = exact_token(row, &mut same.clone());
-            let mut sampler = RowSampler { top_p_keeps: true, ..RowSampler::default() };
+            let mut sampler = RowSampler::default();
             let prepared = sampler.prepare(row, Sums::EstimatedWherePossible);
-            assert!(matches!(prepared, Ok(Prepared::EstimatedList)));
+            assert!(matches!(prepared, Ok(Prepared::EstimatedList { .. })));
             let (possible, vocab) = (sampler.survivors.possible(), logits.len());
             let mut notes = Notes::default();
             let drawn = multinomial(possible, vocab, || None, &mut same.clone(), &mut notes);

@@ -1,7 +1,7 @@
 //! Softmax and top-k together, for a `k` that is small beside the row: only the tokens that can be
 //! among the k largest get a probability.
 
-use super::exp_estimate::estimate_error;
+use super::exp_estimate::{FARTHEST, estimate_error};
 use super::few::Few;
 use super::listing::{Listing, WORD, Word, estimated_exp_sum_in, exp_sum_in};
 use super::narrow::sum_at_least_in;
@@ -9,6 +9,7 @@ use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
 use crate::planted::planted;
 use crate::simd::kernel;
+use crate::simd::wide::Wide;
 use crate::torch::capability::Capability;
 use crate::torch::exp::exp_and_sum_in;
 
@@ -31,8 +32,7 @@ pub(crate) enum Outcome {
     Listed,
     /// The probabilities are NaN.
     Invalid,
-    /// As [`Listed`](Self::Listed), but with exponentials that were not multiplied yet; top-p, if it
-    /// is on, keeps all that top-k does.
+    /// The list holds all that both masks may keep, with exponentials that were not multiplied.
     Estimated,
     /// The row is not one for a list.
     Unsuitable,
@@ -41,6 +41,28 @@ pub(crate) enum Outcome {
 /// How little a probability may be below the k-th largest, as a share, without a doubt that it is
 /// below when both are rounded.
 const CLOSE: f32 = 1.0 - 1.0 / 1_048_576.0;
+
+/// Room for the roundings between a sum of exponentials, over torch's, and torch's cumulative sum of
+/// probabilities: one of the reciprocal, of each product and of the sum to f32, 2^-24 each, and those of
+/// sums in f64.
+const ROUNDINGS: f64 = 1.0 / 1_048_576.0;
+
+/// What is this much above another exponential stays above it where [`CLOSE`] is allowed for.
+const APART: f32 = 1.0 + 1.0 / 524_288.0;
+
+/// What an estimated list is to hold.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted {
+    /// How many tokens it is made for.
+    pub(crate) k: usize,
+    /// Whether top-k keeps as many, and no more; else the nucleus must be among them.
+    pub(crate) is_top_k: bool,
+    /// The share of torch's sum that the nucleus has; infinite where top-p is off.
+    pub(crate) share: f64,
+    /// Positive, and finite.
+    pub(crate) temperature: f32,
+    pub(crate) capability: Capability,
+}
 
 /// What top-k keeps of a row, and memory used again from row to row.
 #[derive(Debug, Clone, Default)]
@@ -51,8 +73,12 @@ pub(crate) struct Shortlist {
     few: Few,
     /// The tokens that can be among the k most probable, with their probabilities.
     pub(crate) listed: Survivors,
-    /// The `k`-th largest probability: what is less is not kept.
+    /// What is less is not kept: the `k`-th largest probability, but for an estimated list.
     pub(crate) floor: f32,
+    /// Of an estimated list: what is at least this is kept.
+    pub(crate) sure: f32,
+    /// Of an estimated list: how many tokens the nucleus holds, roughly; none where it holds all.
+    pub(crate) nucleus: Option<usize>,
 }
 
 impl Shortlist {
@@ -61,20 +87,33 @@ impl Shortlist {
         vocab >= 64 * k
     }
 
-    /// Lists the tokens whose probability is at least the `k`-th largest, and some others.
-    ///
-    /// With `enough`, the sum of all exponentials may be an estimate: it is one if, within the
-    /// estimate's error, kept / sum <= `enough`, where `kept` is the sum of the exponentials that
-    /// top-k keeps.
-    pub(crate) fn take(
-        &mut self,
-        logits: &[f32],
-        k: usize,
-        capability: Capability,
-        enough: Option<f64>,
-    ) -> Outcome {
-        take(self, logits, k, capability, enough)
+    /// Takes the memory that rows of some length need for lists that are made for `k` tokens.
+    pub(crate) fn grow(&mut self, vocab: usize, k: usize) {
+        let Self { peaks, words, logits, few, listed, .. } = self;
+        peaks.grow(vocab);
+        words.reserve((vocab.div_ceil(WORD) + 1).saturating_sub(words.len()));
+        logits.reserve(most_listed(k).saturating_sub(logits.len()));
+        few.reserve(most_listed(k));
+        listed.clear();
+        listed.reserve(most_listed(k));
     }
+
+    /// Lists the tokens whose probability is at least the `k`-th largest, and some others.
+    pub(crate) fn take(&mut self, logits: &[f32], k: usize, capability: Capability) -> Outcome {
+        take(self, logits, k, capability)
+    }
+
+    /// Lists the tokens that both masks may keep, of logits that are not divided by the temperature yet,
+    /// without torch's sum: an estimate, and the bound on its error, tell of most tokens whether the
+    /// nucleus keeps them.
+    pub(crate) fn estimate(&mut self, logits: &[f32], wanted: Wanted) -> Outcome {
+        estimate(self, logits, wanted)
+    }
+}
+
+/// More tokens are not listed.
+pub(crate) fn most_listed(k: usize) -> usize {
+    4 * k + GROUP
 }
 
 kernel! {
@@ -84,9 +123,8 @@ kernel! {
         logits: &'a [f32],
         k: usize,
         capability: Capability,
-        enough: Option<f64>,
     ) -> Outcome {
-        let Shortlist { peaks, words, logits: values, few, listed, floor } = list;
+        let Shortlist { peaks, words, logits: values, few, listed, floor, .. } = list;
         let max = peaks.take(wide, logits);
         if !max.is_finite() {
             return Outcome::Invalid;
@@ -97,39 +135,19 @@ kernel! {
         words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
         let least = if planted!(ShortlistMargin) { bound } else { bound - MARGIN };
         let listing = Listing { least, peaks: &peaks.maxima, words };
-        let (mut sum, estimated) = match enough {
-            None => (exp_sum_in(wide, logits, max, listing, capability), 0.0),
-            Some(_) => (0.0, estimated_exp_sum_in(wide, logits, max, listing)),
-        };
-        if sum.is_nan() || estimated.is_nan() {
+        let sum = exp_sum_in(wide, logits, max, listing, capability);
+        if sum.is_nan() {
             return Outcome::Invalid;
         }
-        let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
-        let most = 4 * k + GROUP;
-        if length > most || length < k {
-            // Logits that are mostly equal; or that another thread has lowered since the bound was
-            // found.
+        if !take_words(words, logits, k, listed) {
             return Outcome::Unsuitable;
         }
-        listed.take_lanes(logits, words, most);
         values.clear();
-        values.reserve(most);
+        values.reserve(most_listed(k));
         values.extend_from_slice(listed.probabilities());
         exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
-        few.reserve(most);
+        few.reserve(most_listed(k));
         let k = k + usize::from(planted!(ShortlistFloor) && k < listed.probabilities().len());
-        if let Some(enough) = enough {
-            *floor = few.kth_largest(wide, listed.probabilities(), k);
-            let kept = sum_at_least_in(wide, listed.probabilities(), *floor);
-            let or_close = sum_at_least_in(wide, listed.probabilities(), *floor * CLOSE);
-            let certain = enough * estimated * (1.0 - estimate_error(logits.len(), capability));
-            let apart = kept == or_close || planted!(ShortlistClose);
-            if apart && (kept <= certain || planted!(ShortlistTopP)) {
-                return Outcome::Estimated;
-            }
-            let nothing = Listing { least: f32::INFINITY, peaks: &[], words };
-            sum = exp_sum_in(wide, logits, max, nothing, capability);
-        }
         let reciprocal = 1.0 / sum;
         for p in listed.probabilities_mut() {
             *p *= reciprocal;
@@ -139,12 +157,142 @@ kernel! {
     }
 }
 
+/// Takes the tokens that the words name; `false` where they are too many, or fewer than `k`: of logits
+/// that are mostly equal, or that another thread has lowered since the bound was found.
+#[allow(clippy::inline_always)] // Part of kernels.
+#[inline(always)]
+fn take_words(words: &[Word], logits: &[f32], k: usize, listed: &mut Survivors) -> bool {
+    let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
+    let most = most_listed(k);
+    let suits = (k..=most).contains(&length);
+    if suits {
+        listed.take_lanes(logits, words, most);
+    }
+    suits
+}
+
+kernel! {
+    fn estimate<'a>(
+        wide; list: &'a mut Shortlist, logits: &'a [f32], wanted: Wanted,
+    ) -> Outcome {
+        let Wanted { k, temperature, capability, .. } = wanted;
+        let Shortlist { peaks, words, logits: values, few, listed, .. } = list;
+        let top = peaks.take(wide, logits);
+        // Dividing keeps an order: this is the largest quotient.
+        let max = top / temperature;
+        let far = temperature != 1.0 && max.abs() > FARTHEST;
+        if !max.is_finite() || far {
+            return Outcome::Unsuitable;
+        }
+        let bound = peaks.lower_bound(wide, k, top, REACH * temperature);
+        let Some(least) = bound.and_then(|bound| least_listed(bound, temperature)) else {
+            return Outcome::Unsuitable;
+        };
+        words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
+        let listing = Listing { least, peaks: &peaks.maxima, words };
+        let sum = estimated_exp_sum_in(wide, logits, top, temperature, listing);
+        if !sum.is_finite() || !take_words(words, logits, k, listed) {
+            return Outcome::Unsuitable;
+        }
+        values.clear();
+        values.reserve(most_listed(k));
+        values.extend_from_slice(listed.probabilities());
+        if temperature != 1.0 {
+            for x in &mut *values {
+                *x /= temperature;
+            }
+        }
+        exp_and_sum_in(wide, values, max, listed.probabilities_mut(), capability);
+        few.reserve(most_listed(k));
+        let error = estimate_error(logits.len(), capability);
+        if sift(wide, list, wanted, sum, error) { Outcome::Estimated } else { Outcome::Unsuitable }
+    }
+}
+
+/// A logit such that the quotient of every lesser one lies more than [`MARGIN`] below that of `bound`.
+/// `None` where quotients are rounded too coarsely for that.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn least_listed(bound: f32, temperature: f32) -> Option<f32> {
+    let margin = if planted!(ShortlistMargin) { 0.0 } else { MARGIN };
+    if temperature == 1.0 {
+        return Some(bound - margin);
+    }
+    let least = bound - 2.0 * margin * temperature;
+    // Dividing keeps an order; the difference of two f32 that are as near is exact in f64.
+    let gap = f64::from(bound / temperature) - f64::from(least / temperature);
+    (gap >= f64::from(margin)).then_some(least)
+}
+
+/// Finds what both masks are sure to keep of a list, and what they may keep, from an estimate of the sum
+/// of all exponentials; `false` where the list does not hold all of that.
+///
+/// Let C be the sum of some listed exponentials, s torch's sum, S the estimated one, and e = `error`, so
+/// that S (1 - e) <= s <= S (1 + 2e). torch's cumulative sum of their probabilities is C / s, but for
+/// [`ROUNDINGS`]. A token is kept if what may come before it is at most `least` = share S (1 - e), and
+/// dropped if what is sure to is more than `most` = share S (1 + 2e). Exponentials that differ by less than
+/// [`CLOSE`] may come in either order. Of the list in descending order, let J be the first place before
+/// which there is more than `least`, and K the first before which there is more than `most`.
+///
+/// What is above the token at J, and not close to it, is kept: whatever may come before it is among the
+/// first J tokens without itself, which weighs at least as much as the last of them, and so is no more than
+/// the first J - 1. What is below the token before K, and not close to it, is dropped. So is what is not
+/// listed: either top-k drops it, or K is at most k, and its probability is below those of the k tokens that
+/// reach the bound.
+#[allow(clippy::inline_always)] // Part of a kernel.
+#[inline(always)]
+fn sift<W: Wide>(wide: W, list: &mut Shortlist, wanted: Wanted, sum: f64, error: f64) -> bool {
+    let Shortlist { few, listed, floor, sure, nucleus, .. } = list;
+    let Wanted { k, is_top_k, share, .. } = wanted;
+    let exponentials = listed.probabilities();
+    (*floor, *sure, *nucleus) = (0.0, 0.0, None);
+    if is_top_k {
+        let k = k + usize::from(planted!(ShortlistFloor) && k < exponentials.len());
+        let least = few.kth_largest(wide, exponentials, k);
+        (*floor, *sure) = (if planted!(ShortlistClose) { least } else { least * CLOSE }, least);
+    }
+    let error = if planted!(ShortlistError) { 0.0 } else { error + ROUNDINGS };
+    let (least, most) = (share * sum * (1.0 - error), share * sum * (1.0 + 2.0 * error));
+    if is_top_k && (sum_at_least_in(wide, exponentials, *floor) <= least || planted!(ShortlistTopP))
+    {
+        return true;
+    }
+    let sorted = few.sorted(wide, exponentials);
+    let sorted = &sorted[..sorted.partition_point(|e| *e >= *floor)];
+    let (mut before, mut kept) = (0.0, 0);
+    let mut first_in_doubt = None;
+    while kept < sorted.len() && before <= most {
+        if before > least && first_in_doubt.is_none() {
+            first_in_doubt = Some(sorted[kept]);
+        }
+        before += f64::from(sorted[kept]);
+        kept += 1;
+    }
+    // The loop ends at K, or at the end of the list.
+    let crossed = before > most;
+    if !is_top_k && (!crossed || kept > k) {
+        return false;
+    }
+    if crossed {
+        first_in_doubt = first_in_doubt.or_else(|| sorted.get(kept).copied());
+        *floor = floor.max(sorted[kept - 1] * CLOSE);
+        *nucleus = Some(kept);
+    }
+    match first_in_doubt {
+        Some(e) => *sure = sure.max(e * APART),
+        // What comes after the last that is listed is not known.
+        None if !is_top_k => return false,
+        None => {}
+    }
+    true
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fast::top_p::{Nucleus, Workspace, nucleus};
     use crate::stages::softmax::softmax;
     use crate::stages::top_k::kth_largest;
+    use crate::stages::top_p::top_p as top_p_mask;
     use crate::torch::generator::Generator;
 
     #[test]
@@ -165,7 +313,7 @@ mod tests {
                     assert!(softmax(&row, &mut probs, capability));
                     for k in [1, 5, 20, 80] {
                         if !Shortlist::suits(k, vocab)
-                            || list.take(&row, k, capability, None) != Outcome::Listed
+                            || list.take(&row, k, capability) != Outcome::Listed
                         {
                             continue;
                         }
@@ -209,37 +357,91 @@ mod tests {
                     .collect();
                 assert_eq!(tied.len(), reached + 200, "tokens below the others tie with them");
                 let mut list = Shortlist::default();
-                assert_eq!(list.take(&row, K, capability, None), Outcome::Listed);
+                assert_eq!(list.take(&row, K, capability), Outcome::Listed);
                 list.listed.retain(|_, p| p >= list.floor);
                 assert_eq!(list.listed.tokens(), tied);
             }
         }
     }
 
+    /// Holds what an estimated list says of a row against the definition: the tokens that it is sure of,
+    /// and those that it leaves out. Returns how many it says nothing of; `None` where there is no list.
+    fn in_doubt(
+        list: &mut Shortlist,
+        row: &[f32],
+        wanted: Wanted,
+        top_k: Option<usize>,
+        top_p: f64,
+    ) -> Option<usize> {
+        #[allow(clippy::cast_possible_truncation)] // As torch does.
+        let share = if top_p > 0.0 { f64::from(top_p as f32) } else { f64::INFINITY };
+        let Wanted { capability, temperature, .. } = wanted;
+        let outcome = list.estimate(row, Wanted { share, ..wanted });
+        if outcome != Outcome::Estimated {
+            assert_eq!(outcome, Outcome::Unsuitable);
+            return None;
+        }
+        let scaled: Vec<f32> = row.iter().map(|x| x / temperature).collect();
+        let mut probs = vec![0.0; row.len()];
+        assert!(softmax(&scaled, &mut probs, capability));
+        let floor = top_k.map_or(0.0, |k| kth_largest(&probs, k));
+        probs.iter_mut().filter(|p| **p < floor).for_each(|p| *p = 0.0);
+        let nucleus = if top_p > 0.0 { top_p_mask(&mut probs.clone(), top_p) } else { Vec::new() };
+        let is_kept = |token: usize| probs[token] > 0.0 && nucleus.get(token) != Some(&false);
+        let mut doubts = 0;
+        let mut listed = list.listed.iter().peekable();
+        for token in 0..row.len() {
+            let here = listed.next_if(|(listed, _)| *listed as usize == token);
+            let e = here.map_or(0.0, |(_, e)| e);
+            if e >= list.sure && e > 0.0 {
+                assert!(is_kept(token), "token {token}: {wanted:?} {top_k:?} {top_p}");
+            } else if e < list.floor || e == 0.0 {
+                assert!(!is_kept(token), "token {token}: {wanted:?} {top_k:?} {top_p}");
+            } else {
+                doubts += 1;
+            }
+        }
+        Some(doubts)
+    }
+
+    fn wanted(k: usize, is_top_k: bool, capability: Capability) -> Wanted {
+        Wanted { k, is_top_k, share: 0.0, temperature: 1.0, capability }
+    }
+
     /// All but a few tokens have one logit, so that an estimate's error is that of the sum, and so are
-    /// the roundings: what is kept is never taken for less of the sum than it is.
+    /// the roundings. The nucleus ends as near to each of the few as f32 can say, and further away.
     #[test]
     fn an_estimated_sum_errs_within_its_bound() {
-        let (mut list, mut estimated) = (Shortlist::default(), 0);
+        let (mut list, mut decided, mut not) = (Shortlist::default(), 0, 0);
         for vocab in [2048, 20_011, 300_000] {
-            for step in 0..24_u8 {
-                let mut row = vec![-2.0 - f32::from(step) / 24.0; vocab];
+            for step in 0..12_u8 {
+                let mut row = vec![-2.0 - f32::from(step) / 12.0; vocab];
                 // In columns of their own, so that all else is below the bound.
                 let every = vocab / 20 + 1;
-                row.iter_mut().step_by(every).for_each(|x| *x = 0.0);
+                for (place, x) in (0_u8..).zip(row.iter_mut().step_by(every)) {
+                    *x = -0.02 * f32::from(place);
+                }
                 let mut probs = vec![0.0; vocab];
                 for capability in Capability::ALL {
                     assert!(softmax(&row, &mut probs, capability));
-                    let mass: f64 = probs.iter().step_by(every).map(|p| f64::from(*p)).sum();
-                    for share in [1.0, 1.0 - 1e-6, 1.001] {
-                        let outcome = list.take(&row, 20, capability, Some(mass * share));
-                        assert!(outcome != Outcome::Estimated || share > 1.0, "{vocab} {step}");
-                        estimated += u32::from(outcome == Outcome::Estimated);
+                    let first = 3 + usize::from(step);
+                    let before: f64 =
+                        probs.iter().step_by(every).take(first).map(|p| f64::from(*p)).sum();
+                    for share in [1.0, 1.0 - 1e-6, 1.0 + 1e-6, 0.999, 1.001, 1.02] {
+                        for is_top_k in [false, true] {
+                            let wanted = wanted(20, is_top_k, capability);
+                            let top_k = is_top_k.then_some(20);
+                            match in_doubt(&mut list, &row, wanted, top_k, before * share) {
+                                Some(0) => decided += 1,
+                                Some(_) => not += 1,
+                                None => assert!(!is_top_k, "{vocab} {step}"),
+                            }
+                        }
                     }
                 }
             }
         }
-        assert!(estimated > 100, "{estimated}");
+        assert!(decided > 100 && not > 100, "{decided} are decided, {not} are not");
     }
 
     /// Each lane of torch's sum holds two ones, or four, so that all else is rounded away; of the
@@ -256,78 +458,85 @@ mod tests {
             assert!(softmax(&row, &mut probs, capability));
             assert_eq!(probs[..K], [1.0 / 16.0; K], "torch's sum is that of the first");
             let mut list = Shortlist::default();
-            let outcome = list.take(&row, K, capability, Some(1.0 - 1e-6));
-            assert_eq!(outcome, Outcome::Listed, "what is kept is more than that");
-            assert_eq!(list.take(&row, K, capability, Some(1.1)), Outcome::Estimated);
+            for (top_p, doubts) in [(0.9375 - 1e-6, K), (0.9375 + 1e-6, K), (1.1, 0)] {
+                let wanted = wanted(K, true, capability);
+                assert_eq!(in_doubt(&mut list, &row, wanted, Some(K), top_p), Some(doubts));
+            }
         }
     }
 
-    /// Top-k keeps what the plain stage keeps, and top-p keeps all of that.
+    /// Whatever the masks keep, and however a temperature divides.
     #[test]
     fn estimates_leave_no_doubt() {
         let mut generator = Generator::new(7);
-        let (mut list, mut workspace) = (Shortlist::default(), Workspace::default());
+        let mut list = Shortlist::default();
         let mut probs = Vec::new();
-        let (mut estimated, mut not) = (0, 0);
+        let (mut decided, mut not, mut narrow) = (0, 0, 0);
         for round in 0..400_u16 {
             let vocab = [2048, 5000, 8193, 40_000][usize::from(round) % 4];
             let spread = 4.0 + f32::from(round % 23);
             let levels = [1e7, 40.0][usize::from(round / 4) % 2];
+            let temperature = [1.0, 0.7, 3.1][usize::from(round / 8) % 3];
+            let offset = [0.0, 0.0, 300.0, -5000.0][usize::from(round / 24) % 4];
             let mut row: Vec<f32> = (0..vocab)
                 .map(|_| (generator.next_f32() * levels).floor() * spread / levels - spread)
+                .map(|x| x + offset)
                 .collect();
             // The k-th largest and the next one differ, but their probabilities need not.
             let mut sorted = row.clone();
             sorted.sort_by(|a, b| b.total_cmp(a));
             let close = row.iter().position(|x| *x == sorted[20]).unwrap_or(0);
-            if round % 5 == 0 {
+            if round % 5 == 0 && sorted[19] != 0.0 {
                 row[close] = f32::from_bits(sorted[19].to_bits() + u32::from(round));
             }
+            let scaled: Vec<f32> = row.iter().map(|x| x / temperature).collect();
             for capability in Capability::ALL {
                 probs.resize(vocab, 0.0);
-                assert!(softmax(&row, &mut probs, capability));
-                let floor = kth_largest(&probs, 20);
-                let mass: f64 = probs.iter().filter(|p| **p >= floor).map(|p| f64::from(*p)).sum();
-                // Above, below, and too near to tell.
-                for top_p in [mass * 1.01, mass * 0.99, mass * 1.0001, mass] {
-                    let outcome = list.take(&row, 20, capability, Some(top_p));
-                    if outcome != Outcome::Estimated {
-                        not += 1;
-                        continue;
+                assert!(softmax(&scaled, &mut probs, capability));
+                let mut order = probs.clone();
+                order.sort_by(|a, b| b.total_cmp(a));
+                let place = usize::from(round) % 20;
+                let before: f64 = order[..=place].iter().map(|p| f64::from(*p)).sum();
+                // Above, below, and too near to tell; of some token, and of what top-k keeps.
+                let mass: f64 = order[..20].iter().map(|p| f64::from(*p)).sum();
+                for top_p in [before * 1.01, before * 0.99, before * 1.0001, before, mass, 1.0, 0.0]
+                {
+                    for (k, is_top_k, top_k) in
+                        [(20, true, Some(20)), (20, false, Some(21)), (31, false, None)]
+                    {
+                        let wanted = Wanted { temperature, ..wanted(k, is_top_k, capability) };
+                        match in_doubt(&mut list, &row, wanted, top_k, top_p) {
+                            Some(0) => decided += 1,
+                            Some(_) => not += 1,
+                            None => {}
+                        }
+                        narrow += u32::from(!is_top_k && list.nucleus.is_some());
                     }
-                    estimated += 1;
-                    let expected: Vec<u32> =
-                        (0..).zip(&probs).filter(|(_, p)| **p >= floor).map(|(i, _)| i).collect();
-                    list.listed.retain(|_, e| e >= list.floor);
-                    assert_eq!(list.listed.tokens(), expected, "{round}");
-                    assert!(top_p > mass, "{round} {top_p} {mass}");
-                    assert_eq!(nucleus(&probs, floor, top_p, &mut workspace), Nucleus::All);
                 }
             }
         }
-        assert!(estimated > 300 && not > estimated, "{estimated} were estimated, {not} not");
+        assert!(
+            decided > 1000 && not > 1000 && narrow > 1000,
+            "{decided} were decided, {not} not, {narrow} nuclei were narrow"
+        );
     }
 
     #[test]
     fn what_is_not_a_row_for_a_list_is_said() {
         let mut list = Shortlist::default();
         let mut row = vec![0.0; 4096];
-        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Unsuitable, "all tie");
+        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "all tie");
         row.fill(f32::NEG_INFINITY);
-        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Invalid);
+        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Invalid);
         // Out of reach, where probabilities are denormal.
         row.iter_mut().step_by(100).for_each(|x| *x = -61.0);
         row[7] = 0.0;
-        assert_eq!(list.take(&row, 20, Capability::Avx2, None), Outcome::Unsuitable, "far below");
+        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "far below");
         row.fill(f32::NEG_INFINITY);
         row[7] = 0.0;
-        assert_eq!(
-            list.take(&row, 20, Capability::Avx2, None),
-            Outcome::Unsuitable,
-            "one is possible"
-        );
-        assert_eq!(list.take(&row, 1, Capability::Avx2, None), Outcome::Listed);
+        assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "one is possible");
+        assert_eq!(list.take(&row, 1, Capability::Avx2), Outcome::Listed);
         row[8] = f32::NAN;
-        assert_eq!(list.take(&row, 1, Capability::Avx2, None), Outcome::Invalid);
+        assert_eq!(list.take(&row, 1, Capability::Avx2), Outcome::Invalid);
     }
 }

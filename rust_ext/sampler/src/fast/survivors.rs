@@ -33,6 +33,12 @@ impl Survivors {
         self.tokens().iter().copied().zip(self.probabilities().iter().copied())
     }
 
+    /// Whether a token is there with at least this probability.
+    pub(crate) fn holds(&self, token: usize, least: f32) -> bool {
+        let place = self.tokens().binary_search_by(|other| (*other as usize).cmp(&token));
+        place.is_ok_and(|place| self.probabilities[place] >= least)
+    }
+
     pub(crate) fn clear(&mut self) {
         self.length = 0;
     }

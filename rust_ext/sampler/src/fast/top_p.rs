@@ -51,6 +51,13 @@ pub(crate) struct Workspace {
     pub(crate) kept_ties: Vec<u32>,
 }
 
+impl Workspace {
+    /// Takes the memory that lists of some length need.
+    pub(crate) fn grow(&mut self, count: usize) {
+        self.few.reserve(count);
+    }
+}
+
 /// The cutoff: the smallest kept value, how many tokens stay, and how many of them are larger.
 struct Cutoff {
     value: f32,

@@ -7,7 +7,7 @@ use crate::draw::multinomial::{Possible, multinomial};
 use crate::draw::notes::Notes;
 use crate::draw::race::SMALLEST;
 use crate::error::{Offence, SampleError};
-use crate::fast::estimate::Estimates;
+use crate::fast::estimate::{Estimates, Limits};
 use crate::fast::keep::Gathered;
 use crate::fast::narrow::are_at_least;
 use crate::fast::survivors::{Survivors, list_at_least};
@@ -80,7 +80,8 @@ impl PipelineWorkspace {
             return None;
         }
         self.estimates.grow(row.logits.len());
-        self.estimates.draw(row.logits, temperature, 0.0, row.capability, generator)
+        let limits = Limits { temperature, top_p: 0.0, top_k: None, capability: row.capability };
+        self.estimates.draw(row.logits, limits, generator).map(|drawn| drawn.token)
     }
 
     pub(super) fn start(&mut self, row: Row<'_>) {
