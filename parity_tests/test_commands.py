@@ -239,7 +239,7 @@ def test_another_repository_gates_its_sampler(tmp_path: Path) -> None:
     found = scratch(
         tmp_path,
         "--parity-implementation=my_sampler:greedy",
-        "--parity-family=real-tts",
+        "--parity-family=long-streams",
         "--parity-family=your-logits",
         "--parity-logits=mine.npy",
         "--parity-capability=default",

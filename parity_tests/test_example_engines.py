@@ -21,7 +21,7 @@ from sampler_parity.build.installation import REPOSITORY
 from sampler_parity.engines import Call, Recording
 
 FOLDER = REPOSITORY / "examples" / "engine"
-PAIRS = 20
+PAIRS = 12
 
 pytestmark = [pytest.mark.slow, pytest.mark.proof]
 
