@@ -1,6 +1,7 @@
 """Any sampler is gated against its own reference: the listings of ``docs/plug-in.md`` do it."""
 
 from dataclasses import replace
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from benchmarks.reference_evidence import Evidence, ports
 from parity_tests.test_plug_in import listing
 from sampler_parity.cases.plan import case_of
 from sampler_parity.cli import main
-from sampler_parity.faults.staged import plant_in_stages, stage_cases, try_variations
+from sampler_parity.faults.staged import accepted_cases, plant_in_stages, try_variations
 from sampler_parity.implementations.python_ref import PythonRef, capability_here
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.model.pipeline import values_of
@@ -102,7 +103,7 @@ def test_a_pipeline_of_one_s_own(
     families = ("gaussian", "masked")
     [shard] = against(name, "mine:Mine", tmp_path / "run", *families, part=some).shards
     assert (shard.compared, shard.divergent) == (shard.planned, 0)
-    cases = stage_cases(name, "quick", HERE)[:60]
+    cases = list(islice(accepted_cases(name, HERE, ENOUGH), ENOUGH))
     planted = list(plant_in_stages(kind, cases, HERE, lambda: None))
     assert [fault.words for fault in planted if not fault.killed] == []
     assert len(planted) > 8
@@ -139,7 +140,7 @@ def test_a_pipeline_of_one_s_own(
 def test_every_variation_is_named(name: str) -> None:
     """A mistake at its stage, and what is right in other arithmetic as no mistake."""
     kind = reference_of(name)
-    cases = stage_cases(name, "quick", HERE)[:ENOUGH]
+    cases = list(islice(accepted_cases(name, HERE, ENOUGH), ENOUGH))
     planted = list(plant_in_stages(kind, cases, HERE, lambda: None))
     assert [fault.words for fault in planted if not fault.killed] == []
     correct = list(try_variations(kind, cases, HERE, lambda: None))
