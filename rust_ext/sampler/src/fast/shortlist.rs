@@ -471,6 +471,36 @@ mod tests {
         }
     }
 
+    /// Of two tokens whose exponentials differ and whose probabilities do not, the nucleus ends with
+    /// either: with the one that torch's sort puts first.
+    #[test]
+    fn tokens_that_tie_by_rounded_products_come_in_either_order() {
+        let mut list = Shortlist::default();
+        let (mut tied, mut other_first) = (0, 0);
+        for round in 0..200_u16 {
+            let mut row: Vec<f32> =
+                (0..2048_u16).map(|token| -20.0 - f32::from(token) / 256.0).collect();
+            let likely = -0.9 - f32::from(round) / 1000.0;
+            // The sum is such that floats are further from each other than before the multiplication.
+            (row[700], row[701]) = (0.0, -1e-3);
+            let pair = if round % 2 == 0 { [100, 900] } else { [900, 100] };
+            (row[pair[0]], row[pair[1]]) = (likely, likely.next_down());
+            let mut probs = vec![0.0; row.len()];
+            assert!(softmax(&row, &mut probs, Capability::Avx2));
+            let [p, q] = pair.map(|token| probs[token]);
+            tied += u32::from(p == q);
+            let top_p = f64::from(probs[700]) + f64::from(probs[701]) + 0.5 * f64::from(p);
+            let kept = top_p_mask(&mut probs.clone(), top_p);
+            other_first += u32::from(kept[pair[1]] && !kept[pair[0]]);
+            for is_top_k in [false, true] {
+                let wanted = wanted(5, is_top_k, Capability::Avx2);
+                let top_k = is_top_k.then_some(5);
+                assert!(in_doubt(&mut list, &row, wanted, top_k, top_p).is_some() || is_top_k);
+            }
+        }
+        assert!(tied > 20 && other_first > 5, "{tied} tie, {other_first} in the other order");
+    }
+
     /// Whatever the masks keep, and however a temperature divides.
     #[test]
     fn estimates_leave_no_doubt() {
@@ -538,6 +568,12 @@ mod tests {
         row.iter_mut().step_by(100).for_each(|x| *x = -61.0);
         row[7] = 0.0;
         assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "far below");
+        for temperature in [1.0, 0.7] {
+            let divided: Vec<f32> = row.iter().map(|x| x * temperature).collect();
+            let wanted = Wanted { temperature, ..wanted(20, true, Capability::Avx2) };
+            let outcome = list.estimate::<Single>(&divided, wanted);
+            assert_eq!(outcome, Outcome::Unsuitable, "far below at {temperature}");
+        }
         row.fill(f32::NEG_INFINITY);
         row[7] = 0.0;
         assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "one is possible");
