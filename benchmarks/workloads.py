@@ -22,6 +22,7 @@ VOCABULARIES = (32_000, 49_152, 65_536, 128_256, 151_936)
 CHECKED = 16
 RECORDED = 49_152
 """Tokens of a recorded row."""
+REAL_BF16 = "real bf16"
 DRAWN = 256
 PORT = "port"
 
@@ -44,7 +45,7 @@ class Workload:
 
     work: Work
     reference: Callable[[int], Callable[[], torch.Tensor]]
-    port: Callable[[int, int | None], Callable[[], Tokens]]
+    port: Callable[[int, int | None], Callable[[], Tokens | torch.Tensor]]
     same_state: Callable[[], bool]
     batches: list[Rows]
 
@@ -97,6 +98,27 @@ def sample(work: Work) -> Workload:
     )
 
 
+def with_tensors(work: Work) -> Workload:
+    """Compare ``sample_logits_torch``, of recorded logits as they are or as bf16."""
+    tensors = [torch.from_numpy(batch) for batch in real(work.vocab)]
+    if work.logits == REAL_BF16:
+        tensors = [tensor.bfloat16() for tensor in tensors]
+    theirs, ours = torch.Generator().manual_seed(SEED), torch.Generator().manual_seed(SEED)
+    parameters = (work.temperature, work.top_p, work.top_k)
+
+    def reference(number: int) -> Callable[[], torch.Tensor]:
+        tensor = tensors[number % len(tensors)]
+        return lambda: python_ref.sample_logits(tensor.float(), *parameters, generator=theirs)
+
+    def port(number: int, threads: int | None) -> Callable[[], torch.Tensor]:
+        tensor = tensors[number % len(tensors)]
+        return lambda: rust_ext.sample_logits_torch(
+            tensor, *parameters, generator=ours, threads=threads
+        )
+
+    return Workload(work, reference, port, lambda: _state(theirs) == _state(ours), [])
+
+
 def simple(work: Work) -> Workload:
     """Compare ``simple_batch_sampler``; the copy that it works in is not timed."""
     batches = logits_of(work)
@@ -141,6 +163,8 @@ def workloads(*, quick: bool) -> Iterator[Workload]:
                         temperature=temperature,
                     )
                 )
+            for kind in (logits, REAL_BF16):
+                yield with_tensors(Work("sample_logits_torch", RECORDED, 50, 0.95, logits=kind))
         yield sample(Work("draw", SEMANTIC.vocab, top_k, top_p, drawn=DRAWN, logits=logits))
     yield simple(Work("simple_batch_sampler", 65_536))
 
@@ -154,7 +178,9 @@ def check(workload: Workload, threads: int) -> None:
     work = workload.work
     torch.set_num_threads(threads)
     calls = max(CHECKED // (max(work.drawn, 1) * work.batch), 1)
-    ours = np.concatenate([workload.port(call, threads)().reshape(-1) for call in range(calls)])
+    ours = np.concatenate(
+        [np.asarray(workload.port(call, threads)()).reshape(-1) for call in range(calls)]
+    )
     theirs: list[int] = []
     for call in range(len(ours) // work.batch):
         theirs += workload.reference(call)().reshape(-1).tolist()

@@ -6,7 +6,8 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{
-    self as sampler, Logits as Rows, SampleError, SampleParameters, Sampler, ZeroTemperature,
+    self as sampler, HalfLogits, Logits as Rows, SampleError, SampleParameters, Sampler,
+    ZeroTemperature,
 };
 
 use crate::boundary::{interrupted, lend, look_soon};
@@ -76,14 +77,22 @@ like_sample_logits! {
         let mut generator = ours(call.generator)?.get().take(call.py)?;
         let array = Logits::new(call.logits)?.into_singles(&call.parameters)?;
         let values = reading(&array)?;
-        sample(&call, &row_major(&values)?, array.shape(), &mut generator)
+        sample(&call, Read::Single(&row_major(&values)?), array.shape(), &mut generator)
     }
+}
+
+/// Logits, row-major, as they are read.
+#[derive(Clone, Copy)]
+pub(crate) enum Read<'a> {
+    Single(&'a [f32]),
+    Bf16(&'a [u16]),
+    F16(&'a [u16]),
 }
 
 /// One token a row of logits of this shape.
 pub(crate) fn sample<'py>(
     call: &Call<'_, 'py>,
-    values: &[f32],
+    values: Read<'_>,
     shape: &[usize],
     generator: &mut sampler::Generator,
 ) -> PyResult<Bound<'py, PyAny>> {
@@ -95,8 +104,15 @@ pub(crate) fn sample<'py>(
         let (parameters, replay) = (&call.parameters, call.replay());
         with_sampler(call, |sampler| {
             call.py.detach(|| {
-                let logits = Rows::new(values, rows, vocab)?;
-                sampler.sample(logits, parameters, replay, generator, tokens)
+                let half = match values {
+                    Read::Single(values) => {
+                        let logits = Rows::new(values, rows, vocab)?;
+                        return sampler.sample(logits, parameters, replay, generator, tokens);
+                    }
+                    Read::Bf16(bits) => HalfLogits::bf16(bits, rows, vocab)?,
+                    Read::F16(bits) => HalfLogits::f16(bits, rows, vocab)?,
+                };
+                sampler.sample_half(half, parameters, replay, generator, tokens)
             })
         })
         .map_err(sample_error)?;

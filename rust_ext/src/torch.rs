@@ -8,27 +8,62 @@ use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
-use torch_exact_sampler::{self as sampler, SampleParameters};
+use pyo3::sync::PyOnceLock;
+use torch_exact_sampler as sampler;
 
 use crate::boundary::lend;
-use crate::call::like_sample_logits;
+use crate::call::{Call, like_sample_logits};
 use crate::errors::type_error;
-use crate::input::{Logits, reading, reserve, row_major};
+use crate::input::{Logits, reading, row_major};
 use crate::parameters;
-use crate::sample_logits::sample;
+use crate::sample_logits::{Read, sample};
 use crate::turns::alone_with;
+
+/// What is asked of torch in every call, looked up once.
+struct Torch {
+    tensor: Py<PyAny>,
+    bfloat16: Py<PyAny>,
+    float16: Py<PyAny>,
+    uint16: Py<PyAny>,
+    from_numpy: Py<PyAny>,
+    get_num_threads: Py<PyAny>,
+}
+
+impl Torch {
+    fn get(py: Python<'_>) -> PyResult<&Self> {
+        static TORCH: PyOnceLock<Torch> = PyOnceLock::new();
+        TORCH.get_or_try_init(py, || {
+            let torch = py.import("torch")?;
+            let find = |name: &str| torch.getattr(name).map(Bound::unbind);
+            Ok(Self {
+                tensor: find("Tensor")?,
+                bfloat16: find("bfloat16")?,
+                float16: find("float16")?,
+                uint16: find("uint16")?,
+                from_numpy: find("from_numpy")?,
+                get_num_threads: find("get_num_threads")?,
+            })
+        })
+    }
+}
 
 /// What a tensor of logits holds, as numpy sees it.
 enum Values<'py> {
     Single(Bound<'py, PyAny>),
     Half(Bound<'py, PyArrayDyn<f16>>),
     /// Bits of the upper half of an f32.
-    Brain(Bound<'py, PyArrayDyn<i16>>),
+    Brain(Bound<'py, PyArrayDyn<u16>>),
 }
 
 impl<'py> Values<'py> {
     fn new(logits: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = logits.py();
+        // A tensor that needs no gradient, which nearly all are, need not be detached.
+        if logits.get_type().is(&Torch::get(py)?.tensor)
+            && let Ok(values) = Self::of_detached(logits)
+        {
+            return Ok(values);
+        }
         let detached = logits
             .call_method0(intern!(py, "detach"))
             .map_err(|error| unless_torchs(logits, "Tensor", "logits", error))?;
@@ -43,16 +78,16 @@ impl<'py> Values<'py> {
 
     fn of_detached(detached: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = detached.py();
+        let torch = Torch::get(py)?;
         let dtype = detached.getattr(intern!(py, "dtype"))?;
-        let torch = py.import(intern!(py, "torch"))?;
-        if dtype.is(torch.getattr(intern!(py, "bfloat16"))?) {
+        if dtype.is(&torch.bfloat16) {
             let bits = detached
-                .call_method1(intern!(py, "view"), (torch.getattr(intern!(py, "int16"))?,))?
+                .call_method1(intern!(py, "view"), (&torch.uint16,))?
                 .call_method0(intern!(py, "numpy"))?;
             return Ok(Self::Brain(bits.cast_into()?));
         }
         let array = detached.call_method0(intern!(py, "numpy"))?;
-        if dtype.is(torch.getattr(intern!(py, "float16"))?) {
+        if dtype.is(&torch.float16) {
             return Ok(Self::Half(array.cast_into()?));
         }
         Ok(Self::Single(array))
@@ -69,45 +104,25 @@ fn unless_torchs(given: &Bound<'_, PyAny>, class: &str, name: &str, error: PyErr
     }
 }
 
-/// Hands logits of any type to `sample`, as float32 with their shape.
-fn with_float32<T>(
-    logits: &Bound<'_, PyAny>,
-    parameters: &SampleParameters,
-    sample: impl FnOnce(&[f32], &[usize]) -> PyResult<T>,
-) -> PyResult<T> {
-    thread_local! {
-        /// Half-precision logits of this thread's call, widened.
-        static WIDENED: Cell<Option<Vec<f32>>> = const { Cell::new(None) };
-    }
-    match Values::new(logits)? {
+/// Samples logits of any type; those in half precision as they are, without a copy where they are
+/// row-major.
+fn sample_any<'py>(
+    call: &Call<'_, 'py>,
+    generator: &mut sampler::Generator,
+) -> PyResult<Bound<'py, PyAny>> {
+    match Values::new(call.logits)? {
         Values::Single(array) => {
-            let array = Logits::new(&array)?.into_singles(parameters)?;
-            sample(&row_major(&reading(&array)?)?, array.shape())
+            let array = Logits::new(&array)?.into_singles(&call.parameters)?;
+            sample(call, Read::Single(&row_major(&reading(&array)?)?), array.shape(), generator)
         }
-        Values::Half(array) => lend(&WIDENED, Vec::new, |widened| {
+        Values::Half(array) => {
             let halves = reading(&array)?;
-            widened.clear();
-            reserve(widened, array.len())?;
-            match halves.as_slice() {
-                Ok(halves) if array.is_c_contiguous() => {
-                    widened.resize(halves.len(), 0.0);
-                    halves.convert_to_f32_slice(widened);
-                }
-                _ => widened.extend(halves.as_array().iter().map(|half| half.to_f32())),
-            }
-            sample(widened, array.shape())
-        }),
-        Values::Brain(array) => lend(&WIDENED, Vec::new, |widened| {
-            let halves = reading(&array)?;
-            let widen = |half: &i16| f32::from_bits(u32::from(half.cast_unsigned()) << 16);
-            widened.clear();
-            reserve(widened, array.len())?;
-            match halves.as_slice() {
-                Ok(halves) if array.is_c_contiguous() => widened.extend(halves.iter().map(widen)),
-                _ => widened.extend(halves.as_array().iter().map(widen)),
-            }
-            sample(widened, array.shape())
-        }),
+            let halves = row_major(&halves)?;
+            sample(call, Read::F16(halves.reinterpret_cast()), array.shape(), generator)
+        }
+        Values::Brain(array) => {
+            sample(call, Read::Bf16(&row_major(&reading(&array)?)?), array.shape(), generator)
+        }
     }
 }
 
@@ -151,16 +166,11 @@ fn with_state<T>(
 like_sample_logits! {
     fn sample_logits_torch(call) -> Bound<'py, PyAny> {
         let (mut call, py) = (call, call.py);
-        let torch = py.import(intern!(py, "torch"))?;
+        let torch = Torch::get(py)?;
         if call.threads.is_none() {
-            let threads = torch.call_method0(intern!(py, "get_num_threads"))?;
-            call.threads = parameters::threads(&threads)?;
+            call.threads = parameters::threads(&torch.get_num_threads.bind(py).call0()?)?;
         }
-        let tokens = with_state(call.generator, |ours| {
-            with_float32(call.logits, &call.parameters, |values, shape| {
-                sample(&call, values, shape, ours)
-            })
-        })?;
-        torch.call_method1(intern!(py, "from_numpy"), (tokens,))
+        let tokens = with_state(call.generator, |ours| sample_any(&call, ours))?;
+        torch.from_numpy.bind(py).call1((tokens,))
     }
 }

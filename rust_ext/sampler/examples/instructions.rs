@@ -14,7 +14,7 @@ use gaussian::gaussian;
 use serde::Deserialize;
 use torch_exact_sampler::internals::{Kernel, estimates, exp_sum, force};
 use torch_exact_sampler::{
-    Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
+    Generator, HalfLogits, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
     simple_batch_sampler, trace_sample_logits,
 };
 
@@ -58,7 +58,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let parameters = SampleParameters { temperature, top_k, top_p, ..Default::default() };
     let mut logits = gaussian(batch * vocab);
     match call.work.logits.as_str() {
-        "Gaussian" => {}
+        "Gaussian" | "bf16 bits" | "f16 bits" => {}
         // Most of the mass is that of a few tokens.
         "peaked Gaussian" => logits.iter_mut().for_each(|logit| *logit *= 6.0),
         "bf16 Gaussian" => {
@@ -72,6 +72,11 @@ fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("there are no logits {other}").into()),
     }
 
+    let bits: Vec<u16> = match call.work.logits.as_str() {
+        "bf16 bits" => logits.iter().map(|x| half::bf16::from_f32(*x).to_bits()).collect(),
+        "f16 bits" => logits.iter().map(|x| half::f16::from_f32(*x).to_bits()).collect(),
+        _ => Vec::new(),
+    };
     let (mut sampler, mut generator) = (Sampler::new(), Generator::new(1));
     let mut tokens = vec![0; batch * drawn.max(1)];
     let max = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -79,6 +84,14 @@ fn main() -> Result<(), Box<dyn Error>> {
     for _ in 0..times {
         let tokens = black_box(tokens.as_mut_slice());
         match call.work.function.as_str() {
+            "sample_logits" if !bits.is_empty() => {
+                let bits = black_box(bits.as_slice());
+                let rows = match call.work.logits.as_str() {
+                    "f16 bits" => HalfLogits::f16(bits, batch, vocab)?,
+                    _ => HalfLogits::bf16(bits, batch, vocab)?,
+                };
+                sampler.sample_half(rows, &parameters, replay, &mut generator, tokens)?;
+            }
             "sample_logits" => {
                 let rows = Logits::new(black_box(&logits), batch, vocab)?;
                 sampler.sample(rows, &parameters, replay, &mut generator, tokens)?;

@@ -2,6 +2,7 @@
 
 use crate::fast::exp_estimate::estimate;
 use crate::fast::listing::{Listing, exp_sum_in};
+use crate::simd::format::Single;
 use crate::simd::kernel;
 pub use crate::simd::{Kernel, force};
 use crate::torch::capability::Capability;
@@ -19,7 +20,7 @@ kernel! {
 /// Writes estimates of a softmax's exponentials, and returns their sum.
 #[must_use]
 pub fn estimates(logits: &[f32], max: f32, out: &mut [f32]) -> f64 {
-    estimate(logits, max, std::f32::consts::LOG2_E, out)
+    estimate::<Single>(logits, max, std::f32::consts::LOG2_E, out)
 }
 
 /// Passes over `count` 64-bit outputs.

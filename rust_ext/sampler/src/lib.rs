@@ -84,7 +84,7 @@ mod planted_calls;
 pub use error::{Offence, SampleError};
 #[cfg(feature = "planted-faults")]
 pub use fault::{Fault, Shipped};
-pub use logits::Logits;
+pub use logits::{HalfLogits, Logits};
 pub use parameters::{Replay, SampleParameters, ZeroTemperature};
 pub use pipeline::{
     GenerateOptions, History, Pipeline, PipelineTrace, PipelineWorkspace, Step, StepError,

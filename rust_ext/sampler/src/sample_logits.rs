@@ -6,10 +6,13 @@ use std::num::NonZeroUsize;
 use crate::batch;
 use crate::error::SampleError;
 use crate::fast::row_sampler::{RowSampler, Sums};
-use crate::logits::Logits;
+use crate::logits::{HalfLogits, Logits};
 use crate::parameters::{Replay, SampleParameters, ZeroTemperature};
 use crate::planted::planted;
 use crate::rows::{MOST_TOKENS, Row, Rows, to_token};
+use crate::simd::format::{Brain, Format, Half};
+use crate::simd::kernel;
+use crate::simd::lanes::LANES;
 use crate::stages::argmax::argmax;
 use crate::stages::distribution::distribution;
 use crate::stages::multinomial::multinomial;
@@ -92,6 +95,8 @@ pub fn draw(
 #[derive(Debug, Clone, Default)]
 pub struct Sampler {
     row: RowSampler,
+    /// Logits in half precision, widened: of a batch, or of a row that estimates leave in doubt.
+    widened: Vec<f32>,
     #[cfg(feature = "rayon")]
     slots: batch::Slots,
     threads: Option<NonZeroUsize>,
@@ -132,6 +137,63 @@ impl Sampler {
         tokens: &mut [i64],
     ) -> Result<(), SampleError> {
         self.run(logits, parameters, replay, generator, tokens, None)
+    }
+
+    /// [`sample`](Self::sample) of logits in half precision.
+    ///
+    /// They are widened as they are read, where the batch has one row and estimates decide its draw;
+    /// else into memory first.
+    ///
+    /// # Errors
+    ///
+    /// As [`sample`](Self::sample), and [`SampleError::OutOfMemory`].
+    pub fn sample_half(
+        &mut self,
+        logits: HalfLogits<'_>,
+        parameters: &SampleParameters,
+        replay: Replay,
+        generator: &mut Generator,
+        tokens: &mut [i64],
+    ) -> Result<(), SampleError> {
+        let (rows, vocab, bits) = (logits.rows(), logits.vocab(), logits.bits());
+        let alone = rows == 1
+            && !planted!()
+            && !wants_argmax(parameters)
+            && check(vocab, parameters).is_ok();
+        if let [token] = tokens
+            && alone
+        {
+            let capability = replay.capability;
+            let drawn = if logits.is_brain() {
+                self.row.draw_without_doubt::<Brain>(bits, parameters, capability, generator)
+            } else {
+                self.row.draw_without_doubt::<Half>(bits, parameters, capability, generator)
+            };
+            if let Some(drawn) = drawn {
+                *token = to_token(drawn);
+                return Ok(());
+            }
+        }
+        let mut widened = std::mem::take(&mut self.widened);
+        if widened.try_reserve(bits.len().saturating_sub(widened.len())).is_err() {
+            self.widened = widened;
+            return Err(SampleError::OutOfMemory { rows, vocab });
+        }
+        widened.resize(bits.len(), 0.0);
+        if logits.is_brain() {
+            widen::<Brain>(bits, &mut widened);
+        } else {
+            widen::<Half>(bits, &mut widened);
+        }
+        let outcome = Logits::new(&widened, rows, vocab).and_then(|logits| match tokens {
+            [token] if alone => {
+                let row = Rows { logits, parameters, replay }.row(0);
+                self.row.draw_exactly(row, generator).map(|drawn| *token = to_token(drawn))
+            }
+            _ => self.run(logits, parameters, replay, generator, tokens, None),
+        });
+        self.widened = widened;
+        outcome
     }
 
     /// [`trace_sample_logits`] with this workspace.
@@ -303,6 +365,19 @@ fn draw_plainly(
     Ok(multinomial(&probs, generator))
 }
 
+kernel! {
+    fn widen<'a, F: Format>(wide; bits: &'a [F::Bits], widened: &'a mut [f32]) -> () {
+        let (blocks, tail) = bits.as_chunks::<LANES>();
+        let (places, last) = widened.as_chunks_mut::<LANES>();
+        for (block, place) in blocks.iter().zip(places) {
+            *place = wide.store(F::load(wide, block));
+        }
+        for (bits, place) in tail.iter().zip(last) {
+            *place = F::widened(*bits);
+        }
+    }
+}
+
 fn wants_argmax(parameters: &SampleParameters) -> bool {
     parameters.temperature == 0.0 && parameters.zero_temperature == ZeroTemperature::Argmax
 }
@@ -310,13 +385,12 @@ fn wants_argmax(parameters: &SampleParameters) -> bool {
 /// What the reference refuses whatever the logits' values are.
 fn admit(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), SampleError> {
     if !wants_argmax(parameters) {
-        return check(logits, parameters);
+        return check(logits.vocab(), parameters);
     }
     if logits.vocab() == 0 { Err(SampleError::EmptyVocabulary) } else { Ok(()) }
 }
 
-fn check(logits: Logits<'_>, parameters: &SampleParameters) -> Result<(), SampleError> {
-    let vocab = logits.vocab();
+fn check(vocab: usize, parameters: &SampleParameters) -> Result<(), SampleError> {
     let top_k = parameters.top_k;
     if usize::try_from(top_k).is_ok_and(|k| k > vocab) {
         return Err(SampleError::TopKOutOfRange { top_k, vocab });

@@ -11,6 +11,7 @@ use super::narrow::count_at_least;
 use crate::draw::contenders::{Contender, EXPECTED, list_contenders};
 use crate::draw::race::ENOUGH;
 use crate::planted::planted;
+use crate::simd::format::Format;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::folded;
@@ -114,16 +115,16 @@ impl Estimates {
     ///
     /// `None`, and the generator is as it was, where the estimates leave a doubt; so where the row
     /// is one that torch refuses.
-    pub(crate) fn draw(
+    pub(crate) fn draw<F: Format>(
         &mut self,
-        logits: &[f32],
+        logits: &[F::Bits],
         Limits { temperature, top_p, top_k, capability }: Limits,
         generator: &mut Generator,
     ) -> Option<Drawn> {
         let Self { weights, contenders, entrants, more } = self;
         #[allow(clippy::cast_possible_truncation)] // torch rounds the temperature, and top_p.
         let (temperature, top_p) = (temperature as f32, top_p as f32);
-        let top = largest_of_some(logits);
+        let top = largest_of_some::<F>(logits);
         let far =
             !planted!(EstimateFar) && temperature != 1.0 && (top / temperature).abs() > FARTHEST;
         if !top.is_finite() || far {
@@ -132,7 +133,7 @@ impl Estimates {
         let scale = scale_of(temperature);
         let scale = if planted!(EstimateBase) { scale * (1.0 + 1.0 / 256.0) } else { scale };
         weights.resize(logits.len(), 0.0);
-        let sum = estimate(logits, top, scale, weights);
+        let sum = estimate::<F>(logits, top, scale, weights);
         if sum.is_nan() || sum > MOST {
             return None;
         }
@@ -249,13 +250,14 @@ fn fate_of_nucleus(weights: &[f32], held: Held, weight: f64) -> Fate {
 }
 
 /// The largest logit of a sample of the row; a NaN does not count.
-fn largest_of_some(logits: &[f32]) -> f32 {
+fn largest_of_some<F: Format>(logits: &[F::Bits]) -> f32 {
     const SAMPLED: usize = 64;
     let (blocks, _) = logits.as_chunks::<LANES>();
     let sample = blocks.iter().step_by(blocks.len().div_ceil(SAMPLED).max(1));
     let lanes = sample.fold([f32::NEG_INFINITY; LANES], |mut lanes, block| {
-        for (lane, x) in lanes.iter_mut().zip(block) {
-            *lane = if *x > *lane { *x } else { *lane };
+        for (lane, bits) in lanes.iter_mut().zip(block) {
+            let x = F::widened(*bits);
+            *lane = if x > *lane { x } else { *lane };
         }
         lanes
     });
@@ -303,6 +305,7 @@ mod tests {
     use super::*;
     use crate::parameters::{Replay, SampleParameters};
     use crate::rows::Row;
+    use crate::simd::format::Single;
     use crate::stages::distribution;
 
     const VOCAB: usize = 5003;
@@ -375,8 +378,11 @@ mod tests {
                         let mut exact = generator.clone();
                         let expected = exact_token(&row, &parameters, capability, &mut exact);
                         let before = generator.clone();
-                        let drawn =
-                            estimates.draw(&row, limits(&parameters, capability), &mut generator);
+                        let drawn = estimates.draw::<Single>(
+                            &row,
+                            limits(&parameters, capability),
+                            &mut generator,
+                        );
                         if let Some(Drawn { token, .. }) = drawn {
                             assert_eq!(token, expected, "{kind} {parameters:?}");
                             assert!(generator == exact);
@@ -404,10 +410,10 @@ mod tests {
         for (token, value) in [(0, f32::NAN), (1, f32::INFINITY), (4999, f32::NAN)] {
             let mut row = row(1, &mut Generator::new(1));
             row[token] = value;
-            assert_eq!(estimates.draw(&row, limits, &mut generator), None);
+            assert_eq!(estimates.draw::<Single>(&row, limits, &mut generator), None);
         }
         let nothing = vec![f32::NEG_INFINITY; VOCAB];
-        assert_eq!(estimates.draw(&nothing, limits, &mut generator), None);
+        assert_eq!(estimates.draw::<Single>(&nothing, limits, &mut generator), None);
         assert!(generator == before);
     }
 
@@ -434,7 +440,7 @@ mod tests {
             let exact = exact_token(&row, &parameters, capability, &mut generator.clone());
             assert_eq!(exact == TOKEN, zero);
             let limits = limits(&parameters, capability);
-            let drawn = Estimates::default().draw(&row, limits, &mut generator);
+            let drawn = Estimates::default().draw::<Single>(&row, limits, &mut generator);
             assert_eq!(drawn.map(|drawn| drawn.token), (!zero).then_some(exact));
             assert_eq!(generator == before, zero);
         }
@@ -579,7 +585,7 @@ mod tests {
                     assert_eq!(exact == token, kept, "the nucleus keeps it or not");
                     let mut estimates = Estimates::default();
                     let limits = limits(&parameters, capability);
-                    let drawn = estimates.draw(&row, limits, &mut generator);
+                    let drawn = estimates.draw::<Single>(&row, limits, &mut generator);
                     assert_eq!(drawn.map(|drawn| drawn.token), kept.then_some(token));
                 }
             }
@@ -597,7 +603,7 @@ mod tests {
             for _ in 0..50 {
                 let before = generator.clone();
                 let limits = limits(&all, Capability::Neon);
-                let drawn = Estimates::default().draw(&row, limits, &mut generator);
+                let drawn = Estimates::default().draw::<Single>(&row, limits, &mut generator);
                 assert_eq!(drawn, None);
                 assert!(generator == before);
                 generator.next_u32();

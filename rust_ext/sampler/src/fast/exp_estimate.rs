@@ -1,5 +1,6 @@
 //! Estimates of exponentials, and how far they and their sums are from torch's.
 
+use crate::simd::format::Format;
 use crate::simd::kernel;
 use crate::simd::lanes::LANES;
 use crate::simd::wide::Wide;
@@ -9,15 +10,15 @@ use crate::torch::exp::{Exponential, accumulate};
 kernel! {
     /// Writes estimates of 2 to the power of `(logits[i] - max) * scale` to `out[i]`, and returns
     /// their sum; `max` need not be one.
-    pub(crate) fn estimate<'a>(
-        wide; logits: &'a [f32], max: f32, scale: f32, out: &'a mut [f32],
+    pub(crate) fn estimate<'a, F: Format>(
+        wide; logits: &'a [F::Bits], max: f32, scale: f32, out: &'a mut [f32],
     ) -> f64 {
         /// What is added up in f32: in each lane so many that their roundings are 2^-16.
         const CHUNK: usize = 4096;
         let exp = Estimate { max, scale };
         let mut sum = 0.0;
         for (logits, out) in logits.chunks(CHUNK).zip(out.chunks_mut(CHUNK)) {
-            sum += total(accumulate::<LANES, _>(wide, exp, logits, out));
+            sum += total(accumulate::<LANES, F, _>(wide, exp, logits, out));
         }
         sum
     }

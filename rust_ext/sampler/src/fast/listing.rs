@@ -3,10 +3,11 @@
 use super::exp_estimate::{Estimate, scale_of, total};
 use super::peaks::{GROUP, Maxima};
 use crate::planted::planted;
+use crate::simd::format::{Format, Single};
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::wide::Wide;
 use crate::torch::capability::{Arithmetic, Capability};
-use crate::torch::exp::{CLibrary, Exponential, Sleef, Sums, halves, in_order, padded};
+use crate::torch::exp::{CLibrary, Exponential, Sleef, Sums, halves, in_order};
 
 /// Logits that are looked at together, one a bit.
 pub(crate) const WORD: usize = u64::BITS as usize;
@@ -44,11 +45,17 @@ pub(crate) fn exp_sum_in<W: Wide>(
     let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
     match capability.arithmetic() {
         Arithmetic::Default => {
-            in_order(accumulate_and_list::<8, _>(wide, library, logits, listing))
+            in_order(accumulate_and_list::<8, Single, _>(wide, library, logits, listing))
         }
-        Arithmetic::Avx2 => halves(accumulate_and_list::<8, _>(wide, sleef, logits, listing)),
-        Arithmetic::Avx512 => halves(accumulate_and_list::<16, _>(wide, sleef, logits, listing)),
-        Arithmetic::Neon => halves(accumulate_and_list::<4, _>(wide, sleef, logits, listing)),
+        Arithmetic::Avx2 => {
+            halves(accumulate_and_list::<8, Single, _>(wide, sleef, logits, listing))
+        }
+        Arithmetic::Avx512 => {
+            halves(accumulate_and_list::<16, Single, _>(wide, sleef, logits, listing))
+        }
+        Arithmetic::Neon => {
+            halves(accumulate_and_list::<4, Single, _>(wide, sleef, logits, listing))
+        }
     }
 }
 
@@ -56,24 +63,24 @@ pub(crate) fn exp_sum_in<W: Wide>(
 /// more than [`estimate_error`](super::exp_estimate::estimate_error), as a share.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-pub(crate) fn estimated_exp_sum_in<W: Wide>(
+pub(crate) fn estimated_exp_sum_in<F: Format, W: Wide>(
     wide: W,
-    logits: &[f32],
+    logits: &[F::Bits],
     max: f32,
     temperature: f32,
     listing: Listing<'_>,
 ) -> f64 {
     let exp = Estimate { max, scale: scale_of(temperature) };
-    total(accumulate_and_list::<BLOCK, _>(wide, exp, logits, listing))
+    total(accumulate_and_list::<BLOCK, F, _>(wide, exp, logits, listing))
 }
 
 /// The lane sums of the exponentials, which are forgotten; logits are listed.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn accumulate_and_list<const LANES: usize, W: Wide>(
+fn accumulate_and_list<const LANES: usize, F: Format, W: Wide>(
     wide: W,
     exp: impl Exponential<W>,
-    logits: &[f32],
+    logits: &[F::Bits],
     Listing { least, peaks, words }: Listing<'_>,
 ) -> [f32; LANES] {
     let leasts = wide.splat(least);
@@ -83,9 +90,9 @@ fn accumulate_and_list<const LANES: usize, W: Wide>(
     for (group, first) in logits.chunks(GROUP).zip((0..).step_by(GROUP)) {
         let (wholes, rest) = group.as_chunks::<WORD>();
         if peaks.next().is_some_and(|peaks| wide.at_least(wide.load(&peaks.0), leasts) != 0) {
-            let parts = wholes.iter().map(<[f32; WORD]>::as_slice).chain([rest]);
+            let parts = wholes.iter().map(<[F::Bits; WORD]>::as_slice).chain([rest]);
             for (part, first) in parts.zip((first..).step_by(WORD)) {
-                let mut lanes = add_and_compare(wide, exp, part, leasts, &mut sums);
+                let mut lanes = add_and_compare::<LANES, F, _>(wide, exp, part, leasts, &mut sums);
                 if planted!(ListingLast) && !part.len().is_multiple_of(WORD) {
                     lanes &= !(1 << (part.len() - 1));
                 }
@@ -96,10 +103,10 @@ fn accumulate_and_list<const LANES: usize, W: Wide>(
         } else {
             let (blocks, tail) = group.as_chunks();
             for block in blocks {
-                sums.add(wide, exp.of(wide, wide.load(block)));
+                sums.add(wide, exp.of(wide, F::load(wide, block)));
             }
             if !tail.is_empty() {
-                sums.add(wide, exp.of(wide, wide.load(&padded(tail))));
+                sums.add(wide, exp.of(wide, F::load_tail(wide, tail)));
             }
         }
     }
@@ -111,22 +118,22 @@ fn accumulate_and_list<const LANES: usize, W: Wide>(
 /// `leasts`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-fn add_and_compare<const LANES: usize, W: Wide>(
+fn add_and_compare<const LANES: usize, F: Format, W: Wide>(
     wide: W,
     exp: impl Exponential<W>,
-    logits: &[f32],
+    logits: &[F::Bits],
     leasts: W::Floats,
     sums: &mut Sums<W, LANES>,
 ) -> u64 {
     let (blocks, tail) = logits.as_chunks();
     let mut lanes = 0;
     for (block, at) in blocks.iter().zip((0..).step_by(BLOCK)) {
-        let x = wide.load(block);
+        let x = F::load(wide, block);
         lanes |= u64::from(wide.at_least(x, leasts)) << at;
         sums.add(wide, exp.of(wide, x));
     }
     if !tail.is_empty() {
-        let x = wide.load(&padded(tail));
+        let x = F::load_tail(wide, tail);
         lanes |= u64::from(wide.at_least(x, leasts)) << (blocks.len() * BLOCK);
         sums.add(wide, exp.of(wide, x));
     }

@@ -1,5 +1,6 @@
 //! The largest logits of a row, and a bound below which the k largest do not lie.
 
+use crate::simd::format::{Format, Single};
 use crate::simd::lanes::LANES;
 use crate::simd::wide::{Wide, folded};
 
@@ -36,20 +37,19 @@ impl Peaks {
     /// Takes the maxima of a row and returns the largest; a NaN does not count.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    pub(crate) fn take<W: Wide>(&mut self, wide: W, row: &[f32]) -> f32 {
+    pub(crate) fn take<F: Format, W: Wide>(&mut self, wide: W, row: &[F::Bits]) -> f32 {
         let (blocks, tail) = row.as_chunks::<LANES>();
         let (wholes, rest) = blocks.as_chunks::<{ GROUP / LANES }>();
         self.maxima.resize(wholes.len(), Maxima(NONE));
         let mut all = wide.load(&NONE);
         for (blocks, maxima) in wholes.iter().zip(&mut self.maxima) {
-            let highest = highest(wide, blocks, |block| block);
+            let highest = highest::<F, _, _>(wide, blocks, |block| block);
             all = wide.max(highest, all);
             *maxima = Maxima(wide.store(highest));
         }
         if !rest.is_empty() || !tail.is_empty() {
-            let mut last = NONE;
-            last[..tail.len()].copy_from_slice(tail);
-            let last = wide.max(wide.load(&last), highest(wide, rest, |block| block));
+            let last = F::load_tail(wide, tail);
+            let last = wide.max(last, highest::<F, _, _>(wide, rest, |block| block));
             all = wide.max(last, all);
             self.maxima.push(Maxima(wide.store(last)));
         }
@@ -78,7 +78,7 @@ impl Peaks {
         } else {
             coarse.clear();
             for maxima in maxima.chunks(together) {
-                coarse.push(Maxima(wide.store(highest(wide, maxima, |x| &x.0))));
+                coarse.push(Maxima(wide.store(highest::<Single, _, _>(wide, maxima, |x| &x.0))));
             }
             coarse
         };
@@ -91,18 +91,22 @@ impl Peaks {
 /// The maxima of some blocks, lane by lane.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn highest<W: Wide, B>(wide: W, blocks: &[B], lanes: impl Fn(&B) -> &[f32; LANES]) -> W::Floats {
+fn highest<F: Format, W: Wide, B>(
+    wide: W,
+    blocks: &[B],
+    lanes: impl Fn(&B) -> &[F::Bits; LANES],
+) -> W::Floats {
     // Maxima that take turns need not wait for each other.
     let [mut a, mut b, mut c, mut d] = [wide.load(&NONE); 4];
     let (fours, rest) = blocks.as_chunks();
     for [first, second, third, fourth] in fours {
-        a = wide.max(wide.load(lanes(first)), a);
-        b = wide.max(wide.load(lanes(second)), b);
-        c = wide.max(wide.load(lanes(third)), c);
-        d = wide.max(wide.load(lanes(fourth)), d);
+        a = wide.max(F::load(wide, lanes(first)), a);
+        b = wide.max(F::load(wide, lanes(second)), b);
+        c = wide.max(F::load(wide, lanes(third)), c);
+        d = wide.max(F::load(wide, lanes(fourth)), d);
     }
     for block in rest {
-        a = wide.max(wide.load(lanes(block)), a);
+        a = wide.max(F::load(wide, lanes(block)), a);
     }
     wide.max(wide.max(a, b), wide.max(c, d))
 }
@@ -168,7 +172,7 @@ mod tests {
 
     kernel! {
         fn take<'a>(wide; peaks: &'a mut Peaks, row: &'a [f32]) -> f32 {
-            peaks.take(wide, row)
+            peaks.take::<Single, _>(wide, row)
         }
     }
 

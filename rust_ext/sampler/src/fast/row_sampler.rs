@@ -17,9 +17,11 @@ use crate::error::SampleError;
 use crate::parameters::SampleParameters;
 use crate::planted::planted;
 use crate::rows::Row;
+use crate::simd::format::{Format, Single};
 use crate::stages::distribution::distribution;
 use crate::stages::scale;
 use crate::stages::softmax::multiply_by;
+use crate::torch::capability::Capability;
 use crate::torch::generator::Generator;
 use crate::torch::sums::row_sum_at_least;
 use crate::trace::SampleLogitsTrace;
@@ -127,15 +129,49 @@ impl RowSampler {
         row: Row<'_>,
         generator: &mut Generator,
     ) -> Result<usize, SampleError> {
-        if let Some(token) = self.draw_estimated(row, generator) {
+        let Row { logits, parameters, replay, .. } = row;
+        let estimated =
+            self.draw_estimated::<Single>(logits, parameters, replay.capability, generator);
+        if let Some(token) = estimated {
             return Ok(token);
         }
         let prepared = self.prepare(row, Sums::EstimatedWherePossible)?;
         self.draw_prepared(row, prepared, generator)
     }
 
-    fn draw_estimated(&mut self, row: Row<'_>, generator: &mut Generator) -> Option<usize> {
-        let Row { logits, parameters, .. } = row;
+    /// Draws from a row of any format, where estimates suit it and leave no doubt. `None`, and the
+    /// generator is as it was, where they do.
+    pub(crate) fn draw_without_doubt<F: Format>(
+        &mut self,
+        logits: &[F::Bits],
+        parameters: &SampleParameters,
+        capability: Capability,
+        generator: &mut Generator,
+    ) -> Option<usize> {
+        if is_estimated(logits.len(), parameters) {
+            return self.draw_estimated::<F>(logits, parameters, capability, generator);
+        }
+        let sure = self.prepare_estimated::<F>(logits, parameters, capability)?;
+        self.draw_sure(sure, logits.len(), generator)
+    }
+
+    /// As [`draw`](Self::draw), without estimates.
+    pub(crate) fn draw_exactly(
+        &mut self,
+        row: Row<'_>,
+        generator: &mut Generator,
+    ) -> Result<usize, SampleError> {
+        let prepared = self.prepare(row, Sums::Exact)?;
+        self.draw_prepared(row, prepared, generator)
+    }
+
+    fn draw_estimated<F: Format>(
+        &mut self,
+        logits: &[F::Bits],
+        parameters: &SampleParameters,
+        capability: Capability,
+        generator: &mut Generator,
+    ) -> Option<usize> {
         if !is_estimated(logits.len(), parameters) {
             return None;
         }
@@ -147,20 +183,15 @@ impl RowSampler {
             return None;
         }
         if self.narrow.is_likely() {
-            let drawn = self.prepare_estimated(row).and_then(|prepared| {
-                let Prepared::EstimatedList { sure } = prepared else {
-                    return None;
-                };
-                self.draw_sure(sure, logits.len(), generator)
-            });
+            let sure = self.prepare_estimated::<F>(logits, parameters, capability);
+            let drawn = sure.and_then(|sure| self.draw_sure(sure, logits.len(), generator));
             if drawn.is_some() {
                 return drawn;
             }
         }
         let &SampleParameters { temperature, top_p, .. } = parameters;
-        let (top_k, capability) = (parameters.kept(), row.replay.capability);
-        let limits = Limits { temperature, top_p, top_k, capability };
-        let Drawn { token, share } = self.estimates.draw(logits, limits, generator)?;
+        let limits = Limits { temperature, top_p, top_k: parameters.kept(), capability };
+        let Drawn { token, share } = self.estimates.draw::<F>(logits, limits, generator)?;
         self.narrow.note(share);
         Some(token)
     }
@@ -204,9 +235,14 @@ impl RowSampler {
         Ok(drawn.unwrap_or(0))
     }
 
-    /// [`prepare`](Self::prepare) without torch's sum; `None` where the row is not one for a list.
-    fn prepare_estimated(&mut self, row: Row<'_>) -> Option<Prepared> {
-        let Row { logits, parameters, replay, .. } = row;
+    /// [`prepare`](Self::prepare) without torch's sum; `None` where the row is not one for a list. Gives
+    /// what is sure to be possible, as [`Prepared::EstimatedList`] has it.
+    fn prepare_estimated<F: Format>(
+        &mut self,
+        logits: &[F::Bits],
+        parameters: &SampleParameters,
+        capability: Capability,
+    ) -> Option<f32> {
         let (vocab, top_p) = (logits.len(), parameters.nucleus_mass());
         if !exp_estimate::suits(parameters.temperature) {
             return None;
@@ -221,9 +257,8 @@ impl RowSampler {
             && top_k.is_none_or(|k| k > NARROW);
         let listed = top_k.filter(|k| is_listed(*k, vocab)).map(|k| (k, true));
         for (k, is_top_k) in narrow.then_some((NARROW, false)).into_iter().chain(listed) {
-            let capability = replay.capability;
             let wanted = Wanted { k, is_top_k, share, temperature, capability };
-            let estimated = self.shortlist.estimate(logits, wanted) == Outcome::Estimated;
+            let estimated = self.shortlist.estimate::<F>(logits, wanted) == Outcome::Estimated;
             if !is_top_k {
                 self.narrow.made(!estimated);
             }
@@ -235,7 +270,7 @@ impl RowSampler {
                 if is_top_k {
                     self.narrow.note(if nucleus.is_some_and(|n| n <= NARROW) { 1.0 } else { 0.0 });
                 }
-                return Some(Prepared::EstimatedList { sure: *sure });
+                return Some(*sure);
             }
         }
         None
@@ -243,12 +278,13 @@ impl RowSampler {
 
     /// Everything before the draw, for one row.
     pub(crate) fn prepare(&mut self, row: Row<'_>, sums: Sums) -> Result<Prepared, SampleError> {
-        if sums == Sums::EstimatedWherePossible
-            && let Some(prepared) = self.prepare_estimated(row)
-        {
-            return Ok(prepared);
-        }
         let Row { logits, parameters, replay, .. } = row;
+        if sums == Sums::EstimatedWherePossible {
+            let sure = self.prepare_estimated::<Single>(logits, parameters, replay.capability);
+            if let Some(sure) = sure {
+                return Ok(Prepared::EstimatedList { sure });
+            }
+        }
         let scaled = scaled(logits, parameters.temperature, &mut self.scaled);
         let vocab = logits.len();
         let top_p = parameters.nucleus_mass();

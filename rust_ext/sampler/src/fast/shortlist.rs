@@ -8,6 +8,7 @@ use super::narrow::sum_at_least_in;
 use super::peaks::{GROUP, Peaks};
 use super::survivors::Survivors;
 use crate::planted::planted;
+use crate::simd::format::{Format, Single};
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
 use crate::torch::capability::Capability;
@@ -106,8 +107,8 @@ impl Shortlist {
     /// Lists the tokens that both masks may keep, of logits that are not divided by the temperature yet,
     /// without torch's sum: an estimate, and the bound on its error, tell of most tokens whether the
     /// nucleus keeps them.
-    pub(crate) fn estimate(&mut self, logits: &[f32], wanted: Wanted) -> Outcome {
-        estimate(self, logits, wanted)
+    pub(crate) fn estimate<F: Format>(&mut self, logits: &[F::Bits], wanted: Wanted) -> Outcome {
+        estimate::<F>(self, logits, wanted)
     }
 }
 
@@ -125,7 +126,7 @@ kernel! {
         capability: Capability,
     ) -> Outcome {
         let Shortlist { peaks, words, logits: values, few, listed, floor, .. } = list;
-        let max = peaks.take(wide, logits);
+        let max = peaks.take::<Single, _>(wide, logits);
         if !max.is_finite() {
             return Outcome::Invalid;
         }
@@ -139,7 +140,7 @@ kernel! {
         if sum.is_nan() {
             return Outcome::Invalid;
         }
-        if !take_words(words, logits, k, listed) {
+        if !take_words::<Single>(words, logits, k, listed) {
             return Outcome::Unsuitable;
         }
         values.clear();
@@ -161,23 +162,28 @@ kernel! {
 /// that are mostly equal, or that another thread has lowered since the bound was found.
 #[allow(clippy::inline_always)] // Part of kernels.
 #[inline(always)]
-fn take_words(words: &[Word], logits: &[f32], k: usize, listed: &mut Survivors) -> bool {
+fn take_words<F: Format>(
+    words: &[Word],
+    logits: &[F::Bits],
+    k: usize,
+    listed: &mut Survivors,
+) -> bool {
     let length = words.iter().map(|word| word.lanes.count_ones() as usize).sum::<usize>();
     let most = most_listed(k);
     let suits = (k..=most).contains(&length);
     if suits {
-        listed.take_lanes(logits, words, most);
+        listed.take_lanes::<F>(logits, words, most);
     }
     suits
 }
 
 kernel! {
-    fn estimate<'a>(
-        wide; list: &'a mut Shortlist, logits: &'a [f32], wanted: Wanted,
+    fn estimate<'a, F: Format>(
+        wide; list: &'a mut Shortlist, logits: &'a [F::Bits], wanted: Wanted,
     ) -> Outcome {
         let Wanted { k, temperature, capability, .. } = wanted;
         let Shortlist { peaks, words, logits: values, few, listed, .. } = list;
-        let top = peaks.take(wide, logits);
+        let top = peaks.take::<F, _>(wide, logits);
         // Dividing keeps an order: this is the largest quotient.
         let max = top / temperature;
         let far = temperature != 1.0 && max.abs() > FARTHEST;
@@ -190,8 +196,8 @@ kernel! {
         };
         words.resize(logits.len().div_ceil(WORD) + 1, Word::default());
         let listing = Listing { least, peaks: &peaks.maxima, words };
-        let sum = estimated_exp_sum_in(wide, logits, top, temperature, listing);
-        if !sum.is_finite() || !take_words(words, logits, k, listed) {
+        let sum = estimated_exp_sum_in::<F, _>(wide, logits, top, temperature, listing);
+        if !sum.is_finite() || !take_words::<F>(words, logits, k, listed) {
             return Outcome::Unsuitable;
         }
         values.clear();
@@ -376,7 +382,7 @@ mod tests {
         #[allow(clippy::cast_possible_truncation)] // As torch does.
         let share = if top_p > 0.0 { f64::from(top_p as f32) } else { f64::INFINITY };
         let Wanted { capability, temperature, .. } = wanted;
-        let outcome = list.estimate(row, Wanted { share, ..wanted });
+        let outcome = list.estimate::<Single>(row, Wanted { share, ..wanted });
         if outcome != Outcome::Estimated {
             assert_eq!(outcome, Outcome::Unsuitable);
             return None;
@@ -465,6 +471,36 @@ mod tests {
         }
     }
 
+    /// Of two tokens whose exponentials differ and whose probabilities do not, the nucleus ends with
+    /// either: with the one that torch's sort puts first.
+    #[test]
+    fn tokens_that_tie_by_rounded_products_come_in_either_order() {
+        let mut list = Shortlist::default();
+        let (mut tied, mut other_first) = (0, 0);
+        for round in 0..200_u16 {
+            let mut row: Vec<f32> =
+                (0..2048_u16).map(|token| -20.0 - f32::from(token) / 256.0).collect();
+            let likely = -0.9 - f32::from(round) / 1000.0;
+            // The sum is such that floats are further from each other than before the multiplication.
+            (row[700], row[701]) = (0.0, -1e-3);
+            let pair = if round % 2 == 0 { [100, 900] } else { [900, 100] };
+            (row[pair[0]], row[pair[1]]) = (likely, likely.next_down());
+            let mut probs = vec![0.0; row.len()];
+            assert!(softmax(&row, &mut probs, Capability::Avx2));
+            let [p, q] = pair.map(|token| probs[token]);
+            tied += u32::from(p == q);
+            let top_p = f64::from(probs[700]) + f64::from(probs[701]) + 0.5 * f64::from(p);
+            let kept = top_p_mask(&mut probs.clone(), top_p);
+            other_first += u32::from(kept[pair[1]] && !kept[pair[0]]);
+            for is_top_k in [false, true] {
+                let wanted = wanted(5, is_top_k, Capability::Avx2);
+                let top_k = is_top_k.then_some(5);
+                assert!(in_doubt(&mut list, &row, wanted, top_k, top_p).is_some() || is_top_k);
+            }
+        }
+        assert!(tied > 20 && other_first > 5, "{tied} tie, {other_first} in the other order");
+    }
+
     /// Whatever the masks keep, and however a temperature divides.
     #[test]
     fn estimates_leave_no_doubt() {
@@ -532,6 +568,12 @@ mod tests {
         row.iter_mut().step_by(100).for_each(|x| *x = -61.0);
         row[7] = 0.0;
         assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "far below");
+        for temperature in [1.0, 0.7] {
+            let divided: Vec<f32> = row.iter().map(|x| x * temperature).collect();
+            let wanted = Wanted { temperature, ..wanted(20, true, Capability::Avx2) };
+            let outcome = list.estimate::<Single>(&divided, wanted);
+            assert_eq!(outcome, Outcome::Unsuitable, "far below at {temperature}");
+        }
         row.fill(f32::NEG_INFINITY);
         row[7] = 0.0;
         assert_eq!(list.take(&row, 20, Capability::Avx2), Outcome::Unsuitable, "one is possible");

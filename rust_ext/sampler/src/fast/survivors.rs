@@ -4,6 +4,7 @@ use super::keep::BLOCK;
 use super::listing::Word;
 use crate::draw::multinomial::Possible;
 use crate::planted::planted;
+use crate::simd::format::Format;
 use crate::simd::kernel;
 use crate::simd::wide::Wide;
 
@@ -73,7 +74,7 @@ impl Survivors {
     /// values.
     #[allow(clippy::inline_always)] // Part of a kernel.
     #[inline(always)]
-    pub(crate) fn take_lanes(&mut self, row: &[f32], words: &[Word], most: usize) {
+    pub(crate) fn take_lanes<F: Format>(&mut self, row: &[F::Bits], words: &[Word], most: usize) {
         /// There are seldom more in a word, and how many cannot be predicted: so many are written,
         /// and what should not have been is written over.
         const OFTEN: usize = 2;
@@ -88,7 +89,7 @@ impl Survivors {
                 for (number, value) in tokens[places.clone()].iter_mut().zip(&mut values[places]) {
                     let token = first + lanes.trailing_zeros();
                     *number = token;
-                    *value = row[last.min(token as usize)];
+                    *value = F::widened(row[last.min(token as usize)]);
                     length += usize::from(lanes != 0);
                     lanes &= lanes.wrapping_sub(1);
                 }

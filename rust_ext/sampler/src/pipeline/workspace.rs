@@ -12,6 +12,7 @@ use crate::fast::keep::Gathered;
 use crate::fast::narrow::are_at_least;
 use crate::fast::survivors::{Survivors, list_at_least};
 use crate::fast::top_k;
+use crate::simd::format::Single;
 use crate::stages::scale::divide_in_place;
 use crate::stages::softmax::{multiply_by, row_max, softmax};
 use crate::torch::capability::{Arithmetic, Capability};
@@ -81,7 +82,7 @@ impl PipelineWorkspace {
         }
         self.estimates.grow(row.logits.len());
         let limits = Limits { temperature, top_p: 0.0, top_k: None, capability: row.capability };
-        self.estimates.draw(row.logits, limits, generator).map(|drawn| drawn.token)
+        self.estimates.draw::<Single>(row.logits, limits, generator).map(|drawn| drawn.token)
     }
 
     pub(super) fn start(&mut self, row: Row<'_>) {

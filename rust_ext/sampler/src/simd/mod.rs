@@ -5,6 +5,7 @@
 //! processor has. Which one runs never changes a bit: no kernel lets the compiler reorder a sum,
 //! and a fused multiply-add is always written out.
 
+pub(crate) mod format;
 pub(crate) mod lanes;
 pub(crate) mod mersenne;
 #[cfg(target_arch = "aarch64")]
@@ -96,7 +97,7 @@ macro_rules! kernel {
         $vis fn $name<$life $(, $generic: $bound)?>($($arg: $ty),*) -> $ret {
             use $crate::simd::wide::Wide;
 
-            struct Kernel<$life, $($generic,)? W> {
+            struct Kernel<$life, $($generic: $bound,)? W> {
                 $($arg: $ty,)*
                 $wide: W,
                 life: std::marker::PhantomData<&$life ()>,
@@ -116,14 +117,14 @@ macro_rules! kernel {
             let life = std::marker::PhantomData;
             match $crate::simd::arch() {
                 #[cfg(target_arch = "x86_64")]
-                pulp::Arch::V4($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                pulp::Arch::V4($wide) => $wide.vectorize(Kernel::<$life, $($generic,)? _> { $($arg,)* $wide, life }),
                 #[cfg(target_arch = "x86_64")]
-                pulp::Arch::V3($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                pulp::Arch::V3($wide) => $wide.vectorize(Kernel::<$life, $($generic,)? _> { $($arg,)* $wide, life }),
                 #[cfg(target_arch = "aarch64")]
-                pulp::Arch::Neon($wide) => $wide.vectorize(Kernel { $($arg,)* $wide, life }),
+                pulp::Arch::Neon($wide) => $wide.vectorize(Kernel::<$life, $($generic,)? _> { $($arg,)* $wide, life }),
                 _ => {
                     let $wide = $crate::simd::lanes::Portable;
-                    pulp::NullaryFnOnce::call(Kernel { $($arg,)* $wide, life })
+                    pulp::NullaryFnOnce::call(Kernel::<$life, $($generic,)? _> { $($arg,)* $wide, life })
                 }
             }
         }

@@ -2,6 +2,7 @@
 
 use super::capability::{Arithmetic, Capability};
 use crate::planted::planted;
+use crate::simd::format::{Format, Single};
 use crate::simd::kernel;
 use crate::simd::lanes::LANES as BLOCK;
 use crate::simd::sleef::{COEFFICIENTS, Coefficients};
@@ -31,14 +32,18 @@ pub(crate) fn exp_and_sum_in<W: Wide>(
 ) -> f32 {
     let (sleef, library) = (Sleef::new(wide, max), CLibrary { max });
     match (capability.arithmetic(), planted!(SoftmaxLanes)) {
-        (Arithmetic::Default, false) => in_order(accumulate::<8, _>(wide, library, logits, out)),
-        (Arithmetic::Default, true) => in_order(accumulate::<16, _>(wide, library, logits, out)),
-        (Arithmetic::Neon, false) => halves(accumulate::<4, _>(wide, sleef, logits, out)),
+        (Arithmetic::Default, false) => {
+            in_order(accumulate::<8, Single, _>(wide, library, logits, out))
+        }
+        (Arithmetic::Default, true) => {
+            in_order(accumulate::<16, Single, _>(wide, library, logits, out))
+        }
+        (Arithmetic::Neon, false) => halves(accumulate::<4, Single, _>(wide, sleef, logits, out)),
         (Arithmetic::Avx2, false) | (Arithmetic::Avx512 | Arithmetic::Neon, true) => {
-            halves(accumulate::<8, _>(wide, sleef, logits, out))
+            halves(accumulate::<8, Single, _>(wide, sleef, logits, out))
         }
         (Arithmetic::Avx512, false) | (Arithmetic::Avx2, true) => {
-            halves(accumulate::<16, _>(wide, sleef, logits, out))
+            halves(accumulate::<16, Single, _>(wide, sleef, logits, out))
         }
     }
 }
@@ -101,22 +106,22 @@ impl<W: Wide, const LANES: usize> Sums<W, LANES> {
 /// The lane sums of the exponentials, which are written to `out`.
 #[allow(clippy::inline_always)] // Part of a kernel.
 #[inline(always)]
-pub(crate) fn accumulate<const LANES: usize, W: Wide>(
+pub(crate) fn accumulate<const LANES: usize, F: Format, W: Wide>(
     wide: W,
     exp: impl Exponential<W>,
-    logits: &[f32],
+    logits: &[F::Bits],
     out: &mut [f32],
 ) -> [f32; LANES] {
     let mut sums = Sums::<W, LANES>::new(wide);
     let (blocks, tail) = logits.as_chunks();
     let (out, last) = out.as_chunks_mut::<BLOCK>();
     for (block, out) in blocks.iter().zip(out) {
-        let e = exp.of(wide, wide.load(block));
+        let e = exp.of(wide, F::load(wide, block));
         *out = wide.store(e);
         sums.add(wide, e);
     }
     if !tail.is_empty() {
-        let e = exp.of(wide, wide.load(&padded(tail)));
+        let e = exp.of(wide, F::load_tail(wide, tail));
         last.copy_from_slice(&wide.store(e)[..tail.len()]);
         sums.add(wide, e);
     }
@@ -147,15 +152,6 @@ fn lanes_of<const LANES: usize, W: Wide>(wide: W, exponentials: &[f32]) -> [f32;
     last[..tail.len()].copy_from_slice(tail);
     sums.add(wide, wide.load(&last));
     sums.lanes(wide, exponentials.len())
-}
-
-/// A last block, filled up with logits whose exponential is zero.
-#[allow(clippy::inline_always)] // Part of a kernel.
-#[inline(always)]
-pub(crate) fn padded(tail: &[f32]) -> [f32; BLOCK] {
-    let mut block = [f32::NEG_INFINITY; BLOCK];
-    block[..tail.len()].copy_from_slice(tail);
-    block
 }
 
 /// Lane i and lane i + half are added until one is left.
