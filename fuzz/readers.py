@@ -2,7 +2,7 @@
 
 The options are libFuzzer's. A reader may read a file or refuse it in its own words; any other
 exception is a find. Readers, and a sound file that each begins from, are those of
-``parity_tests/test_hostile_files.py``.
+``parity_tests/test_hostile_files.py``; finds that were mended are kept in ``fuzz/corpus/READER``.
 """
 
 import sys
@@ -19,7 +19,8 @@ with atheris.instrument_imports(include=["sampler_parity"]):
 
 def main() -> None:
     """Fuzz the reader that is named first."""
-    reader = READERS[sys.argv.pop(1)]
+    name = sys.argv.pop(1)
+    reader = READERS[name]
     folder = Path(tempfile.mkdtemp())
     path = folder / "read" / reader.sound.name
     path.parent.mkdir()
@@ -34,7 +35,8 @@ def main() -> None:
         except reader.error:
             return
 
-    atheris.Setup([*sys.argv, str(seeds)], once)
+    kept = Path(__file__).parent / "corpus" / name
+    atheris.Setup([*sys.argv, str(seeds), *([str(kept)] if kept.exists() else [])], once)
     atheris.Fuzz()
 
 

@@ -331,6 +331,21 @@ def test_a_reader_says_what_is_wrong(name: str, tmp_path: Path) -> None:
     assert refused > 20
 
 
+FOUND = REPOSITORY / "fuzz" / "corpus"
+"""What was found by fuzzing, in folders with the names of readers."""
+
+
+@pytest.mark.parametrize(
+    ("name", "found"), [(name, one) for name in READERS for one in sorted(FOUND.glob(f"{name}/*"))]
+)
+def test_what_was_found_is_read_or_refused(name: str, found: Path, tmp_path: Path) -> None:
+    reader = READERS[name]
+    path = tmp_path / reader.sound.name
+    shutil.copy(found, path)
+    said = answers(reader, path)
+    assert bool(said) == (found.name not in {"fed", "header"})
+
+
 def test_what_takes_much_memory_is_seen(tmp_path: Path) -> None:
     greedy = Reader(lambda _: void(bytearray(2 * ROOM)), tmp_path)
     with pytest.raises(MemoryError):

@@ -361,7 +361,7 @@ def explain(
     ] = None,
     implementation: Annotated[str, typer.Option(help="The candidate.")] = PORT,
     reference: Annotated[
-        str, typer.Option(help="module:OBJECT of the pipeline that a case's file is for.")
+        str, typer.Option(help="module:OBJECT of the pipeline that a case's file or run is for.")
     ] = "",
     after: Annotated[
         list[str] | None,

@@ -10,7 +10,8 @@ DAMAGED = (
     OSError,
     EOFError,
     ValueError,  # a UnicodeDecodeError too
-    KeyError,
+    LookupError,  # of a name or a row that is not there
+    OverflowError,  # of a number that its type cannot hold
     RecursionError,  # of JSON that is nested without end
     MemoryError,  # of a length that is not the file's
     AttributeError,  # safetensors looks in numpy for a dtype that numpy lacks

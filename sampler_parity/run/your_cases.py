@@ -26,8 +26,8 @@ def opened(asked: YourLogits, reference: str = "", seed: int = 0) -> YourCases:
             is; or nothing is left to compare.
     """
     _check(asked)
-    if not reference and asked.sampler not in REFERENCES:
-        # Not what is imported by its name: a stored run may hold any.
+    if not reference and ":" in asked.sampler:
+        # It would be imported, and a stored run may hold any.
         raise CannotJudgeError(f"sampler {asked.sampler!r} is none of {', '.join(REFERENCES)}")
     kind = reference_of(reference or asked.sampler)
     parts: list[LogitsPart] = []
