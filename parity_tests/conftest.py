@@ -2,7 +2,7 @@
 
 The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
 such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
-The tests that need it stand first, so that a worker that makes it delays no other one.
+The tests that need it stand first, and the workers take the tests in their order, a few at a time.
 
 ``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
 takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
@@ -121,7 +121,7 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """
     if names_files(config):
         return 0
-    waiting = config.getoption("markexpr") not in QUICK
+    waiting = config.getoption("markexpr") not in ("", *QUICK)
     return min(len(os.sched_getaffinity(0)) + waiting, MOST_WORKERS)
 
 
@@ -152,8 +152,9 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first: the gate's tests, then those of what else is shared.
+    """Mark what is slow, and put it first: what takes longest begins first, and none waits for it.
 
+    One test of the gate begins, which makes its run; the others, which would wait for it, are last.
     A folder's proofs are left out, unless an expression of markers says what to run.
     """
 
@@ -170,9 +171,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             raise pytest.UsageError(f"{item.nodeid} is slow: mark it `promise` or `proof`")
         if shared or promise:
             item.add_marker("slow")
-        return shared[0] if shared else len(MADE_ONCE) + (not takes_seconds(item))
+        if shared:
+            return shared[0]
+        return len(MADE_ONCE) + (not slow) + (not takes_seconds(item))
 
     items.sort(key=place)
+    of_the_gate = [item for item in items if MADE_ONCE[0] in getattr(item, "fixturenames", ())]
+    items[:] = [item for item in items if item not in of_the_gate[1:]] + of_the_gate[1:]
     if without_proofs(config):
         proofs = [item for item in items if is_proof(item)]
         items[:] = [item for item in items if not is_proof(item)]

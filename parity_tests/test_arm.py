@@ -282,6 +282,7 @@ def explained(monkeypatch: pytest.MonkeyPatch, *words: str) -> int:
     return int(ended.value.code or 0)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("case", ["sample-10-gauss-b1-v8", "arm-05-b8-v6", "sve128/arm-05-b8-v6"])
 def test_a_recorded_case_is_explained_at_a_level_of_arm(
     case: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

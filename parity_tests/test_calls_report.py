@@ -143,6 +143,7 @@ def test_every_kind_has_its_page(tmp_path: Path, fault: str) -> None:
         assert f"{use.calls:,}" in {row[2].removeprefix("≠ ") for row in shown}
 
 
+@pytest.mark.proof
 def test_a_number_of_the_result_is_the_number_on_the_page(made: Made, tmp_path: Path) -> None:
     found = made.found
     first = msgspec.structs.replace(found.findings[0], times=17, of=4321)
@@ -186,6 +187,7 @@ def test_frequencies_are_shown_as_they_are_told(made: Made, tmp_path: Path) -> N
     assert 'id="frequencies"' not in made.page
 
 
+@pytest.mark.proof
 def test_the_first_sentence_is_the_heading(tmp_path: Path) -> None:
     found = compared(tmp_path, "feedback-offset", "wrong-parameters", forced=True)
     page = page_of(found, tmp_path)
@@ -340,6 +342,7 @@ def test_a_call_is_kept_as_it_was_made(tmp_path: Path, fault: str) -> None:
         assert kept["candidate.token"].ravel().tolist() == list(recording.calls[index].token)
 
 
+@pytest.mark.proof
 def test_explain_replays_a_call(made: Made) -> None:
     found = made.found
     commands = re.findall(r"<code>(sampler-parity explain .*)\n", made.page)
@@ -499,6 +502,7 @@ def invoked(*arguments: object) -> tuple[int, str]:
     return done.exit_code, done.stdout
 
 
+@pytest.mark.proof
 def test_the_command_writes_all_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     compared(tmp_path, "late-start", forced=True)
     out, junit, summary = tmp_path / "out", tmp_path / "new" / "j.xml", tmp_path / "new" / "s.md"

@@ -52,6 +52,7 @@ def explain(*arguments: str) -> int:
     return caught.value.code
 
 
+@pytest.mark.proof
 def test_explaining_a_file_is_explaining_its_case(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -263,6 +263,7 @@ def test_an_error_says_who_raised(torch: str, mine: str, words: str) -> None:
     assert "Cause" not in text[text.index("<article") : text.index("</article")]
 
 
+@pytest.mark.proof
 def test_the_evidence_of_real_logits_is_kept_whatever_else_differs(tmp_path: Path) -> None:
     [mistake] = [one for one in MISTAKES if one.name == "top-k forgotten"]
     here, reference = capability_here(), PythonRef()

@@ -105,6 +105,7 @@ def test_a_part_that_lacks_what_it_was_to_do(tmp_path: Path) -> None:
     assert not (tmp_path / "merged" / "run.json").exists()
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("of", [1, 2, 3, 7])
 def test_every_order_and_every_case_is_in_one_part(tmp_path: Path, of: int) -> None:
     whole = orders_of(Request(), tmp_path)

@@ -218,6 +218,7 @@ def test_which_calls_share_a_uniform_is_told(
     assert found.status == "rejected"
 
 
+@pytest.mark.proof
 def test_one_seed_for_all_generations_is_no_fault_where_the_recording_says_so() -> None:
     def draw(generation: int, _phase: str, call: int, weights: Weights) -> int:
         if call == 0:
@@ -307,18 +308,21 @@ def falls_off(weights: Weights, u: float) -> int:
     return int(kept[min(place, len(kept) - 1)])
 
 
+@pytest.mark.proof
 def test_a_walk_that_falls_off_its_end_is_caught() -> None:
     rng = np.random.default_rng(8)
     found = audit(recorded(voice(8, 800, 1000), lambda w: falls_off(w, rng.random())))
     assert "ends in token order" in named(found)
 
 
+@pytest.mark.proof
 def test_a_tail_that_is_cut_off_is_caught() -> None:
     rng = np.random.default_rng(9)
     found = audit(recorded(voice(9, 800, 1000), lambda w: descending(w, 0.95 * rng.random())))
     assert "ends by descending probability" in named(found)
 
 
+@pytest.mark.proof
 def test_uniforms_that_depend_on_the_last_one_are_caught() -> None:
     rng = np.random.default_rng(10)
     laws = voice(10, 400, 1000)
@@ -337,6 +341,7 @@ def test_uniforms_that_depend_on_the_last_one_are_caught() -> None:
     assert "sums of places in token order" in named(audit(recorded(laws, mirrored)))
 
 
+@pytest.mark.proof
 def test_a_token_that_is_never_drawn_is_named() -> None:
     rng = np.random.default_rng(11)
     laws = []
@@ -445,6 +450,7 @@ def test_few_calls_have_a_bound_for_a_tail() -> None:
         assert tilts.p_value(total) >= min(exact, 1.0) * 0.999
 
 
+@pytest.mark.proof
 def test_what_is_possible_in_a_race_is_what_linear_programming_finds() -> None:
     rng = np.random.default_rng(14)
     vocab = 6
@@ -491,6 +497,7 @@ def _constraints(
     return rows, bounds
 
 
+@pytest.mark.proof
 def test_evidence_for_one_uniform_is_a_martingale() -> None:
     """Of independent draws a share of at most 1 / x ever has evidence of x."""
     rng = np.random.default_rng(15)

@@ -98,6 +98,7 @@ def counted_by(candidate: object, about: About, case: Case, folder: Path) -> tup
     return builder.shard(1, "torch").streams
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("mistake", "earliest"), [("temperature off by 1 %", 2), ("generator advanced twice", 1)]
 )

@@ -87,6 +87,7 @@ def test_a_case_is_made_of_its_recipe_alone() -> None:
     assert np.array_equal(np.sort(raised)[0, :-1], np.sort(plain)[0, :-1])
 
 
+@pytest.mark.proof
 def test_a_lease_depends_on_what_it_is_handed_and_on_nothing_else() -> None:
     port = RustExt()
     first = compared(Lease(first=0, count=60), SEED, port)
@@ -99,6 +100,7 @@ def test_a_lease_depends_on_what_it_is_handed_and_on_nothing_else() -> None:
     assert again.capability == capability_here()
 
 
+@pytest.mark.proof
 def test_distances_are_of_the_decisions_that_torch_makes() -> None:
     """The sums and ratios that are measured are those from which torch cuts and draws."""
     reference, here = PythonRef(), capability_here()

@@ -116,6 +116,7 @@ def test_a_blind_comparison_is_seen(
     assert not any(planted.killed for planted in plant(tmp_path, [name]))
 
 
+@pytest.mark.proof
 def test_equal_engines_over_twenty_generations(tmp_path: Path) -> None:
     found = pair(tmp_path, generations=20)
     assert found.status == "holds"

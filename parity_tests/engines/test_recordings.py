@@ -85,6 +85,7 @@ def test_what_is_written_is_read_back(path: Path) -> None:
     assert tensors["logits"].tobytes() == LOGITS.tobytes()
 
 
+@pytest.mark.proof
 def test_a_cut_loses_one_record(path: Path) -> None:
     """Every prefix of a recording is read up to the last whole record."""
     records = whole()

@@ -88,6 +88,7 @@ def test_a_negative_temperature_turns_the_order_round(temperature: float, top_k:
         assert fate.kept[0, 3]
 
 
+@pytest.mark.proof
 def test_the_cases_that_were_called_wrong() -> None:
     """Found in the field: torch with other seeds, shown by its tokens alone."""
 

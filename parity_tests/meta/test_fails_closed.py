@@ -68,6 +68,7 @@ def checkout(repository: Path, folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.proof
 def test_missing_extension(repository: Path, tmp_path: Path) -> None:
     """A checkout's folder imports as an empty namespace package: that is not the extension."""
     copy = checkout(repository, tmp_path)

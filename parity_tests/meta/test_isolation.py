@@ -81,11 +81,13 @@ def test_a_crash_costs_its_case_only() -> None:
     assert words.startswith("ended by SIGSEGV")
 
 
+@pytest.mark.proof
 def test_a_candidate_that_sleeps_is_ended() -> None:
     [outcome] = outcomes("Sleeps", 1, limits(seconds=0.2))
     assert lost(outcome) == (Verdict.TIMED_OUT, "no answer within 0.2 seconds")
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("name", "words"),
     [
@@ -116,6 +118,7 @@ def test_threads_that_were_started_at_import_work(name: str, crashes: list[int])
         assert words.startswith("ended by SIGSEGV")
 
 
+@pytest.mark.proof
 def test_a_crash_of_what_has_no_threads_costs_a_fork() -> None:
     with Isolated(candidate("Segfaults"), SMALL) as isolated:
         assert isolated.forks
@@ -123,6 +126,7 @@ def test_a_crash_of_what_has_no_threads_costs_a_fork() -> None:
         assert not isolated.forks
 
 
+@pytest.mark.proof
 def test_what_a_candidate_prints_is_no_answer() -> None:
     assert [lost(outcome) for outcome in outcomes("Chatters", 3)] == [None] * 3
 
@@ -177,6 +181,7 @@ def test_a_candidate_without_torch_starts_without_it() -> None:
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
 
+@pytest.mark.proof
 def test_everything_of_a_case_comes_through(tmp_path: Path) -> None:
     """NaN and infinity as parameters, 64-bit seeds, NaN payloads: as in one's own process."""
     parameters = SampleLogits(float("nan"), float("inf"), -1, "argmax")

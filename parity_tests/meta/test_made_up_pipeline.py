@@ -91,6 +91,7 @@ def another_stream(tensors: Any, _: Any, generator: Any) -> Any:
     return torch.multinomial(tensors["kept"], 1, generator=generator)
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize(
     ("stage", "reference", "verdict"),
     [

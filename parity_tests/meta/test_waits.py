@@ -1,5 +1,6 @@
 """Every wait has a limit, and the sentence names what was waited for."""
 
+import itertools
 import shlex
 import sys
 from dataclasses import replace
@@ -132,8 +133,18 @@ def test_an_answer_without_an_end(tmp_path: Path) -> None:
     assert "a message of 4,000,000,000 bytes, where at most" in found.words
 
 
-def test_what_a_candidate_leaves_behind_is_ended(tmp_path: Path) -> None:
-    """A process in a session of its own has the pipes of its parent, and would outlive it."""
+@pytest.mark.parametrize("looks_in_vain", [0, 1])
+def test_what_a_candidate_leaves_behind_is_ended(
+    looks_in_vain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process in a session of its own has the pipes of its parent, and would outlive it.
+
+    One that was only just started has no environment by which it would be known at once.
+    """
+    looks, kill = itertools.count(), isolated._kill_marked
+    monkeypatch.setattr(
+        isolated, "_kill_marked", lambda mark: next(looks) < looks_in_vain or kill(mark)
+    )
     left = (
         "import subprocess\n"
         f"left = subprocess.Popen([sys.executable, '-c', {FOREVER!r}], start_new_session=True)\n"

@@ -164,6 +164,7 @@ def test_nothing_that_is_raised_is_taken_for_a_divergence(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.proof
 def test_the_package_is_a_command() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "sampler_parity", "list", "cases"],

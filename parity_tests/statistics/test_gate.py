@@ -142,6 +142,7 @@ def test_the_plan_is_fixed_before_the_draws(sound: PortSource, counted: Statisti
     assert [test.planned for test in again.tests] == [test.planned for test in counted.tests]
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("profile", ["quick", "full"])
 def test_a_slow_candidate_has_a_plan_too(sound: PortSource, profile: str) -> None:
     slow = plan(profile, replace(sound, fast=False), sound)
@@ -149,6 +150,7 @@ def test_a_slow_candidate_has_a_plan_too(sound: PortSource, profile: str) -> Non
     assert sum(test.planned.draws for test in slow.tests) < 2_000_000
 
 
+@pytest.mark.proof
 def test_of_a_sampler_that_is_not_there_no_test_is_planned(sound: PortSource) -> None:
     only = plan("quick", sound, sound, samplers=("sample_logits",))
     assert len(only.tests) == 15
@@ -211,6 +213,7 @@ def test_one_token_outside_the_mask(sound: PortSource, tests: list[StatisticalTe
         assert sum(test.looks[0].outside.values()) == 1
 
 
+@pytest.mark.proof
 def test_a_faulty_candidate(sound: PortSource, tests: list[StatisticalTest]) -> None:
     assert judged(sound, tests).status == "holds"
     law = subjects.tempered().law

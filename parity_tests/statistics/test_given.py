@@ -154,6 +154,7 @@ def test_inclusive_diverges_with_the_hook_and_says_what_was_not_tried_without() 
     assert any("no test of frequencies shows it" in line for line in summary(missed))
 
 
+@pytest.mark.proof
 @pytest.mark.parametrize("walk", ["strict", "inclusive"])
 def test_a_program_takes_its_uniform(walk: str) -> None:
     command = f"command:{sys.executable} {Path(walkers.__file__)} {walk}"

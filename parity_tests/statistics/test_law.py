@@ -68,6 +68,7 @@ def test_what_the_reference_refuses_has_no_law(
         law_of(np.array(logits, np.float32), parameters)
 
 
+@pytest.mark.proof
 def test_two_noised_logits_counted_out() -> None:
     """Every pair of the reference's 24-bit noises, in f32: within the declared slack."""
     logits = torch.tensor([20.3, 20.1])

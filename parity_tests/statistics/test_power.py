@@ -141,6 +141,7 @@ def test_what_cannot_be_seen_needs_infinitely_many_draws() -> None:
     assert chance_of(p, p, 10**9, RULE, outside=1e-6) > 0.99
 
 
+@pytest.mark.proof
 def test_both_directions() -> None:
     draws = for_temperature(tempered(), 0.03, RULE)
     shown = shown_by(tempered(), draws, RULE).smallest_temperature

@@ -167,6 +167,7 @@ def too_wild(
     return np.repeat(sound.draws(logits, parameters, seed, n // 2), 2)
 
 
+@pytest.mark.proof
 def test_p_values_of_many_cases(sound: PortSource) -> None:
     test = uniformity(60, 2000, RULE)
     assert (look(test, sound).p or 0) > RULE.margin

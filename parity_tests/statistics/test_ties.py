@@ -241,6 +241,7 @@ def test_the_reference_s_own_order_passes(sound: PortSource) -> None:
     assert {test.decision for test in found.tests} == {"passes"}, "and is no tie order"
 
 
+@pytest.mark.proof
 def test_an_order_that_varies_is_no_rejection(sound: PortSource) -> None:
     """Every token of the tie comes, and all together no more often than the seven."""
     found = judged(Plain(any_order, calls=20), on_ties(sound)[:2])
@@ -383,6 +384,7 @@ class _Drawn:
         raise NotImplementedError
 
 
+@pytest.mark.proof
 def test_the_p_values_of_another_order_are_uniform() -> None:
     """The budget holds for pooled cells: 400 small tests, each with a fresh seed."""
     tied = subjects.tied()

@@ -12,6 +12,7 @@ import sys
 import time
 import uuid
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +36,9 @@ GIB = 1 << 30
 
 ENDING = 5.0
 """Seconds that a process may take to end which was killed, or which has closed its output."""
+
+SILENCE = 0.1
+"""Seconds after which is looked again who holds the pipe of an ended candidate."""
 
 PIPE = 1 << 20
 """Bytes that a pipe holds: more than nearly every message has."""
@@ -123,13 +127,17 @@ class _LastWords:
             self.pipe.close()
             self.pipe = None
 
-    def end(self, seconds: float) -> None:
-        """Wait until nobody holds the pipe any more, and take in what is said."""
+    def end(self, seconds: float, still: Callable[[], None]) -> None:
+        """Wait until nobody holds the pipe any more, and take in what is said.
+
+        ``still`` is called whenever nothing was said for a while: somebody holds it.
+        """
         deadline = time.monotonic() + seconds
         while self.pipe is not None and (left := deadline - time.monotonic()) > 0:
             poll = select.poll()
             poll.register(self.pipe, select.POLLIN)
-            poll.poll(left * 1000)
+            if not poll.poll(min(left, SILENCE) * 1000):
+                still()
             self.take()
         self.close()
 
@@ -259,8 +267,9 @@ class Isolated:
         _kill_marked(process.mark)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.running.wait(ENDING)
-        # Everything that it started has its standard error, and has ended when that is closed.
-        process.errors.end(ENDING)
+        # Everything that it started has its standard error, and has ended when that is closed. What
+        # was just being started had no environment yet, by which it would have been known.
+        process.errors.end(ENDING, lambda: _kill_marked(process.mark))
         for pipe in (process.asks, process.answers):
             with contextlib.suppress(BrokenPipeError):
                 pipe.close()
