@@ -10,7 +10,7 @@ CPU_TORCH := $(if $(TORCH_INDEX_URL),--extra-index-url $(TORCH_INDEX_URL))
 PLAIN_CRATES := --package torch-exact-sampler --package sampler-recorder
 NIGHTLY ?= nightly-2026-05-20
 
-.PHONY: help parity check test build lint types rust-tests python-tests quick-python-tests chromium \
+.PHONY: help parity check checked test build lint types rust-tests python-tests quick-python-tests chromium \
 	packages public-api fuzz docs screenshots lock bench bench-lint bench-rust bench-instructions valgrind \
 	real-engines torch-matrix mutants record record-arm clean
 
@@ -20,9 +20,14 @@ help:  ## List the targets.
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
 
-check: build lint types rust-tests quick-python-tests  ## Lints, types, Rust tests and the quick Python tests.
+check: checked quick-python-tests  ## Lints, types, Rust tests and the quick Python tests.
 
-test: build lint types rust-tests python-tests  ## Everything: lints, types, Rust tests, all Python tests with gate and proofs.
+test: checked python-tests  ## Everything: lints, types, Rust tests, all Python tests with gate and proofs.
+
+# Two at a time, since mypy and clippy use one core each; what each says stays together, where make can.
+checked: build  ## Lints, types and Rust tests.
+	$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+		rust-tests lint types
 
 build: .venv/ready  ## Compile the extension into .venv, which is made if it is missing.
 	$(BIN)/pip install --quiet --no-deps --editable .

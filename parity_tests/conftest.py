@@ -2,7 +2,7 @@
 
 The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
 such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
-The tests that need it stand first, and the workers take the tests in their order, a few at a time.
+The files with such tests stand first, and the workers take the files in their order.
 
 ``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
 takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
@@ -152,10 +152,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put it first: what takes longest begins first, and none waits for it.
+    """Mark what is slow, and put its files first: what takes longest begins first.
 
-    One test of the gate begins, which makes its run; the others, which would wait for it, are last.
-    A folder's proofs are left out, unless an expression of markers says what to run.
+    A worker takes a whole file, so that its fixtures are made once. One file with the gate's tests
+    begins, which makes the gate's run; the others, which would wait for it, are last. A folder's
+    proofs are left out, unless an expression of markers says what to run.
     """
 
     def place(item: pytest.Item) -> int:
@@ -175,9 +176,15 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return shared[0]
         return len(MADE_ONCE) + (not slow) + (not takes_seconds(item))
 
-    items.sort(key=place)
-    of_the_gate = [item for item in items if MADE_ONCE[0] in getattr(item, "fixturenames", ())]
-    items[:] = [item for item in items if item not in of_the_gate[1:]] + of_the_gate[1:]
+    places = [place(item) for item in items]
+    first: dict[Path, int] = {}
+    for item, found in zip(items, places, strict=True):
+        first[item.path] = min(found, first.get(item.path, found))
+    waiting = [path for path, found in first.items() if found == 0][1:]
+    first |= dict.fromkeys(waiting, max(places, default=0) + 1)
+    files = {path: number for number, path in enumerate(sorted(first, key=first.__getitem__))}
+    order = {item: (files[item.path], found) for item, found in zip(items, places, strict=True)}
+    items.sort(key=order.__getitem__)
     if without_proofs(config):
         proofs = [item for item in items if is_proof(item)]
         items[:] = [item for item in items if not is_proof(item)]

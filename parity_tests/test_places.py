@@ -96,7 +96,7 @@ def test_right_samplers_hold_and_their_p_values_are_uniform() -> None:
     rng = np.random.default_rng(20)
     generator = torch.Generator().manual_seed(20)
     every = []
-    for recording in range(40):
+    for recording in range(24):
         laws = mixed(recording, 84)
         if recording % 2:
             calls = recorded(laws, lambda weights: walk(weights, rng.random()))

@@ -127,6 +127,7 @@ def test_a_candidate_that_ignores_the_capability_is_compared_at_one(
             families=("real-tts",),
             capabilities=("default", "avx2"),
             folder=tmp_path / "run",
+            part=THIRD,
         )
     )
     first, second = run.shards
