@@ -86,7 +86,7 @@ def accepted_cases(reference: str, capability: str, tries: int) -> Iterator[tupl
 
 
 def stage_cases(reference: str, profile: str, capability: str) -> ExpectedCases:
-    """Give as many of them as the profile has."""
+    """Give as many accepted cases as the profile has, with the reference's outcomes."""
     wanted = CASES[profile]
     return list(islice(accepted_cases(reference, capability, wanted), wanted))
 

@@ -17,11 +17,8 @@ impl<'a> Logits<'a> {
     ///
     /// [`SampleError::Shape`] where `values` does not hold `rows * vocab` logits.
     pub fn new(values: &'a [f32], rows: usize, vocab: usize) -> Result<Self, SampleError> {
-        if rows.checked_mul(vocab) == Some(values.len()) {
-            Ok(Self { values, rows, vocab })
-        } else {
-            Err(SampleError::Shape { values: values.len(), rows, vocab })
-        }
+        check_shape(values.len(), rows, vocab)?;
+        Ok(Self { values, rows, vocab })
     }
 
     /// A batch of one row.
@@ -93,11 +90,8 @@ impl<'a> HalfLogits<'a> {
         rows: usize,
         vocab: usize,
     ) -> Result<Self, SampleError> {
-        if rows.checked_mul(vocab) == Some(bits.len()) {
-            Ok(Self { bits, is_brain, rows, vocab })
-        } else {
-            Err(SampleError::Shape { values: bits.len(), rows, vocab })
-        }
+        check_shape(bits.len(), rows, vocab)?;
+        Ok(Self { bits, is_brain, rows, vocab })
     }
 
     /// Number of rows, B.
@@ -118,5 +112,13 @@ impl<'a> HalfLogits<'a> {
 
     pub(crate) fn is_brain(self) -> bool {
         self.is_brain
+    }
+}
+
+fn check_shape(values: usize, rows: usize, vocab: usize) -> Result<(), SampleError> {
+    if rows.checked_mul(vocab) == Some(values) {
+        Ok(())
+    } else {
+        Err(SampleError::Shape { values, rows, vocab })
     }
 }

@@ -130,9 +130,10 @@ impl RowSampler {
         generator: &mut Generator,
     ) -> Result<usize, SampleError> {
         let Row { logits, parameters, replay, .. } = row;
-        let estimated =
-            self.draw_estimated::<Single>(logits, parameters, replay.capability, generator);
-        if let Some(token) = estimated {
+        if is_estimated(logits.len(), parameters)
+            && let Some(token) =
+                self.draw_estimated::<Single>(logits, parameters, replay.capability, generator)
+        {
             return Ok(token);
         }
         let prepared = self.prepare(row, Sums::EstimatedWherePossible)?;
@@ -165,6 +166,7 @@ impl RowSampler {
         self.draw_prepared(row, prepared, generator)
     }
 
+    /// Draws from a row that [`is_estimated`], as [`draw_without_doubt`](Self::draw_without_doubt) does.
     fn draw_estimated<F: Format>(
         &mut self,
         logits: &[F::Bits],
@@ -172,9 +174,6 @@ impl RowSampler {
         capability: Capability,
         generator: &mut Generator,
     ) -> Option<usize> {
-        if !is_estimated(logits.len(), parameters) {
-            return None;
-        }
         if self.probs.capacity() < logits.len() {
             // The first row of its length goes the exact way: that memory is taken as well.
             self.estimates.grow(logits.len());
