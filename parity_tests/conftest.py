@@ -2,7 +2,8 @@
 
 The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
 such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
-The files with such tests stand first, and the workers take the files in their order.
+What needs such a thing stands first. A worker takes whole files in that order, and where proofs are
+left out, which is where most of what is long is made once, a few tests.
 
 ``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
 takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
@@ -38,6 +39,9 @@ MOST_WORKERS = 4
 
 QUICK = ("not slow", "not slow and not proof")
 """Marker expressions of ``make check`` and CI, which leave the whole gate out and say so."""
+
+AT_A_TIME = 4
+"""Tests that a worker takes at a time, where it takes no whole files."""
 
 MADE_ONCE = ("gate", "extension", "wheel", "shared", "example", "browser", "llama")
 """Fixtures that take seconds to make, the longest first: a test that asks for one is slow."""
@@ -125,8 +129,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return min(len(os.sched_getaffinity(0)) + waiting, MOST_WORKERS)
 
 
+def by_files(config: pytest.Config) -> bool:
+    """Whether a worker takes whole files, whose fixtures it then makes once."""
+    return not without_proofs(config)
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[_deselected] = set()
+    if not by_files(config) and config.option.dist == "loadscope":
+        config.option.dist, config.option.maxschedchunk = "load", AT_A_TIME
     # For the workers: threads of torch that spin while they wait starve the other workers.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     # Containers often forbid bytecode, as in the Makefile: each interpreter would compile it all.
@@ -152,11 +163,11 @@ def pytest_report_header() -> str:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what is slow, and put its files first: what takes longest begins first.
+    """Mark what is slow, and put it first: what takes longest begins first.
 
-    A worker takes a whole file, so that its fixtures are made once. One file with the gate's tests
-    begins, which makes the gate's run; the others, which would wait for it, are last. A folder's
-    proofs are left out, unless an expression of markers says what to run.
+    One test of the gate begins, which makes the gate's run; the others, which would wait for it,
+    are last: those of its file, where workers take whole files. A folder's proofs are left out,
+    unless an expression of markers says what to run.
     """
 
     def place(item: pytest.Item) -> int:
@@ -176,15 +187,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             return shared[0]
         return len(MADE_ONCE) + (not slow) + (not takes_seconds(item))
 
-    places = [place(item) for item in items]
-    first: dict[Path, int] = {}
-    for item, found in zip(items, places, strict=True):
-        first[item.path] = min(found, first.get(item.path, found))
-    waiting = [path for path, found in first.items() if found == 0][1:]
-    first |= dict.fromkeys(waiting, max(places, default=0) + 1)
-    files = {path: number for number, path in enumerate(sorted(first, key=first.__getitem__))}
-    order = {item: (files[item.path], found) for item, found in zip(items, places, strict=True)}
-    items.sort(key=order.__getitem__)
+    whole_files = by_files(config)
+
+    def taken_with(item: pytest.Item) -> object:
+        return item.path if whole_files else item
+
+    places = {item: place(item) for item in items}
+    first: dict[object, int] = {}
+    for item, found in places.items():
+        group = taken_with(item)
+        first[group] = min(found, first.get(group, found))
+    waiting = [group for group, found in first.items() if found == 0][1:]
+    first |= dict.fromkeys(waiting, max(places.values(), default=0) + 1)
+    order = {group: number for number, group in enumerate(sorted(first, key=first.__getitem__))}
+    items.sort(key=lambda item: (order[taken_with(item)], places[item]))
     if without_proofs(config):
         proofs = [item for item in items if is_proof(item)]
         items[:] = [item for item in items if not is_proof(item)]

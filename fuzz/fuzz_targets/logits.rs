@@ -1,21 +1,44 @@
 //! Logits and parameters of any bits: a sampler draws a token of the vocabulary or refuses, a trace
-//! draws the same, and what is refused leaves the generator as it was.
+//! draws the same, and what is refused leaves the generator as it was. Half precision gives what the
+//! same numbers give as f32.
 
 #![no_main]
 
+use half::{bf16, f16};
 use libfuzzer_sys::fuzz_target;
 use torch_exact_sampler::{
-    Capability, Generator, Logits, Replay, SampleParameters, Sampler, SimpleBatchParameters,
-    ZeroTemperature, simple_batch_sampler,
+    Capability, Generator, HalfLogits, Logits, Replay, SampleParameters, Sampler,
+    SimpleBatchParameters, ZeroTemperature, simple_batch_sampler,
 };
 
 fn float(bytes: &[u8]) -> f64 {
     f64::from_le_bytes(std::array::from_fn(|at| bytes[at]))
 }
 
+fn half_precision(bytes: &[u8], seed: u64, parameters: &SampleParameters, replay: Replay) {
+    let bits: Vec<u16> = bytes.as_chunks().0.iter().map(|&two| u16::from_le_bytes(two)).collect();
+    let brain: Vec<f32> = bits.iter().map(|&bits| bf16::from_bits(bits).to_f32()).collect();
+    let binary16: Vec<f32> = bits.iter().map(|&bits| f16::from_bits(bits).to_f32()).collect();
+    let vocab = bits.len();
+    for (half, widened) in
+        [(HalfLogits::bf16(&bits, 1, vocab), &brain), (HalfLogits::f16(&bits, 1, vocab), &binary16)]
+    {
+        let (Ok(half), Ok(widened)) = (half, Logits::new(widened, 1, vocab)) else { return };
+        let (mut one, mut other) = (Generator::new(seed), Generator::new(seed));
+        let (mut token, mut expected) = ([0], [0]);
+        let sampled = Sampler::new().sample_half(half, parameters, replay, &mut one, &mut token);
+        let wide = Sampler::new().sample(widened, parameters, replay, &mut other, &mut expected);
+        // Errors say which number was wrong, and NaN equals nothing.
+        assert_eq!(format!("{sampled:?}"), format!("{wide:?}"));
+        assert_eq!(token, expected);
+        assert!(one == other, "the generators part");
+    }
+}
+
 fuzz_target!(|bytes: &[u8]| {
     let Some((head, rest)) = bytes.split_at_checked(24) else { return };
-    let values: Vec<f32> = rest.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
+    let values: Vec<f32> =
+        rest.as_chunks().0.iter().map(|&four| f32::from_le_bytes(four)).collect();
     let rows = 1 + usize::from(head[0] & 1);
     let vocab = values.len() / rows;
     let values = &values[..rows * vocab];
@@ -45,6 +68,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         (sampled, traced) => panic!("{sampled:?}, and a trace gives {traced:?}"),
     }
+    half_precision(rest, seed, &parameters, replay);
     let simple = SimpleBatchParameters {
         noise: float(&head[16..]),
         temp: float(&head[8..]),

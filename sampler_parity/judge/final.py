@@ -53,7 +53,11 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
     if fate is None:
         judgement = Judgement(Verdict.DIFFERS, NO_ORACLE)
     else:
-        judgement = _support(fate, kept) or _count(fate, kept) or _values(fate, expected, values)
+        # What the reference keeps, some correct sampler does.
+        kept_wrongly = None
+        if not np.array_equal(kept, expected > 0):
+            kept_wrongly = _support(fate, kept) or _count(fate, kept)
+        judgement = kept_wrongly or _values(fate, expected, values)
     differing = supports(expected > 0, kept)
     if differing:
         return Judgement(judgement.verdict, f"{judgement.words}; {differing}")

@@ -7,10 +7,12 @@ sealed; where it does, either is correct.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Protocol
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from sampler_parity.pipelines.exact import (
     F32,
@@ -42,14 +44,30 @@ class Truncation(Protocol):
         """How many tokens stay, ties included; off where it is not > 0."""
 
 
+Places = npt.NDArray[np.int64]
+
+
 @dataclass(frozen=True, slots=True)
-class Fates:
-    """Of every token of a batch, [B, V].
+class Seals:
+    """Which fates are sealed, of every token of a batch, [B, V].
 
     Attributes:
         kept: every correct sampler keeps it.
         dropped: none does, or its probability is zero.
         ranked: every correct sampler's top-k keeps it.
+    """
+
+    kept: Mask
+    dropped: Mask
+    ranked: Mask
+
+
+@dataclass(frozen=True)
+class Fates:
+    """Of every token of a batch, [B, V].
+
+    Attributes:
+        seal: works out which fates are sealed: once, for the first who asks.
         scaled: the exact scaled logits; equal where every correct sampler has equal probabilities.
         shares: the exact probabilities before truncation, and how far rounding moves their ratios.
         common: bound on the relative error that a row's probabilities share, [B, 1].
@@ -59,15 +77,32 @@ class Fates:
             as the cut can.
     """
 
-    kept: Mask
-    dropped: Mask
-    ranked: Mask
+    seal: Callable[["Fates"], Seals]
     scaled: Wide
     shares: Shares
     common: Wide
     unrounded: Mask
     top_p: float
     right: tuple[Callable[[Mask], Mask], ...] = ()
+
+    @cached_property
+    def _seals(self) -> Seals:
+        return self.seal(self)
+
+    @property
+    def kept(self) -> Mask:
+        """Mark what every correct sampler keeps."""
+        return self._seals.kept
+
+    @property
+    def dropped(self) -> Mask:
+        """Mark what none keeps, or with a probability of zero."""
+        return self._seals.dropped
+
+    @property
+    def ranked(self) -> Mask:
+        """Mark what every correct sampler's top-k keeps."""
+        return self._seals.ranked
 
     @property
     def visible(self) -> Mask:
@@ -170,93 +205,83 @@ def fates(logits: F32, parameters: Truncation) -> Fates:
         count = ones.sum(axis=-1, keepdims=True)
         beside = np.where(ones, 0, shares.high).sum(axis=-1, keepdims=True)
         unrounded = (count & (count - 1) == 0) & (beside < UNSEEN)
-        found = Fates(
-            kept=ones,
-            dropped=ones,
-            ranked=ones,
+        return Fates(
+            seal=lambda found: _sealed(found, parameters),
             scaled=scaled,
             shares=shares,
             common=common_error(shares),
             unrounded=unrounded,
             top_p=parameters.top_p,
         )
-    return _sealed(found, parameters)
 
 
-def _sealed(fate: Fates, parameters: Truncation) -> Fates:
-    """Fill in the masks, row by row."""
-    shares, sure = fate.shares, fate.unrounded_tokens
-    with np.errstate(all="ignore"):
-        # The common factor does not change the order of two; it does change their sum.
-        own = shares.tiny * (2 + fate.common)
-        ends = (
-            shares.low - own,
-            shares.high + own,
-            np.maximum(shares.low * (1 - fate.common) - shares.tiny, 0),
-            np.where(shares.high > 0, shares.high * (1 + fate.common), 0) + shares.tiny,
-        )
-    ends_or_value = [np.where(sure, shares.value, end) for end in ends]
-    rows = [
-        _row(scaled, least, most, low, high, roundings=not unrounded.all(), parameters=parameters)
-        for scaled, least, most, low, high, unrounded in rows_of(
-            fate.scaled, *ends_or_value, fate.unrounded
-        )
-    ]
-    kept, dropped, ranked = (
-        np.stack(masks).reshape(sure.shape) for masks in zip(*rows, strict=True)
-    )
-    return replace(fate, kept=kept, dropped=dropped | (shares.high == 0), ranked=ranked)
+def _sealed(fate: Fates, parameters: Truncation) -> Seals:
+    """Say which fates top-k, then top-p, seal.
 
-
-def _row(
-    scaled: Wide,
-    least: Wide,
-    most: Wide,
-    low: Wide,
-    high: Wide,
-    *,
-    roundings: bool,
-    parameters: Truncation,
-) -> tuple[Mask, Mask, Mask]:
-    """Say which tokens of a row [V] are kept, dropped and ranked.
-
-    ``least`` and ``most`` bound a probability where it is compared with another one of the row,
-    ``low`` and ``high`` where it is added up and compared with ``top_p``. ``roundings`` says
-    whether adding up rounds.
+    Of a probability, one pair of bounds holds where it is compared with another one of its row,
+    and a wider one where it is added up and compared with ``top_p``: the row's common factor does
+    not change the order of two, and does change their sum.
     """
-    order = np.argsort(-scaled, kind="stable")
-    # A bound that is not descending, where rounding leaves the order open, is made so: wider.
-    least = np.minimum.accumulate(least[order])
-    most = np.maximum.accumulate(most[order][::-1])[::-1]
+    shares, sure = fate.shares, fate.unrounded_tokens
+    order = np.argsort(-fate.scaled, axis=-1, kind="stable")
+    # Where each row of a batch begins, when the rows stand one after the other.
+    starts = np.arange(order.size // order.shape[-1]).reshape(*order.shape[:-1], 1)
+    there = order + starts * order.shape[-1]
+
+    def descending(end: Wide) -> Wide:
+        found: Wide = np.where(sure, shares.value, end).reshape(-1)[there]
+        return found
+
+    with np.errstate(all="ignore"):
+        own = shares.tiny * (2 + fate.common)
+        # A bound that is not descending, where rounding leaves the order open, is made so: wider.
+        least = np.minimum.accumulate(descending(shares.low - own), axis=-1)
+        most = np.maximum.accumulate(descending(shares.high + own)[..., ::-1], axis=-1)[..., ::-1]
+        low = descending(np.maximum(shares.low * (1 - fate.common) - shares.tiny, 0))
+        above = np.where(shares.high > 0, shares.high * (1 + fate.common), 0)
+        high = descending(above + shares.tiny)
     # How many others are surely, and how many possibly, larger.
-    surely = np.searchsorted(-least, -most, side="left")
-    possibly = np.searchsorted(-most, -least, side="right")
-    kept, dropped = np.ones(len(order), bool), np.zeros(len(order), bool)
+    surely = _how_many_before(-least, -most, "left")
+    possibly = _how_many_before(-most, -least, "right")
+    kept, dropped = np.ones(order.shape, bool), np.zeros(order.shape, bool)
     if parameters.top_k > 0:
         # Equal scaled logits have equal probabilities: at the threshold, the rule keeps them all.
-        values = -scaled[order]
-        equal = np.searchsorted(values, values, side="right")
-        equal -= np.searchsorted(values, values, side="left")
+        scaled = -fate.scaled.reshape(-1)[there]
+        equal = _how_many_before(scaled, scaled, "right")
+        equal -= _how_many_before(scaled, scaled, "left")
         dropped = surely >= parameters.top_k
         kept = possibly - equal < parameters.top_k
     ranked = kept
     if parameters.top_p > 0:
         lowest, highest = limits(parameters.top_p)
-        summed = gamma(np.arange(len(order) + 1.0) * roundings)
-        low, high = (np.where(dropped, 0, end[order]) for end in (low, high))
+        # Of a row where nothing rounds, sums do not either.
+        roundings = gamma(np.arange(order.shape[-1] + 1.0) * ~fate.unrounded).reshape(-1)
+        low, high = np.where(dropped, 0, low), np.where(dropped, 0, high)
         with np.errstate(invalid="ignore"):
-            before = (_sums(low) * (1 - summed))[surely]
-            others = (_sums(high)[possibly] - high) * (1 + summed[possibly])
+            at = surely + starts * (order.shape[-1] + 1)
+            before = _sums(low).reshape(-1)[at] * (1 - roundings[at])
+            at = possibly + starts * (order.shape[-1] + 1)
+            others = (_sums(high).reshape(-1)[at] - high) * (1 + roundings[at])
             dropped = dropped | (before > highest)
             kept = kept & ((others <= lowest) | (possibly <= 1))
-    back = np.empty_like(order)
-    back[order] = np.arange(len(order))
-    return kept[back], dropped[back], ranked[back]
+    masks = np.empty((3, order.size), bool)
+    masks[:, there.reshape(-1)] = [mask.reshape(-1) for mask in (kept, dropped, ranked)]
+    kept, dropped, ranked = masks.reshape(3, *order.shape)
+    return Seals(kept=kept, dropped=dropped | (shares.high == 0), ranked=ranked)
+
+
+def _how_many_before(values: Wide, of: Wide, side: Literal["left", "right"]) -> Places:
+    """See :func:`numpy.searchsorted`, of whose first argument each row [..., V] is another."""
+    found = np.empty(of.shape, np.int64)
+    for row, ours, theirs in rows_of(found, values, of):
+        row[:] = np.searchsorted(ours, theirs, side)
+    return found
 
 
 def _sums(values: Wide) -> Wide:
-    """Give the sum of the first n of [V], for every n from 0 to V."""
-    return np.concatenate([np.zeros(1, np.float64), np.cumsum(values)])
+    """Give the sums of the first n of each row [..., V], for every n from 0 to V."""
+    zero = np.zeros((*values.shape[:-1], 1), np.float64)
+    return np.concatenate([zero, np.cumsum(values, axis=-1)], axis=-1)
 
 
 def limits(top_p: float) -> tuple[np.float64, np.float64]:

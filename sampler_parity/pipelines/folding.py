@@ -26,7 +26,7 @@ from sampler_parity.pipelines.exact import (
     gamma,
     scale_error,
 )
-from sampler_parity.pipelines.fates import Fates, common_error, limits
+from sampler_parity.pipelines.fates import Fates, Seals, common_error, limits
 
 SURE = 2.0**-40
 """Relative error of these computations themselves, in f64, with room to spare."""
@@ -100,10 +100,9 @@ class Folded:
     def fates(self) -> Fates:
         """Give the fates as :mod:`sampler_parity.judge.final` takes them."""
         shares = self.shares()
+        seals = Seals(self.kept, self.dropped | (shares.value == 0), ranked=self.kept)
         return Fates(
-            kept=self.kept,
-            dropped=self.dropped | (shares.value == 0),
-            ranked=self.kept,
+            seal=lambda _: seals,
             scaled=np.where(self.dropped, -np.inf, self.log),
             shares=shares,
             common=common_error(shares),
