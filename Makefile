@@ -20,13 +20,16 @@ help:  ## List the targets.
 parity: build  ## Build, run the gate on the fixtures, write the report.
 	$(BIN)/sampler-parity run
 
-check: checked quick-python-tests  ## Lints, types, Rust tests and the quick Python tests.
+# The Python tests use one core and more, cargo and mypy what is left.
+check: build  ## Lints, types, Rust tests and the quick Python tests.
+	$(MAKE) --no-print-directory --jobs=2 quick-python-tests checked
 
-test: checked python-tests  ## Everything: lints, types, Rust tests, all Python tests with gate and proofs.
+test: build  ## Everything: lints, types, Rust tests, all Python tests with gate and proofs.
+	$(MAKE) --no-print-directory --jobs=2 python-tests checked
 
-# Two at a time, since mypy and clippy use one core each; what each says stays together, where make can.
-checked: build  ## Lints, types and Rust tests.
-	$(MAKE) --no-print-directory --jobs=2 $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
+# What each says stays together, where make can, and apart from the progress of the Python tests.
+checked: .venv/ready  ## Lints, types and Rust tests.
+	$(MAKE) --no-print-directory $(if $(filter output-sync,$(.FEATURES)),--output-sync=target) \
 		rust-tests lint types
 
 build: .venv/ready  ## Compile the extension into .venv, which is made if it is missing.

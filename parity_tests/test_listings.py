@@ -272,9 +272,12 @@ def test_programs_come_out_of_the_compilation_of_the_rust_tests() -> None:
     assert f"\tcargo test {' '.join(RUST_TESTS)}\n" in MAKEFILE
 
 
-def test_make_test_leaves_no_python_test_out() -> None:
-    [words] = re.findall(r"^test: (.*?)  ##", MAKEFILE, re.MULTILINE)
-    assert "python-tests" in words.split()
+def test_make_test_leaves_nothing_out() -> None:
+    recipe = r"^{}: .*\n\t\$\(MAKE\) --no-print-directory (?:.*\\\n)?(.*)$"
+    [words] = re.findall(recipe.format("test"), MAKEFILE, re.MULTILINE)
+    assert words.split() == ["--jobs=2", "python-tests", "checked"]
+    [words] = re.findall(recipe.format("checked"), MAKEFILE, re.MULTILINE)
+    assert words.split() == ["rust-tests", "lint", "types"]
     assert re.search(
         r"^python-tests:.*\n\t\$\(BIN\)/pytest -m 'proof or not proof'$", MAKEFILE, re.MULTILINE
     )
