@@ -8,6 +8,7 @@ without blanks around it, it is not found: rustfmt puts blanks there.
 import hashlib
 import re
 import shutil
+import tomllib
 from collections import Counter
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -73,6 +74,10 @@ BEFORE = re.compile(r"(?:&&|\|\||[,;|]|(?<![=<>!])=(?!=)|=>|\b(?:if|while|return
 """What ends an operand, read from it to the left; so does a bracket that was not closed."""
 AFTER = re.compile(r"\s*(?:&&|\|\||[,;|{]|=>)")
 FUNCTION = re.compile(r"\bfn (\w+)")
+HEADER = re.compile(
+    r"^(?:pub(?:\([^)]*\))? )?const \w+:|^\s*(?:pub(?:\([^)]*\))? )?(?:const )?fn ", re.MULTILINE
+)
+"""Where a constant or a function begins. A constant within a function is one line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +190,18 @@ def constants_of(file: str, code: str) -> list[Spot]:
     return places
 
 
+def compiled_away(code: str, at: int) -> bool:
+    """Whether the compiler computes what stands there: it cannot ask which change is on."""
+    headers = [found[0] for found in HEADER.finditer(code, 0, at)]
+    return bool(headers) and "const " in headers[-1]
+
+
 def comparisons_of(code: str) -> list[Spot]:
     """Give the places of a file's comparisons of scalars."""
     places = []
     for found in COMPARISON.finditer(code):
         start, end = operand_before(code, found.start()), operand_after(code, found.end())
-        if "const " in code[code.rfind("\n", 0, start) : start]:
+        if "const " in code[code.rfind("\n", 0, start) : start] or compiled_away(code, start):
             continue
         left, right = code[start : found.start()], code[found.end() : end].rstrip()
         # After a type, `<` would begin its arguments.
@@ -291,9 +302,10 @@ def _write(path: Path, content: bytes) -> None:
 
 def write_copy(copy: Path) -> tuple[list[Mutant], str]:
     """Write the copy of the workspace; give its changes, and a hash of all that it holds."""
-    for name in ("float-mode", "recorder", "src"):
-        _mirror(REPOSITORY / "rust_ext" / name, copy / "rust_ext" / name)
-    for name in ("examples/engine", "fixtures"):
+    manifest = tomllib.loads((REPOSITORY / "Cargo.toml").read_text(encoding="utf-8"))
+    # Cargo reads every member of the workspace; the two that hold others come below.
+    others = set(manifest["workspace"]["members"]) - {"rust_ext", "rust_ext/sampler"}
+    for name in ("fixtures", "rust_ext/src", *sorted(others)):
         _mirror(REPOSITORY / name, copy / name)
     for name in (
         "Cargo.toml",

@@ -22,7 +22,10 @@ CONSTANTS: Final[dict[str, tuple[tuple[str, ...], ...]]] = {
     "fast/exp_estimate.rs": (
         ("(vocab / 16 + 8) as f64", "0.0"),
         ("(-12.0_f64).exp2()", "0.0"),
-        ("+ torch_error(vocab, capability)", "+ 0.0"),
+        (
+            "roundings * (-24.0_f64).exp2() + torch_error(vocab, capability)",
+            "roundings * (-24.0_f64).exp2()",
+        ),
         ("(vocab / least_lanes + 8) as f64", "0.0"),
         ("(1e-3..1e3).contains(&temperature)", "true"),
     ),

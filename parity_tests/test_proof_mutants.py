@@ -1,17 +1,24 @@
 """What ``make mutants`` changes, how it goes on, what it says; no test of the crate runs here."""
 
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from benchmarks.mutant_tests import Trial, Trials
-from benchmarks.mutated_sources import Mutant, Rewriter, all_changes
+from benchmarks.mutated_sources import Mutant, Rewriter, all_changes, write_copy
 from benchmarks.proof_mutants import conclusion, equivalent
 from sampler_parity.build.installation import REPOSITORY
 
 SOURCE = """\
 //! Made up: 1 < 2.
 const LONG: bool = 1 < 2; // 3 < 4
+const TABLE: [u8; 2] = {
+    while byte < 2 {}
+};
+pub(crate) const fn early(x: u8) -> bool {
+    x < 1
+}
 fn first(x: f32) -> bool {
     let long = values.iter().filter(|p| **p >= 0.5).count() as u32 != 3;
     x < 1.0 && long
@@ -106,3 +113,11 @@ def test_a_run_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert again.of("a", "later") is None
     assert again.noticed_by("a") == "a test"
     assert again.noticed_by("b") is None
+
+
+def test_the_copy_is_a_workspace(tmp_path: Path) -> None:
+    write_copy(tmp_path)
+    command = ["cargo", "metadata", "--offline", "--no-deps", "--format-version=1"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "torch-exact-sampler" in done.stdout
