@@ -211,9 +211,9 @@ def sample_logits_torch(
     """``sample_logits`` on torch's own objects: the only function here that needs torch.
 
     Args:
-        logits: f32 [B, V] on the CPU, read without a copy; or bfloat16 or float16, widened too,
-            which gives what ``python_ref.sample_logits(logits.float(), ...)`` gives; or integers as
-            of ``sample_logits``.
+        logits: f32 [B, V] on the CPU, read without a copy; or bfloat16 or float16, which give what
+            ``python_ref.sample_logits(logits.float(), ...)`` gives; or integers as of
+            ``sample_logits``.
         temperature: as of ``sample_logits``.
         top_p: as of ``sample_logits``.
         top_k: as of ``sample_logits``.

@@ -18,6 +18,10 @@ from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.run.orders import Message, Order, Result
 from sampler_parity.sandbox.isolated import Limits
 
+THREADS = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive"}
+"""What torch's threads are told in a worker: two, and those that spin while they wait would starve
+the other workers."""
+
 WORKER = ("-m", "sampler_parity.run.worker")
 
 PATIENCE = 100.0
@@ -132,9 +136,7 @@ def _start(
         env={
             **os.environ,
             **environment_at(order.capability),
-            "OMP_NUM_THREADS": "2",
-            # Threads that spin while they wait starve the other workers.
-            "OMP_WAIT_POLICY": "passive",
+            **THREADS,
         },
     )
     if process.stdin is None or process.stdout is None:

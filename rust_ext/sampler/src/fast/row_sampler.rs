@@ -377,6 +377,33 @@ mod tests {
     use crate::stages::distribution::tests::exact_token;
     use crate::torch::generator::tests::monotonous;
 
+    /// A list is worth while after a large share, and after one in vain only twice as many of them.
+    #[test]
+    fn a_list_in_vain_has_the_next_one_wait() {
+        let shares_until_likely = |narrow: &mut Narrow| {
+            narrow.note(LARGE.next_down());
+            let mut shares = 0;
+            while !narrow.is_likely() {
+                narrow.note(LARGE);
+                shares += 1;
+            }
+            narrow.note(1.0);
+            assert!(narrow.is_likely());
+            shares
+        };
+        let mut narrow = Narrow::default();
+        assert_eq!(shares_until_likely(&mut narrow), 1);
+        for expected in [1, 2, 4, 8, 16, 32, 32] {
+            narrow.made(true);
+            assert_eq!(shares_until_likely(&mut narrow), expected);
+        }
+        narrow.made(false);
+        narrow.made(false);
+        assert!(narrow.is_likely());
+        narrow.made(true);
+        assert_eq!(shares_until_likely(&mut narrow), 8);
+    }
+
     /// Whatever is not more than zero switches the nucleus off, in a row of any length.
     #[test]
     fn a_nucleus_that_is_off_keeps_all() {
