@@ -404,6 +404,26 @@ mod tests {
         assert_eq!(shares_until_likely(&mut narrow), 8);
     }
 
+    /// A list for a nucleus that is likely to be narrow says nothing of a top-k that keeps fewer tokens.
+    #[test]
+    fn a_smaller_top_k_cuts_a_narrow_nucleus() {
+        let mut random = Generator::new(8);
+        let mut sampler = RowSampler::default();
+        for top_k in [3, 64, 65, 100].repeat(30) {
+            let mut logits: Vec<f32> = (0..8192).map(|_| random.next_f32() - 30.0).collect();
+            logits[4000..4020].iter_mut().for_each(|x| *x = random.next_f32());
+            let parameters = SampleParameters { top_p: 0.95, top_k, ..Default::default() };
+            let replay = Replay::default();
+            let row =
+                Row { logits: &logits, number: 0, alone: true, parameters: &parameters, replay };
+            let mut exact = random.clone();
+            let expected = exact_token(row, &mut exact);
+            assert_eq!(sampler.draw(row, &mut random), Ok(expected), "top-k {top_k}");
+            assert!(random == exact);
+        }
+        assert!(sampler.narrow.is_likely());
+    }
+
     /// Whatever is not more than zero switches the nucleus off, in a row of any length.
     #[test]
     fn a_nucleus_that_is_off_keeps_all() {

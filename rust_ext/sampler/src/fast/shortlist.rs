@@ -336,6 +336,52 @@ mod tests {
         assert!(listed > 100, "{listed} rows were listed");
     }
 
+    /// What is below the least one that is listed has a quotient that lies further below than the margin.
+    #[test]
+    fn quotients_below_the_least_listed_are_far() {
+        let mut generator = Generator::new(9);
+        let mut found = 0;
+        for temperature in [0.3, 0.7, 0.999, 1.0, 1.001, 1.5, 3.0] {
+            for scale in [1.0, 100.0, 1e4, 1e6, 1e8] {
+                for _ in 0..100 {
+                    let bound = (generator.next_f32() - 0.5) * scale;
+                    let Some(least) = least_listed(bound, temperature) else { continue };
+                    let quotients = [bound, least.next_down()].map(|x| f64::from(x / temperature));
+                    assert!(
+                        quotients[0] - quotients[1] >= f64::from(MARGIN),
+                        "{bound} {temperature}"
+                    );
+                    found += 1;
+                }
+            }
+        }
+        assert!(found > 1000, "{found}");
+    }
+
+    /// Quotients far from zero are rounded too coarsely for an estimate; undivided logits are not.
+    #[test]
+    fn far_quotients_are_not_estimated() {
+        let mut list = Shortlist::default();
+        for (temperature, top, expected) in [
+            (0.5, FARTHEST / 2.0, Outcome::Estimated),
+            (0.5, (FARTHEST / 2.0).next_up(), Outcome::Unsuitable),
+            (0.5, 1.0, Outcome::Estimated),
+            (1.0, FARTHEST * 2.0, Outcome::Estimated),
+        ] {
+            let mut row = vec![top - 20.0; 8192];
+            // Each by itself in its column, and no two alike.
+            row.iter_mut()
+                .step_by(129)
+                .zip(1_u8..)
+                .for_each(|(x, n)| *x = top - f32::from(n) / 16.0);
+            row[7] = top;
+            for capability in Capability::ALL {
+                let wanted = Wanted { k: 20, is_top_k: true, share: 0.9, temperature, capability };
+                assert_eq!(list.estimate::<Single>(&row, wanted), expected, "{temperature} {top}");
+            }
+        }
+    }
+
     /// A logit below the bound has the probability of those that reach it, where the difference to the
     /// largest is rounded to the same: [`MARGIN`] is what lists it.
     #[test]
