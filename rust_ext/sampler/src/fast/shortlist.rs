@@ -296,6 +296,7 @@ fn sift<W: Wide>(wide: W, list: &mut Shortlist, wanted: Wanted, sum: f64, error:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::simd::lanes::Portable;
     use crate::stages::softmax::softmax;
     use crate::stages::top_k::kth_largest;
     use crate::stages::top_p::top_p as top_p_mask;
@@ -334,6 +335,37 @@ mod tests {
             }
         }
         assert!(listed > 100, "{listed} rows were listed");
+    }
+
+    /// Sifts descending exponentials, of which the nucleus has exactly this `mass`.
+    fn sifted(exponentials: &[f32], k: usize, is_top_k: bool, mass: f64) -> Option<Shortlist> {
+        let listed = (0..).zip(exponentials.iter().copied()).collect();
+        let mut list = Shortlist { listed, ..Shortlist::default() };
+        list.few.reserve(most_listed(k));
+        let capability = Capability::Default;
+        let wanted = Wanted { k, is_top_k, share: mass, temperature: 1.0, capability };
+        sift(Portable, &mut list, wanted, 1.0, -ROUNDINGS).then_some(list)
+    }
+
+    /// A list for a nucleus is sure to hold as many of the largest as it was made for, and no more.
+    #[test]
+    fn a_nucleus_of_more_tokens_is_not_told_from_a_list() {
+        let exponentials = [8.0, 4.0, 2.0, 1.0, 1.0, 1.0, 1.0, 1.0];
+        for (mass, kept) in [(7.0, 1), (11.0, 2), (13.0, 3), (14.0, 4), (16.0, 6)] {
+            for k in 1..=7 {
+                let nucleus = sifted(&exponentials, k, false, mass).and_then(|list| list.nucleus);
+                assert_eq!(nucleus, (kept <= k).then_some(kept), "{mass} {k}");
+            }
+        }
+    }
+
+    /// Of two that may come in either order, neither is sure where one of them is dropped, also where
+    /// the lesser one is the least that top-k may keep.
+    #[test]
+    fn what_is_close_to_the_least_is_not_sure() {
+        let list = sifted(&[1.0, 0.5, 0.5 * CLOSE, 0.25], 2, true, 1.2).unwrap();
+        assert_eq!(list.floor, 0.5 * CLOSE);
+        assert!(list.sure > 0.5 && list.sure < 1.0, "{}", list.sure);
     }
 
     /// What is below the least one that is listed has a quotient that lies further below than the margin.
