@@ -2,8 +2,8 @@
 
 The tests are distributed over the cores (pytest-xdist). Whatever several tests need and takes long,
 such as the gate's run, one worker makes in the session's folder and the others read (``Shared``).
-What needs such a thing stands first. A worker takes whole files in that order, and where proofs are
-left out, which is where most of what is long is made once, a few tests.
+What needs such a thing stands first. In that order, a worker takes whole files, so that it makes
+what the tests of a file share once. Without the proofs, which share the most, it takes four tests.
 
 ``pytest parity_tests`` runs the gate and what is promised of the port. What proves the harness and
 takes seconds is marked ``proof``: ``make test`` runs it, and so does pytest where its file or any
