@@ -50,15 +50,13 @@ def judge_final(case: Case, expected: Array, values: Array) -> Judgement:
     if oracle is not None:
         fate = oracle.fates(logits, case.parameters, case.history)
     kept = values > 0
+    differing = supports(expected > 0, kept)
     if fate is None:
         judgement = Judgement(Verdict.DIFFERS, NO_ORACLE)
     else:
         # What the reference keeps, some correct sampler does.
-        kept_wrongly = None
-        if not np.array_equal(kept, expected > 0):
-            kept_wrongly = _support(fate, kept) or _count(fate, kept)
-        judgement = kept_wrongly or _values(fate, expected, values)
-    differing = supports(expected > 0, kept)
+        wrong = _support(fate, kept) or _count(fate, kept) if differing else None
+        judgement = wrong or _values(fate, expected, values)
     if differing:
         return Judgement(judgement.verdict, f"{judgement.words}; {differing}")
     return judgement
