@@ -193,7 +193,8 @@ def constants_of(file: str, code: str) -> list[Spot]:
 def compiled_away(code: str, at: int) -> bool:
     """Whether the compiler computes what stands there: it cannot ask which change is on."""
     headers = [found[0] for found in HEADER.finditer(code, 0, at)]
-    return bool(headers) and "const " in headers[-1]
+    line = code[code.rfind("\n", 0, at) : at]
+    return any("const " in text for text in (*headers[-1:], line))
 
 
 def comparisons_of(code: str) -> list[Spot]:
@@ -201,7 +202,7 @@ def comparisons_of(code: str) -> list[Spot]:
     places = []
     for found in COMPARISON.finditer(code):
         start, end = operand_before(code, found.start()), operand_after(code, found.end())
-        if "const " in code[code.rfind("\n", 0, start) : start] or compiled_away(code, start):
+        if compiled_away(code, start):
             continue
         left, right = code[start : found.start()], code[found.end() : end].rstrip()
         # After a type, `<` would begin its arguments.
