@@ -111,6 +111,8 @@ def main() -> None:
     candidate, clock = load_implementation(arguments.implementation), Clock()
     cases = plan(CASE_COUNTS["quick"], 0, chosen=slice(0, None, arguments.step))
     diverge = measure(candidate, cases, clock)
+    if not diverge:
+        sys.exit(f"{arguments.implementation} takes or answers none of the cases: nothing to time.")
     total = sum(clock.seconds.values())
     table = Table("piece", "µs a case", "share")
     for piece, seconds in clock.seconds.items():

@@ -319,3 +319,18 @@ def test_histories_repeat_tokens() -> None:
     tokens = histories("transformers")
     assert len(tokens) > 100
     assert len(np.unique(tokens)) < len(tokens) / 2
+
+
+def test_repetition_aware_adds_one_probability_after_the_other() -> None:
+    """In f32, as the loop does: a top_p that is one of these sums ends the nucleus there."""
+    case, in_f64 = case_of("repetition_aware/gaussian-6@11"), 0
+    logits = case.logits[:1]
+    probs = torch.from_numpy(logits)[0].softmax(-1).sort(descending=True, stable=True).values
+    total = torch.zeros(())
+    for place, p in enumerate(probs[:120], 1):
+        total = total + p
+        parameters = RepetitionAware(top_p=total.item(), top_k=logits.shape[-1])
+        one = replace(case, logits=logits, history=history_of(case)[:1], parameters=parameters)
+        assert PythonRef().run(one, HERE).stages["nucleus_mask"].sum() == place
+        in_f64 += int((probs.cumsum(-1) < total.item()).sum()) + 1 == place
+    assert in_f64 < 100  # of 120: torch's own cumulative sum would end others elsewhere

@@ -153,7 +153,7 @@ def test_the_search_comes_closer_than_as_many_blind_cases() -> None:
 @pytest.mark.proof
 @pytest.mark.skipif(not has_sources(), reason="the Rust sources are not here")
 @pytest.mark.parametrize(
-    ("fault", "cases"), [("race-last", 300), ("estimate-near", 300), ("race-slack", 1000)]
+    ("fault", "cases"), [("race-last", 600), ("estimate-near", 300), ("race-slack", 1000)]
 )
 def test_a_fault_that_shows_where_a_decision_is_close_is_found(fault: str, cases: int) -> None:
     with planted(fault) as candidate:

@@ -20,7 +20,7 @@ from sampler_parity.cases.plan import case_of
 from sampler_parity.cases.vectors import Vector, as_text, from_text, load_vectors
 from sampler_parity.model.errors import CannotJudgeError
 from sampler_parity.pipelines.references import REFERENCES
-from sampler_parity.record.vectors import CAPABILITY, FLAGS, schema
+from sampler_parity.record.vectors import CAPABILITY, FLAGS, numpy_at_avx2, schema
 
 FOLDER = FIXTURES / "vectors"
 SMALL = FOLDER / "sample_logits.json"
@@ -100,7 +100,7 @@ def test_what_is_no_vector_is_refused(tmp_path: Path, change: Callable[[Any], No
 def test_the_references_give_the_vectors_again(tmp_path: Path) -> None:
     subprocess.run(
         [sys.executable, "-m", "sampler_parity.record.vectors", CAPABILITY, tmp_path],
-        env={**os.environ, "ATEN_CPU_CAPABILITY": CAPABILITY},
+        env={**os.environ, "ATEN_CPU_CAPABILITY": CAPABILITY, **numpy_at_avx2()},
         check=True,
     )
     for name in FILES:

@@ -50,9 +50,11 @@ def _nucleus(tensors: stages.Given, p: RepetitionAware, *, shift: int = 1) -> An
 
     probs = tensors["probs"]
     values, order = probs.sort(descending=True, stable=True)
-    # Successive sums in f32, as a loop that adds one probability after the other has them.
+    # Successive sums in f32, as a loop that adds one probability after the other has them: torch
+    # would keep the sum in f64.
+    sums = torch.from_numpy(np.add.accumulate(values.numpy(), axis=-1, dtype=np.float32))
     before = torch.zeros_like(values)
-    before[..., shift:] = values.cumsum(-1)[..., : values.shape[-1] - shift]
+    before[..., shift:] = sums[..., : values.shape[-1] - shift]
     kept = before < p.top_p
     kept[..., p.top_k :] = False
     kept[..., :1] = True

@@ -8,6 +8,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import msgspec
@@ -105,8 +106,16 @@ def _describe_golden(folder: Path, name: str) -> FileEntry:
     )
 
 
-def run_worker(module: str, capability: str, *paths: Path) -> None:
+def run_worker(
+    module: str, capability: str, *paths: Path, environment: Mapping[str, str] | None = None
+) -> None:
     """Have a process at ``capability`` record: ``python -m MODULE CAPABILITY PATHS``.
+
+    Args:
+        module: what is run.
+        capability: torch's dispatch level.
+        paths: where to.
+        environment: further variables of the process.
 
     Raises:
         RecordError: this machine lacks the capability, or the process failed.
@@ -114,12 +123,12 @@ def run_worker(module: str, capability: str, *paths: Path) -> None:
     if reached(capability) != capability:
         raise RecordError(f"this processor does not reach the capability {capability}")
     tuned = ("ATEN_", "GOMP_", "KMP_", "MKL_", "OMP_")
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(tuned)}
+    untuned = {key: value for key, value in os.environ.items() if not key.startswith(tuned)}
     command = [sys.executable, "-m", module, capability, *(str(p.resolve()) for p in paths)]
     try:
         done = subprocess.run(
             command,
-            env={**environment, **environment_at(capability)},
+            env={**untuned, **environment_at(capability), **(environment or {})},
             capture_output=True,
             text=True,
             timeout=_WORKER_SECONDS,

@@ -65,7 +65,7 @@ pub(crate) trait Wide: Mersenne {
     fn min(self, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// `x` where it is at least `least`, zero elsewhere; `least` is not NaN.
     fn or_zero(self, x: Self::Floats, least: Self::Floats) -> Self::Floats;
-    /// `sum`, more by `x` where that is less than `level`.
+    /// `sum`, which is not -0.0, more by `x` where that is less than `level`.
     fn add_less(self, sum: Self::Floats, x: Self::Floats, level: Self::Floats) -> Self::Floats;
     /// `then` where `a` is less than `b`, and `or` elsewhere, so where either is NaN.
     ///
@@ -84,7 +84,7 @@ pub(crate) trait Wide: Mersenne {
     /// The lesser of `least` and `x` where `x` is greater than `floor`; `least` elsewhere.
     fn least_above(self, least: Self::Floats, x: Self::Floats, floor: Self::Floats)
     -> Self::Floats;
-    /// `count`, one more where `a` is greater than `b`.
+    /// `count`, which is not -0.0, one more where `a` is greater than `b`.
     fn count_greater(self, count: Self::Floats, a: Self::Floats, b: Self::Floats) -> Self::Floats;
     /// Moves the lanes that have a bit in `lanes` to the front; what follows them is anything.
     fn gather(self, x: Self::Floats, lanes: u32) -> [f32; LANES];
@@ -938,6 +938,8 @@ mod tests {
             for blocks in self.0 {
                 let [x, y, z] = blocks.each_ref().map(|block| wide.load(block));
                 let mut bits = Vec::new();
+                // Where nothing is added to a sum, -0.0 may stay or become 0.0.
+                let sum = wide.add(x, wide.splat(0.0));
                 for floats in [
                     wide.splat(blocks[0][3]),
                     wide.add(x, y),
@@ -947,10 +949,10 @@ mod tests {
                     wide.max(x, y),
                     wide.min(x, y),
                     wide.or_zero(x, y),
-                    wide.add_less(x, y, z),
+                    wide.add_less(sum, y, z),
                     wide.where_less(x, y, z, x),
                     wide.least_above(x, y, z),
-                    wide.count_greater(x, y, z),
+                    wide.count_greater(sum, y, z),
                 ] {
                     bits.extend(wide.store(floats).map(bits_or_nan));
                 }
@@ -985,10 +987,10 @@ mod tests {
             |a, b, _| if a > b { a } else { b },
             |a, b, _| if a < b { a } else { b },
             |a, b, _| if a >= b { a } else { 0.0 },
-            |a, b, c| if b < c { a + b } else { a + 0.0 },
+            |a, b, c| if b < c { a + 0.0 + b } else { a + 0.0 },
             |a, b, c| if a < b { c } else { a },
             |a, b, c| if b > c && b < a { b } else { a },
-            |a, b, c| if b > c { a + 1.0 } else { a + 0.0 },
+            |a, b, c| if b > c { a + 0.0 + 1.0 } else { a + 0.0 },
         ];
         let mut bits = vec![bits_or_nan(a[3]); LANES];
         for operation in lane_by_lane {
