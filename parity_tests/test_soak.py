@@ -509,9 +509,10 @@ def test_a_killed_worker_and_a_killed_scheduler_lose_nothing_that_was_finished(
             processes.wait_for_workers()
 
         def start_again() -> None:
-            # One worker is enough to finish: it takes the place of the one that was left.
+            # One worker is enough to finish: it takes the place of the one that was left, which has
+            # finished some at its own level.
             processes.start_scheduler()
-            processes.start_worker("w0", LEVELS[0])
+            processes.start_worker("w0", LEVELS[-1])
             processes.wait_for_workers()
 
         start_workers()
