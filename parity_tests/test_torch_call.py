@@ -53,3 +53,48 @@ def test_halves_of_every_exponent_and_layout(dtype: torch.dtype) -> None:
             expected = python_ref.sample_logits(values.float(), temperature, 0.95, generator=theirs)
             assert torch.equal(token, expected)
             assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+@pytest.mark.skipif(
+    not hasattr(torch.Tensor, "__dlpack_c_exchange_api__"),
+    reason="torch gives no address of values",
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_values_are_read_where_they_lie(dtype: torch.dtype) -> None:
+    """numpy's view of a tensor keeps torch from resizing it ever after; no such view is made."""
+    generator = torch.Generator().manual_seed(5)
+    few, many = (torch.zeros(1, size).to(dtype) for size in (2**18, 2**18 + 1))
+    rust_ext.sample_logits_torch(few, generator=generator)
+    few.resize_(2, 2**18)
+    # With more of them, other threads of Python run meanwhile, and must not free them.
+    rust_ext.sample_logits_torch(many, generator=generator)
+    with pytest.raises(RuntimeError, match="resiz"):
+        many.resize_(2, 2**18 + 1)
+
+
+def test_tensors_of_other_forms_are_read_as_well() -> None:
+    """A subclass, what needs a gradient, slices, strides, a row of one value, odd addresses."""
+    row = torch.randn(1, 600, generator=torch.Generator().manual_seed(3)) * 3
+    forms = (
+        torch.nn.Parameter(row.clone()),
+        row.clone().requires_grad_(),
+        torch.cat([row, row])[1:],
+        torch.cat([row, row], -1)[:, 600:],
+        row.t().contiguous().t(),
+        torch.stack([row, row], -1)[..., 0],
+        row[0, :1].expand(1, 600),
+        torch.frombuffer(bytearray(4 * 600 + 1), dtype=torch.float32, offset=1, count=600)[None],
+    )
+    for logits in forms:
+        ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
+        token = rust_ext.sample_logits_torch(logits, 0.9, 0.95, 20, generator=ours)
+        plain = logits.detach().clone()
+        assert torch.equal(token, python_ref.sample_logits(plain, 0.9, 0.95, 20, generator=theirs))
+        assert torch.equal(ours.get_state(), theirs.get_state())
+
+
+def test_a_tensor_without_memory_is_refused() -> None:
+    generator = torch.Generator().manual_seed(5)
+    with pytest.raises(RuntimeError, match="ZeroTensor"):
+        rust_ext.sample_logits_torch(torch._efficientzerotensor((1, 600)), generator=generator)
+    assert torch.equal(generator.get_state(), torch.Generator().manual_seed(5).get_state())

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 /// What the extension's code depends on, relative to the repository; `sampler_parity.build.extension`
 /// hashes the same.
-const SOURCES: [&str; 9] = [
+const SOURCES: [&str; 12] = [
     "Cargo.lock",
     "Cargo.toml",
     "rust_ext/Cargo.toml",
@@ -19,6 +19,9 @@ const SOURCES: [&str; 9] = [
     "rust_ext/sampler/Cargo.toml",
     "rust_ext/sampler/src",
     "rust_ext/src",
+    "rust_ext/tensor-memory/Cargo.toml",
+    "rust_ext/tensor-memory/build.rs",
+    "rust_ext/tensor-memory/src",
 ];
 
 fn main() -> io::Result<()> {

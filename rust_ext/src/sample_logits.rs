@@ -1,12 +1,13 @@
 //! `sample_logits`, its traced form, and `draw`.
 
 use std::cell::Cell;
+use std::num::NonZeroUsize;
 
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
 use pyo3::exceptions::{PyIndexError, PyRuntimeError, PyValueError};
 use pyo3::prelude::*;
 use torch_exact_sampler::{
-    self as sampler, HalfLogits, Logits as Rows, SampleError, SampleParameters, Sampler,
+    self as sampler, HalfLogits, Logits as Rows, Replay, SampleError, SampleParameters, Sampler,
     ZeroTemperature,
 };
 
@@ -30,19 +31,23 @@ pub(crate) struct SampleLogitsTrace {
     token: Py<PyArrayDyn<i64>>,
 }
 
-/// Lends the workspace of this thread's calls.
+/// Lends the workspace of this thread's calls, which looks for signals.
 fn with_sampler<R>(call: &Call<'_, '_>, run: impl FnOnce(&mut Sampler) -> R) -> R {
+    look_soon();
+    with_workspace(call.threads, Some(interrupted), run)
+}
+
+fn with_workspace<R>(
+    threads: Option<NonZeroUsize>,
+    interrupted: Option<fn() -> bool>,
+    run: impl FnOnce(&mut Sampler) -> R,
+) -> R {
     thread_local! {
         static SAMPLER: Cell<Option<Box<Sampler>>> = const { Cell::new(None) };
     }
-    let new = || {
-        let mut sampler = Box::new(Sampler::new());
-        sampler.interrupt_when(Some(interrupted));
-        sampler
-    };
-    look_soon();
-    lend(&SAMPLER, new, |sampler| {
-        sampler.use_threads(call.threads);
+    lend(&SAMPLER, Box::default, |sampler| {
+        sampler.interrupt_when(interrupted);
+        sampler.use_threads(threads);
         run(sampler)
     })
 }
@@ -89,6 +94,59 @@ pub(crate) enum Read<'a> {
     F16(&'a [u16]),
 }
 
+impl Read<'_> {
+    fn draw(
+        self,
+        (rows, vocab): (usize, usize),
+        parameters: &SampleParameters,
+        replay: Replay,
+        sampler: &mut Sampler,
+        generator: &mut sampler::Generator,
+        tokens: &mut [i64],
+    ) -> Result<(), SampleError> {
+        let half = match self {
+            Read::Single(values) => {
+                let logits = Rows::new(values, rows, vocab)?;
+                return sampler.sample(logits, parameters, replay, generator, tokens);
+            }
+            Read::Bf16(bits) => HalfLogits::bf16(bits, rows, vocab)?,
+            Read::F16(bits) => HalfLogits::f16(bits, rows, vocab)?,
+        };
+        sampler.sample_half(half, parameters, replay, generator, tokens)
+    }
+}
+
+/// How a call draws, without what belongs to Python.
+#[derive(Clone, Copy)]
+pub(crate) struct Draws {
+    parameters: SampleParameters,
+    replay: Replay,
+    threads: Option<NonZeroUsize>,
+}
+
+impl Draws {
+    pub(crate) fn of(call: &Call<'_, '_>) -> Self {
+        Self { parameters: call.parameters, replay: call.replay(), threads: call.threads }
+    }
+
+    /// One token a row of logits of this shape, without any Python: no handler of a signal runs.
+    pub(crate) fn without_python(
+        &self,
+        values: Read<'_>,
+        shape: &[usize],
+        generator: &mut sampler::Generator,
+    ) -> PyResult<Vec<i64>> {
+        let (rows, vocab) = batch_shape(shape, &self.parameters)?;
+        let mut tokens = vec![0; rows];
+        with_workspace(self.threads, None, |sampler| {
+            let into = &mut tokens[..];
+            values.draw((rows, vocab), &self.parameters, self.replay, sampler, generator, into)
+        })
+        .map_err(sample_error)?;
+        Ok(tokens)
+    }
+}
+
 /// One token a row of logits of this shape.
 pub(crate) fn sample<'py>(
     call: &Call<'_, 'py>,
@@ -104,15 +162,7 @@ pub(crate) fn sample<'py>(
         let (parameters, replay) = (&call.parameters, call.replay());
         with_sampler(call, |sampler| {
             call.py.detach(|| {
-                let half = match values {
-                    Read::Single(values) => {
-                        let logits = Rows::new(values, rows, vocab)?;
-                        return sampler.sample(logits, parameters, replay, generator, tokens);
-                    }
-                    Read::Bf16(bits) => HalfLogits::bf16(bits, rows, vocab)?,
-                    Read::F16(bits) => HalfLogits::f16(bits, rows, vocab)?,
-                };
-                sampler.sample_half(half, parameters, replay, generator, tokens)
+                values.draw((rows, vocab), parameters, replay, sampler, generator, tokens)
             })
         })
         .map_err(sample_error)?;

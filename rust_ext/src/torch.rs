@@ -14,9 +14,9 @@ use torch_exact_sampler as sampler;
 use crate::boundary::lend;
 use crate::call::{Call, like_sample_logits};
 use crate::errors::type_error;
-use crate::input::{Logits, reading, row_major};
+use crate::input::{Logits, reading, row_major, token_shape};
 use crate::parameters;
-use crate::sample_logits::{Read, sample};
+use crate::sample_logits::{Draws, Read, sample};
 use crate::turns::alone_with;
 
 /// What is asked of torch in every call, looked up once.
@@ -110,6 +110,9 @@ fn sample_any<'py>(
     call: &Call<'_, 'py>,
     generator: &mut sampler::Generator,
 ) -> PyResult<Bound<'py, PyAny>> {
+    if let Some((tokens, shape)) = sample_in_place(call, generator)? {
+        return Ok(PyArray1::from_vec(call.py, tokens).reshape(token_shape(&shape))?.into_any());
+    }
     match Values::new(call.logits)? {
         Values::Single(array) => {
             let array = Logits::new(&array)?.into_singles(&call.parameters)?;
@@ -124,6 +127,60 @@ fn sample_any<'py>(
             sample(call, Read::Bf16(&row_major(&reading(&array)?)?), array.shape(), generator)
         }
     }
+}
+
+/// Samples a tensor where it lies, which spares two of torch's methods: at most so many values, since
+/// no other thread of Python runs meanwhile. `None` where it has to be had by torch's methods.
+fn sample_in_place(
+    call: &Call<'_, '_>,
+    generator: &mut sampler::Generator,
+) -> PyResult<Option<(Vec<i64>, Vec<usize>)>> {
+    /// Microseconds; milliseconds where torch's stages are computed one by one, which is as long as
+    /// Python lets a thread run that never waits.
+    const MOST: usize = 1 << 18;
+    let (py, logits) = (call.py, call.logits);
+    if !logits.get_type().is(&Torch::get(py)?.tensor)
+        || logits.call_method0(intern!(py, "is_neg"))?.is_truthy()?
+    {
+        return Ok(None);
+    }
+    let how = Draws::of(call);
+    let drawn = tensor_memory::read(logits, |view| {
+        let values = match view.values {
+            tensor_memory::Values::Single(values) => Read::Single(values),
+            tensor_memory::Values::F16(values) => Read::F16(values.reinterpret_cast()),
+            tensor_memory::Values::Bf16(values) => Read::Bf16(values.reinterpret_cast()),
+        };
+        if view.values.len() > MOST {
+            return Ok(None);
+        }
+        let shape: Vec<_> =
+            view.shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
+        let tokens = how.without_python(values, &shape, generator)?;
+        Ok(Some((tokens, shape)))
+    });
+    drawn.unwrap_or(Ok(None))
+}
+
+/// Lends `call` the bytes of a state that torch's `get_state` gave.
+fn with_bytes<R>(
+    state: &Bound<'_, PyAny>,
+    generator: &Bound<'_, PyAny>,
+    mut call: impl FnMut(&mut [u8]) -> R + Send,
+) -> PyResult<R> {
+    if let Some(done) = tensor_memory::write(state, &mut call) {
+        return Ok(done);
+    }
+    let array = state
+        .call_method0(intern!(state.py(), "numpy"))
+        .map_err(|error| unless_torchs(generator, "Generator", "generator", error))?;
+    let array = array.cast::<PyArray1<u8>>().map_err(|_| not_of_the_cpu())?;
+    let mut bytes = array.try_readwrite()?;
+    Ok(call(bytes.as_slice_mut()?))
+}
+
+fn not_of_the_cpu() -> PyErr {
+    PyTypeError::new_err("generator must be a torch.Generator of the CPU")
 }
 
 /// Lends `call` a generator of ours in the state of torch's, which takes over the state that it is
@@ -141,22 +198,18 @@ fn with_state<T>(
     }
     let py = generator.py();
     alone_with(generator, || {
-        let wrong = |error| unless_torchs(generator, "Generator", "generator", error);
-        let state = generator.call_method0(intern!(py, "get_state")).map_err(wrong)?;
-        let bytes = state.call_method0(intern!(py, "numpy")).map_err(wrong)?;
-        let not_of_the_cpu =
-            || PyTypeError::new_err("generator must be a torch.Generator of the CPU");
-        let bytes = bytes.cast::<PyArray1<u8>>().map_err(|_| not_of_the_cpu())?;
+        let state = generator
+            .call_method0(intern!(py, "get_state"))
+            .map_err(|error| unless_torchs(generator, "Generator", "generator", error))?;
         lend(
             &GENERATOR,
             || Box::new(sampler::Generator::new(0)),
             |ours| {
-                let given = bytes.try_readonly()?;
-                ours.set_state(given.as_slice()?).map_err(|_| not_of_the_cpu())?;
-                drop(given);
+                with_bytes(&state, generator, |bytes| ours.set_state(bytes))?
+                    .map_err(|_| not_of_the_cpu())?;
                 let outcome = call(ours)?;
-                bytes.try_readwrite()?.as_slice_mut()?.copy_from_slice(&ours.state());
-                generator.call_method1(intern!(py, "set_state"), (state,))?;
+                with_bytes(&state, generator, |bytes| bytes.copy_from_slice(&ours.state()))?;
+                generator.call_method1(intern!(py, "set_state"), (&state,))?;
                 Ok(outcome)
             },
         )

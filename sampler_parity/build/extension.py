@@ -22,6 +22,9 @@ SOURCES = (
     "rust_ext/sampler/Cargo.toml",
     "rust_ext/sampler/src",
     "rust_ext/src",
+    "rust_ext/tensor-memory/Cargo.toml",
+    "rust_ext/tensor-memory/build.rs",
+    "rust_ext/tensor-memory/src",
 )
 """What the extension's code depends on; ``rust_ext/build.rs`` hashes the same."""
 
