@@ -61,3 +61,20 @@ impl Exponentials {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_result_lies_between_the_floats_next_to_it() {
+        for exact in [0.1, 0.7, -0.1, -0.7, std::f64::consts::PI, 1.0 + f64::EPSILON, 1e-40] {
+            let Between { low, high } = Between::around(exact);
+            assert!(f64::from(low) < exact && exact < f64::from(high), "{exact}");
+            assert_eq!(low.next_up(), high, "{exact}");
+        }
+        for float in [0.0, 0.5, -3.0, f32::MAX, f32::MIN_POSITIVE] {
+            assert_eq!(Between::around(f64::from(float)), Between { low: float, high: float });
+        }
+    }
+}
