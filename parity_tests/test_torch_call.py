@@ -63,13 +63,15 @@ def test_halves_of_every_exponent_and_layout(dtype: torch.dtype) -> None:
 def test_values_are_read_where_they_lie(dtype: torch.dtype) -> None:
     """numpy's view of a tensor keeps torch from resizing it ever after; no such view is made."""
     generator = torch.Generator().manual_seed(5)
-    few, many = (torch.zeros(1, size).to(dtype) for size in (2**18, 2**18 + 1))
+    few = torch.zeros(1, 2**18).to(dtype)
     rust_ext.sample_logits_torch(few, generator=generator)
     few.resize_(2, 2**18)
-    # With more of them, other threads of Python run meanwhile, and must not free them.
-    rust_ext.sample_logits_torch(many, generator=generator)
-    with pytest.raises(RuntimeError, match="resiz"):
-        many.resize_(2, 2**18 + 1)
+    # Of more of them, or more rows, other threads of Python run meanwhile, and must free none.
+    for rows, vocab in ((1, 2**18 + 1), (2, 9)):
+        many = torch.zeros(rows, vocab).to(dtype)
+        rust_ext.sample_logits_torch(many, generator=generator)
+        with pytest.raises(RuntimeError, match="resiz"):
+            many.resize_(2 * rows, vocab)
 
 
 def test_tensors_of_other_forms_are_read_as_well() -> None:

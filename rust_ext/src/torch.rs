@@ -129,8 +129,11 @@ fn sample_any<'py>(
     }
 }
 
-/// Samples a tensor where it lies, which spares two of torch's methods: at most so many values, since
-/// no other thread of Python runs meanwhile. `None` where it has to be had by torch's methods.
+/// Samples one row where it lies, which spares two of torch's methods. `None` where it has to be had by
+/// torch's methods.
+///
+/// No other thread of Python runs meanwhile. A batch could wait for ever: for helpers that work for
+/// another thread's batch, which waits for Python to look for signals.
 fn sample_in_place(
     call: &Call<'_, '_>,
     generator: &mut sampler::Generator,
@@ -146,14 +149,15 @@ fn sample_in_place(
     }
     let how = Draws::of(call);
     let drawn = tensor_memory::read(logits, |view| {
+        let count = view.values.len();
+        if count > MOST || view.shape.last().copied() != i64::try_from(count).ok() {
+            return Ok(None);
+        }
         let values = match view.values {
             tensor_memory::Values::Single(values) => Read::Single(values),
             tensor_memory::Values::F16(values) => Read::F16(values.reinterpret_cast()),
             tensor_memory::Values::Bf16(values) => Read::Bf16(values.reinterpret_cast()),
         };
-        if view.values.len() > MOST {
-            return Ok(None);
-        }
         let shape: Vec<_> =
             view.shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
         let tokens = how.without_python(values, &shape, generator)?;
