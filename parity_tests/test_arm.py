@@ -230,13 +230,21 @@ def test_the_rules_are_those_of_what_was_recorded(recording: str, lanes: int) ->
 
 
 @pytest.mark.skipif(reached("avx2") != "avx2", reason="torch has no such level here")
-def test_what_both_architectures_share_is_what_torch_computes_at_avx2() -> None:
+def test_what_both_architectures_share_is_what_torch_computes_at_avx2(
+    request: pytest.FixtureRequest,
+) -> None:
     """The exponential, and the sum of eight and more."""
     if capability_here() != "avx2":
         # torch takes its level as it is imported.
-        again = f"{__file__}::test_what_both_architectures_share_is_what_torch_computes_at_avx2"
         environment = {**os.environ, **environment_at("avx2")}
-        command = [sys.executable, "-m", "pytest", "--quiet", "--numprocesses=0", again]
+        command = [
+            sys.executable,
+            "-m",
+            "pytest",
+            "--quiet",
+            "--numprocesses=0",
+            request.node.nodeid,
+        ]
         subprocess.run(command, env=environment, cwd=REPOSITORY, check=True)
         return
     for vocab in VOCABS:

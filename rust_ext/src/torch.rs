@@ -149,7 +149,7 @@ fn sample_in_place(
     }
     let how = Draws::of(call);
     let drawn = tensor_memory::read(logits, |view| {
-        let count = view.values.len();
+        let count = view.values.count();
         if count > MOST || view.shape.last().copied() != i64::try_from(count).ok() {
             return Ok(None);
         }

@@ -36,18 +36,12 @@ pub enum Values<'a> {
 impl Values<'_> {
     /// How many there are.
     #[must_use]
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Self::Single(values) => values.len(),
             Self::F16(values) => values.len(),
             Self::Bf16(values) => values.len(),
         }
-    }
-
-    /// Whether there are none.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 }
 
