@@ -56,6 +56,7 @@ from sampler_parity.run.request import (
 from sampler_parity.run.run_file import RUN_NAME, Run, encoded, read_run, write_run
 from sampler_parity.run.waivers import load_waivers, waivers_here
 from sampler_parity.sandbox.isolated import GIB, Limits
+from sampler_parity.sandbox.together import processes_for
 from sampler_parity.soak.soaking import SoakRequest
 from sampler_parity.statistics.command import power
 from sampler_parity.statistics.words import summary
@@ -400,6 +401,9 @@ def frequencies(
     reference: Annotated[
         str, typer.Option(help="A pipeline that `list` shows, or module:OBJECT of your own.")
     ] = "",
+    jobs: Annotated[
+        int | None, typer.Option(min=1, help="Processes of the candidate that draw at a time.")
+    ] = None,
     time_limit: TimeLimit = USUAL.seconds,
     memory_limit: MemoryLimit = USUAL.memory / GIB,
     start_limit: StartLimit = USUAL.starting,
@@ -420,7 +424,16 @@ def frequencies(
         def progress(name: str, done: int, total: int) -> None:
             bars.update(task, description=name, completed=done, total=total)
 
-        result = count(implementation, profile.value, seed, limits, progress, yours, reference)
+        result = count(
+            implementation,
+            profile.value,
+            seed,
+            limits,
+            progress,
+            yours,
+            reference,
+            processes_for(jobs),
+        )
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "statistics.json"
     write_atomically(path, msgspec.json.format(msgspec.json.encode(result), indent=1))

@@ -37,6 +37,7 @@ from sampler_parity.run.request import Request
 from sampler_parity.run.run_file import EVIDENCE, SCHEMA, Run, write_run
 from sampler_parity.run.scheduler import Progress, run_workers
 from sampler_parity.run.your_cases import opened
+from sampler_parity.sandbox.together import processes_for
 
 
 def run_gate(request: Request, progress: Progress = lambda *_: None) -> Run:
@@ -156,6 +157,7 @@ def _others(request: Request, levels: Sequence[str]) -> list[Order]:
             limits=request.limits,
             logits=request.logits,
             reference=request.reference,
+            processes=processes_for(request.jobs),
         )
         for implementation in request.implementations
         if counts_frequencies()

@@ -80,6 +80,7 @@ class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
         limits: the candidate's.
         logits: somebody's own, from some rows of which is drawn as well.
         reference: the pipeline whose law it is held against; empty for the two of the port.
+        processes: the candidate's, at a time.
     """
 
     implementation: str
@@ -88,6 +89,7 @@ class CountFrequencies(_Order, frozen=True, kw_only=True, tag="frequencies"):
     limits: Limits
     logits: YourLogits | None = None
     reference: str = ""
+    processes: int = 1
 
     @property
     def name(self) -> str:

@@ -79,5 +79,6 @@ def _count(order: CountFrequencies, say: Say) -> Result:
         progress,
         yours,
         order.reference,
+        order.processes,
     )
     return Result(statistics=found)

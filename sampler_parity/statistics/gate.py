@@ -1,7 +1,7 @@
 """A run of the statistical gate: planned, drawn, judged."""
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import msgspec
@@ -30,10 +30,11 @@ from sampler_parity.statistics.sources import (
     SamplerFailedError,
     Seeds,
     Source,
+    at_once,
     port,
     torch_reference,
 )
-from sampler_parity.statistics.tallies import Tally, UniformityTally
+from sampler_parity.statistics.tallies import Tally, UniformityTally, parts
 from sampler_parity.statistics.uniformity import ecdf
 from sampler_parity.statistics.uniforms import Inclusive, Walk, walked
 from sampler_parity.statistics.words import grouped
@@ -280,7 +281,8 @@ class _Run:
     def _look(self, test: StatisticalTest, index: int, source: Source, outcome: _Outcome) -> Look:
         units = test.planned.again if index else test.planned.n
         tally = outcome.tally = test.start(index)
-        for step in _steps(units, max(1, source.chunk // test.draws_a_unit)):
+        chunk = max(1, source.chunk // test.draws_a_unit)
+        for step in parts(units, at_once(source) * chunk):
             tally.add(source, self.seeds, step)
             self.done += step * test.draws_a_unit
             self.progress(test.planned.name, self.done, self.total)
@@ -375,11 +377,6 @@ class _Run:
             if isinstance(tally, UniformityTally) and tally.p_values and not tally.stray:
                 return ecdf(tally.p_values)
         return None
-
-
-def _steps(units: int, most: int) -> Iterator[int]:
-    for start in range(0, units, most):
-        yield min(most, units - start)
 
 
 def _in_words(outcome: _Outcome, adjusted: float) -> str:

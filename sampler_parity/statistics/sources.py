@@ -1,7 +1,8 @@
 """Where draws come from: the port, any implementation, the torch reference."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -52,6 +53,52 @@ class Source(Protocol):
 
     def batches(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Draw ``n`` times from a batch of logits [B, V], from one seed, i64 [n, B]."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """What a source is asked for: ``n`` tokens from logits [V], by one seed."""
+
+    logits: Logits
+    parameters: Parameters
+    seed: int
+    n: int
+
+
+@runtime_checkable
+class DrawsTogether(Protocol):
+    """A source that carries out several asks at a time."""
+
+    @property
+    def at_once(self) -> int:
+        """How many."""
+
+    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+        """Draw for every ask, i64 [n] each, in their order."""
+
+
+def at_once(source: Source) -> int:
+    """Give how many asks a source carries out at a time."""
+    return source.at_once if isinstance(source, DrawsTogether) else 1
+
+
+def draw_each(source: Source, asks: Sequence[Ask]) -> list[Tokens]:
+    """Draw for every ask, in their order: the tokens are those of one ask after another."""
+    if isinstance(source, DrawsTogether):
+        return source.each(asks)
+    return [source.draws(ask.logits, ask.parameters, ask.seed, ask.n) for ask in asks]
+
+
+@runtime_checkable
+class RunsTogether(Implementation, Protocol):
+    """An implementation that runs several cases at a time."""
+
+    @property
+    def at_once(self) -> int:
+        """How many."""
+
+    def outcomes(self, cases: Sequence[Case], capability: str) -> list[Outcome]:
+        """Run every case, and give the outcomes in their order."""
 
 
 @dataclass(frozen=True)
@@ -122,13 +169,37 @@ class ImplementationSource:
         """The implementation's own name."""
         return self.implementation.about.name
 
+    @property
+    def at_once(self) -> int:
+        """As many as the implementation runs."""
+        one = self.implementation
+        return one.at_once if isinstance(one, RunsTogether) else 1
+
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Make ``n`` calls; of a sampler that works in place, one call of n rows."""
-        if not parameters.pipeline.in_place:
-            tokens: Tokens = self.batches(logits[None], parameters, seed, n)[:, 0]
+        return self.each([Ask(logits, parameters, seed, n)])[0]
+
+    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+        """Make the calls of every ask, see :meth:`draws`.
+
+        Raises:
+            SamplerFailedError: those of one did not give its tokens.
+        """
+        cases = [
+            self._case(np.tile(ask.logits, (ask.n, 1)), ask.parameters, ask.seed, 1)
+            if ask.parameters.pipeline.in_place
+            else self._case(ask.logits[None], ask.parameters, ask.seed, ask.n)
+            for ask in asks
+        ]
+        one = self.implementation
+        if isinstance(one, RunsTogether):
+            outcomes = one.outcomes(cases, self.capability)
         else:
-            tokens = self.batches(np.tile(logits, (n, 1)), parameters, seed, 1)[0]
-        return tokens
+            outcomes = [one.run(case, self.capability) for case in cases]
+        return [
+            self._tokens(case, outcome).reshape(-1)
+            for case, outcome in zip(cases, outcomes, strict=True)
+        ]
 
     def batches(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Make ``n`` calls on the batch.
@@ -139,16 +210,20 @@ class ImplementationSource:
         """
         if n > 1 and parameters.pipeline.in_place:
             raise StatisticsError("successive calls of a sampler that works in place are not alike")
-        outcome = self._run(logits, parameters, seed, n)
+        case = self._case(logits, parameters, seed, n)
+        return self._tokens(case, self.implementation.run(case, self.capability))
+
+    def _tokens(self, case: Case, outcome: Outcome) -> Tokens:
         if outcome.lost is not None or outcome.declined:
             why = outcome.declined or (outcome.lost and f"{outcome.lost.words}")
             raise SamplerFailedError(f"{self.name} gave no tokens: {why}")
         if outcome.failure is not None:
             failure = outcome.failure
             raise SamplerFailedError(f"{self.name} raised {failure.kind}: {failure.message}")
-        if len(outcome.tokens) != n or any(len(row) != len(logits) for row in outcome.tokens):
+        n, rows_of = case.draws, len(case.logits)
+        if len(outcome.tokens) != n or any(len(row) != rows_of for row in outcome.tokens):
             raise SamplerFailedError(
-                f"{self.name} gave {len(outcome.tokens)} calls' tokens, {n} of {len(logits)} each "
+                f"{self.name} gave {len(outcome.tokens)} calls' tokens, {n} of {rows_of} each "
                 "were asked for"
             )
         rows: Tokens = np.stack(outcome.tokens)
@@ -156,14 +231,14 @@ class ImplementationSource:
 
     def declines(self, logits: Logits, parameters: Parameters) -> bool:
         """Whether the implementation says that it does not take logits [V] with parameters."""
-        return bool(self._run(logits[None], parameters, 0, 1).declined)
+        case = self._case(logits[None], parameters, 0, 1)
+        return bool(self.implementation.run(case, self.capability).declined)
 
-    def _run(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Outcome:
+    def _case(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Case:
         history = None if self.history is None else np.tile(self.history, (len(logits), 1))
-        case = Case(
+        return Case(
             f"draws@{seed}", "statistics", logits, parameters, seed, draws=n, history=history
         )
-        return self.implementation.run(case, self.capability)
 
 
 @dataclass(frozen=True)
@@ -187,14 +262,23 @@ class Guarded:
         """As the source's is."""
         return self.source.chunk
 
+    @property
+    def at_once(self) -> int:
+        """As many as the source."""
+        return at_once(self.source)
+
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Draw from the source.
 
         Raises:
             SamplerFailedError: whatever it raised.
         """
+        return self.each([Ask(logits, parameters, seed, n)])[0]
+
+    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+        """Draw for every ask from the source. Raises as :meth:`draws` does."""
         try:
-            return np.asarray(self.source.draws(logits, parameters, seed, n))
+            return [np.asarray(tokens) for tokens in draw_each(self.source, asks)]
         except Exception as error:
             raise self._failed(error) from error
 

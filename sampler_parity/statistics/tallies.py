@@ -1,6 +1,6 @@
 """What is kept of the draws while they come, and what it says at the end."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -21,7 +21,7 @@ from sampler_parity.statistics.goodness import (
 )
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import Look
-from sampler_parity.statistics.sources import Seeds, Source, Tokens
+from sampler_parity.statistics.sources import Ask, Seeds, Source, Tokens, draw_each
 from sampler_parity.statistics.support import draws_of_ties, left_out
 
 
@@ -47,8 +47,9 @@ class FrequencyTally:
         self.counts = np.zeros(len(self.subject.logits), np.int64)
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
-        """Draw ``n`` tokens from a fresh seed."""
-        self.counts += drawn(source, self.subject, seeds.take(), n)
+        """Draw ``n`` tokens, each chunk from a fresh seed."""
+        asks = [_ask(self.subject, seeds, part) for part in parts(n, source.chunk)]
+        self.counts += sum(counted(source, asks))
 
     def look(self, *, finished: bool = True) -> Look:
         """Hold the counts against the law."""
@@ -82,9 +83,13 @@ class HomogeneityTally:
         self.other = self.one.copy()
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
-        """Draw ``n`` tokens on either side."""
-        self.one += drawn(source, self.subject, seeds.take(), n)
-        self.other += drawn(self.reference, self.subject, seeds.take(), n)
+        """Draw ``n`` tokens on either side, each chunk from a fresh seed."""
+        asks = [
+            (_ask(self.subject, seeds, part), _ask(self.subject, seeds, part))
+            for part in parts(n, source.chunk)
+        ]
+        self.one += sum(counted(source, [one for one, _ in asks]))
+        self.other += sum(counted(self.reference, [other for _, other in asks]))
 
     def look(self, *, finished: bool = True) -> Look:
         """Hold the counts against each other."""
@@ -166,15 +171,14 @@ class Successive:
     lag: int
 
     def draw(self, source: Source, seeds: Seeds, n: int) -> Tokens:
-        """Take pairs from one seed's stream."""
-        blocks = -(-n // self.lag)
-        subject = self.subject
-        tokens = source.draws(
-            subject.logits, subject.parameters, seeds.take(), 2 * self.lag * blocks
-        )
-        _check_range(tokens, 2 * self.lag * blocks)
-        folded = tokens.reshape(blocks, 2, self.lag)
-        return np.stack([folded[:, 0].ravel(), folded[:, 1].ravel()], axis=1)[:n]
+        """Take pairs from streams, each chunk from a fresh seed's."""
+        sizes = list(parts(n, max(1, source.chunk // 2)))
+        asks = [_ask(self.subject, seeds, 2 * self.lag * -(-size // self.lag)) for size in sizes]
+        pairs = []
+        for size, tokens in zip(sizes, _checked(source, asks), strict=True):
+            folded = tokens.reshape(-1, 2, self.lag)
+            pairs.append(np.stack([folded[:, 0].ravel(), folded[:, 1].ravel()], axis=1)[:size])
+        return np.concatenate(pairs)
 
 
 @dataclass
@@ -187,14 +191,12 @@ class ConsecutiveSeeds:
     def draw(self, source: Source, _seeds: Seeds, n: int) -> Tokens:
         """Take the next ``2 n`` seeds, whatever the run's own are."""
         subject = self.subject
-        firsts = [
-            source.draws(subject.logits, subject.parameters, seed, 1)
+        asks = [
+            Ask(subject.logits, subject.parameters, seed, 1)
             for seed in range(self.start, self.start + 2 * n)
         ]
         self.start += 2 * n
-        tokens = np.concatenate(firsts)
-        _check_range(tokens, 2 * n)
-        return tokens.reshape(n, 2)
+        return np.concatenate(_checked(source, asks)).reshape(n, 2)
 
 
 @dataclass(frozen=True)
@@ -207,10 +209,14 @@ class Rows:
         """Draw batches of two; of a sampler that works in place, one of 2 n rows."""
         batch = np.stack([subject.logits for subject in self.subjects])
         parameters = self.subjects[0].parameters
-        if not parameters.pipeline.in_place:
-            return source.batches(batch, parameters, seeds.take(), n)
-        tiled = np.tile(batch, (n, 1))
-        return source.batches(tiled, parameters, seeds.take(), 1).reshape(n, 2)
+        drawn = []
+        for part in parts(n, max(1, source.chunk // 2)):
+            if parameters.pipeline.in_place:
+                tiled = np.tile(batch, (part, 1))
+                drawn.append(source.batches(tiled, parameters, seeds.take(), 1).reshape(part, 2))
+            else:
+                drawn.append(source.batches(batch, parameters, seeds.take(), part))
+        return np.concatenate(drawn)
 
 
 @dataclass
@@ -232,10 +238,12 @@ class UniformityTally:
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
         """Draw ``n`` cases."""
-        for _ in range(n):
-            place = len(self.p_values) % len(self.cases)
+        begun = len(self.p_values)
+        places = [place % len(self.cases) for place in range(begun, begun + n)]
+        asks = [_ask(self.cases[place][0], seeds, self.draws) for place in places]
+        for place, tokens in zip(places, _checked(source, asks), strict=True):
             subject, cells = self.cases[place]
-            counts = drawn(source, subject, seeds.take(), self.draws)
+            counts = count(tokens, len(subject.logits))
             if place in self.counts:
                 self.counts[place] += counts
             self.stray.update(outside(counts, subject.law.possible))
@@ -263,20 +271,40 @@ class UniformityTally:
         return msgspec.structs.replace(look, statistics=statistics, p=float(found.pvalue))
 
 
+def parts(n: int, most: int) -> Iterator[int]:
+    """Cut ``n`` into parts of ``most``, and a rest."""
+    for start in range(0, n, most):
+        yield min(most, n - start)
+
+
 def drawn(source: Source, subject: Subject, seed: int, n: int) -> Counts:
-    """Draw ``n`` tokens and count them, i64 [V].
+    """Draw ``n`` tokens and count them, i64 [V]. Raises as :func:`counted` does."""
+    [counts] = counted(source, [Ask(subject.logits, subject.parameters, seed, n)])
+    return counts
+
+
+def counted(source: Source, asks: Sequence[Ask]) -> list[Counts]:
+    """Draw for every ask, and count its tokens, i64 [V] each.
 
     Raises:
         StatisticsError: the sampler gave other than n tokens of [0, V).
     """
-    tokens = source.draws(subject.logits, subject.parameters, seed, n)
-    _check_range(tokens, n)
-    return count(tokens, len(subject.logits))
+    drawn = zip(asks, _checked(source, asks), strict=True)
+    return [count(tokens, len(ask.logits)) for ask, tokens in drawn]
 
 
-def _check_range(tokens: Tokens, n: int) -> None:
-    if tokens.shape != (n,):
-        raise StatisticsError(f"{n} draws were asked for, an array {list(tokens.shape)} came")
+def _ask(subject: Subject, seeds: Seeds, n: int) -> Ask:
+    return Ask(subject.logits, subject.parameters, seeds.take(), n)
+
+
+def _checked(source: Source, asks: Sequence[Ask]) -> list[Tokens]:
+    drawn = draw_each(source, asks)
+    for ask, tokens in zip(asks, drawn, strict=True):
+        if tokens.shape != (ask.n,):
+            raise StatisticsError(
+                f"{ask.n} draws were asked for, an array {list(tokens.shape)} came"
+            )
+    return drawn
 
 
 def _look(
