@@ -1,6 +1,11 @@
 """The call that takes a tensor and a torch generator is the reference's own."""
 
+import copy
 import math
+import resource
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -72,6 +77,46 @@ def test_values_are_read_where_they_lie(dtype: torch.dtype) -> None:
         rust_ext.sample_logits_torch(many, generator=generator)
         with pytest.raises(RuntimeError, match="resiz"):
             many.resize_(2 * rows, vocab)
+
+
+@pytest.mark.parametrize("shape", [(300,), (1, 300), (1, 1, 300)])
+def test_tokens_are_tensors_of_their_own(shape: tuple[int, ...]) -> None:
+    """Each has its own memory, for as long as it is there, whoever lets it go."""
+    temperature = 0.0 if len(shape) == 3 else 1.0
+    logits = torch.randn(shape, generator=torch.Generator().manual_seed(3))
+    ours, theirs = (torch.Generator().manual_seed(5) for _ in range(2))
+    # The reference takes a row of one dimension where top-p is off.
+    arguments: dict[str, Any] = {"temperature": temperature, "top_p": 0.0}
+    arguments["zero_temperature"] = "argmax"
+    tokens = [rust_ext.sample_logits_torch(logits, **arguments, generator=ours) for _ in range(500)]
+    expected = [python_ref.sample_logits(logits, **arguments, generator=theirs) for _ in range(500)]
+    for token in tokens[::2]:
+        token.fill_(-1)
+    assert all(torch.equal(*pair) for pair in zip(tokens[1::2], expected[1::2], strict=True))
+    assert all(token.dtype == torch.int64 for token in tokens)
+    assert len({token.data_ptr() for token in tokens}) == len(tokens)
+    assert torch.equal(copy.deepcopy(tokens[1]), expected[1])
+    assert torch.equal(logits.gather(-1, tokens[1]), logits.gather(-1, expected[1]))
+    del token
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(tokens.clear).result()
+    assert not tokens
+
+
+def test_tokens_that_are_let_go_are_freed() -> None:
+    def pages() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1])
+
+    def draw(times: int) -> None:
+        for _ in range(times):
+            rust_ext.sample_logits_torch(logits, generator=generator)
+
+    logits, generator = torch.zeros(1, 8), torch.Generator().manual_seed(5)
+    draw(1000)
+    before = pages()
+    draw(100_000)
+    # The least that the allocator hands out is 32 bytes.
+    assert (pages() - before) * resource.getpagesize() < 2_000_000
 
 
 def test_tensors_of_other_forms_are_read_as_well() -> None:

@@ -9,12 +9,13 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
+use tensor_memory::Table;
 use torch_exact_sampler as sampler;
 
 use crate::boundary::lend;
 use crate::call::{Call, like_sample_logits};
 use crate::errors::type_error;
-use crate::input::{Logits, reading, row_major, token_shape};
+use crate::input::{Logits, reading, row_major};
 use crate::parameters;
 use crate::sample_logits::{Draws, Read, sample};
 use crate::turns::alone_with;
@@ -27,6 +28,8 @@ struct Torch {
     uint16: Py<PyAny>,
     from_numpy: Py<PyAny>,
     get_num_threads: Py<PyAny>,
+    /// Of its tensors; newer versions have one.
+    table: PyOnceLock<Option<Table>>,
 }
 
 impl Torch {
@@ -42,8 +45,17 @@ impl Torch {
                 uint16: find("uint16")?,
                 from_numpy: find("from_numpy")?,
                 get_num_threads: find("get_num_threads")?,
+                table: PyOnceLock::new(),
             })
         })
+    }
+
+    /// The functions that read a tensor where it lies; `None` for subclasses, which torch's methods know.
+    fn table(&self, tensor: &Bound<'_, PyAny>) -> Option<&Table> {
+        if !tensor.get_type().is(&self.tensor) {
+            return None;
+        }
+        self.table.get_or_init(tensor.py(), || Table::of(tensor)).as_ref()
     }
 }
 
@@ -104,51 +116,53 @@ fn unless_torchs(given: &Bound<'_, PyAny>, class: &str, name: &str, error: PyErr
     }
 }
 
-/// Samples logits of any type; those in half precision as they are, without a copy where they are
-/// row-major.
+/// Samples logits of any type, and gives a tensor; those in half precision as they are, without a copy
+/// where they are row-major.
 fn sample_any<'py>(
     call: &Call<'_, 'py>,
     generator: &mut sampler::Generator,
 ) -> PyResult<Bound<'py, PyAny>> {
-    if let Some((tokens, shape)) = sample_in_place(call, generator)? {
-        return Ok(PyArray1::from_vec(call.py, tokens).reshape(token_shape(&shape))?.into_any());
+    let torch = Torch::get(call.py)?;
+    if let Some(table) = torch.table(call.logits)
+        && let Some((tokens, shape)) = sample_in_place(call, table, generator)?
+    {
+        return table.give(call.py, tokens, &shape);
     }
-    match Values::new(call.logits)? {
+    let tokens = match Values::new(call.logits)? {
         Values::Single(array) => {
             let array = Logits::new(&array)?.into_singles(&call.parameters)?;
-            sample(call, Read::Single(&row_major(&reading(&array)?)?), array.shape(), generator)
+            sample(call, Read::Single(&row_major(&reading(&array)?)?), array.shape(), generator)?
         }
         Values::Half(array) => {
             let halves = reading(&array)?;
             let halves = row_major(&halves)?;
-            sample(call, Read::F16(halves.reinterpret_cast()), array.shape(), generator)
+            sample(call, Read::F16(halves.reinterpret_cast()), array.shape(), generator)?
         }
         Values::Brain(array) => {
-            sample(call, Read::Bf16(&row_major(&reading(&array)?)?), array.shape(), generator)
+            sample(call, Read::Bf16(&row_major(&reading(&array)?)?), array.shape(), generator)?
         }
-    }
+    };
+    torch.from_numpy.bind(call.py).call1((tokens,))
 }
 
-/// Samples one row where it lies, which spares two of torch's methods. `None` where it has to be had by
-/// torch's methods.
+/// Samples one row where it lies, which spares two of torch's methods, and gives the tokens with their
+/// shape. `None` where it has to be had by torch's methods.
 ///
 /// No other thread of Python runs meanwhile. A batch could wait for ever: for helpers that work for
 /// another thread's batch, which waits for Python to look for signals.
 fn sample_in_place(
     call: &Call<'_, '_>,
+    table: &Table,
     generator: &mut sampler::Generator,
-) -> PyResult<Option<(Vec<i64>, Vec<usize>)>> {
+) -> PyResult<Option<(Vec<i64>, Vec<i64>)>> {
     /// Microseconds; milliseconds where torch's stages are computed one by one, which is as long as
     /// Python lets a thread run that never waits.
     const MOST: usize = 1 << 18;
-    let (py, logits) = (call.py, call.logits);
-    if !logits.get_type().is(&Torch::get(py)?.tensor)
-        || logits.call_method0(intern!(py, "is_neg"))?.is_truthy()?
-    {
+    if call.logits.call_method0(intern!(call.py, "is_neg"))?.is_truthy()? {
         return Ok(None);
     }
     let how = Draws::of(call);
-    let drawn = tensor_memory::read(logits, |view| {
+    let drawn = table.read(call.logits, |view| {
         let count = view.values.count();
         if count > MOST || view.shape.last().copied() != i64::try_from(count).ok() {
             return Ok(None);
@@ -161,6 +175,10 @@ fn sample_in_place(
         let shape: Vec<_> =
             view.shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
         let tokens = how.without_python(values, &shape, generator)?;
+        let mut shape = view.shape.to_vec();
+        if let Some(last) = shape.last_mut() {
+            *last = 1;
+        }
         Ok(Some((tokens, shape)))
     });
     drawn.unwrap_or(Ok(None))
@@ -172,7 +190,9 @@ fn with_bytes<R>(
     generator: &Bound<'_, PyAny>,
     mut call: impl FnMut(&mut [u8]) -> R + Send,
 ) -> PyResult<R> {
-    if let Some(done) = tensor_memory::write(state, &mut call) {
+    if let Some(table) = Torch::get(state.py())?.table(state)
+        && let Some(done) = table.write(state, &mut call)
+    {
         return Ok(done);
     }
     let array = state
@@ -212,7 +232,10 @@ fn with_state<T>(
                 with_bytes(&state, generator, |bytes| ours.set_state(bytes))?
                     .map_err(|_| not_of_the_cpu())?;
                 let outcome = call(ours)?;
-                with_bytes(&state, generator, |bytes| bytes.copy_from_slice(&ours.state()))?;
+                with_bytes(&state, generator, |bytes| {
+                    bytes.try_into().map(|bytes| ours.write_state(bytes))
+                })?
+                .map_err(|_| not_of_the_cpu())?;
                 generator.call_method1(intern!(py, "set_state"), (&state,))?;
                 Ok(outcome)
             },
@@ -227,7 +250,6 @@ like_sample_logits! {
         if call.threads.is_none() {
             call.threads = parameters::threads(&torch.get_num_threads.bind(py).call0()?)?;
         }
-        let tokens = with_state(call.generator, |ours| sample_any(&call, ours))?;
-        torch.from_numpy.bind(py).call1((tokens,))
+        with_state(call.generator, |ours| sample_any(&call, ours))
     }
 }

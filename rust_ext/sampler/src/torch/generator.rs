@@ -103,6 +103,12 @@ impl Generator {
     #[must_use]
     pub fn state(&self) -> [u8; STATE_BYTES] {
         let mut bytes = [0; STATE_BYTES];
+        self.write_state(&mut bytes);
+        bytes
+    }
+
+    /// Writes the state in torch's form, see [`Self::state`].
+    pub fn write_state(&self, bytes: &mut [u8; STATE_BYTES]) {
         bytes[..LEFT_AT].copy_from_slice(&self.seed.to_le_bytes());
         bytes[LEFT_AT..SEEDED_AT].copy_from_slice(&self.left.to_le_bytes());
         bytes[SEEDED_AT..NEXT_AT].copy_from_slice(&1_u32.to_le_bytes());
@@ -111,7 +117,6 @@ impl Generator {
             slot.copy_from_slice(&u64::from(word).to_le_bytes());
         }
         bytes[NORMALS_AT..].copy_from_slice(&self.normals);
-        bytes
     }
 
     /// Takes over a state in torch's form: what `torch.Generator.get_state` gives.
