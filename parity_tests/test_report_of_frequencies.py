@@ -26,7 +26,7 @@ from sampler_parity.statistics.result import (
     Status,
     Uniforms,
 )
-from sampler_parity.statistics.words import summary
+from sampler_parity.statistics.words import MARGINAL, summary
 
 CELLS = 16
 PLAN = Planned(
@@ -229,6 +229,19 @@ def test_controls_faults_and_correct_samplers_fail_too() -> None:
     suite = ET.fromstring(junit(broken())).findall("testsuite")[-1]
     # The test that was not finished, and that not everything was.
     assert suite.get("errors") == "2"
+
+
+def test_a_test_without_a_second_look_is_no_failure_of_its_own() -> None:
+    """The run diverges by another test: this one says why it decides nothing."""
+    bad = result("diverges", 11_000)
+    [test] = bad.tests
+    marginal = msgspec.structs.replace(test, decision="unfinished", reason=MARGINAL)
+    run = holding(msgspec.structs.replace(bad, tests=(test, marginal)))
+    suite = ET.fromstring(junit(run)).findall("testsuite")[-1]
+    assert [suite.get(kind) for kind in ("failures", "errors")] == ["1", "0"]
+    assert [one.get("message") for one in suite.iter("skipped")] == [MARGINAL, *bad.waived]
+    [section] = frequencies(run)
+    assert "1 test came out marginal, and had no second look" in section.sentence
 
 
 def test_the_summary_in_markdown_has_them() -> None:

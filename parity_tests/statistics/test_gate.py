@@ -38,7 +38,7 @@ from sampler_parity.statistics.sources import (
     Tokens,
     port,
 )
-from sampler_parity.statistics.words import summary
+from sampler_parity.statistics.words import MARGINAL, summary
 
 TINY = DrawCounts(20_000, 20_000, 10_000, 10_000, 10_000, 8000, 8000, 20, 2000, 8000)
 Spoil = Callable[[Source, Logits, Parameters, int, int], Tokens]
@@ -318,6 +318,7 @@ class Scripted:
 
     p_values: list[float]
     seeds: list[int] = field(default_factory=list)
+    outside: dict[str, int] = field(default_factory=dict)
 
     def add(self, source: Source, seeds: Seeds, n: int) -> None:
         assert source
@@ -326,7 +327,16 @@ class Scripted:
 
     def look(self, *, finished: bool = True) -> Look:
         p = self.p_values.pop(0) if finished else None
-        return Look(n=1, observed=(), expected=(), residuals=(), statistics={}, df=1, p=p)
+        return Look(
+            n=1,
+            observed=(),
+            expected=(),
+            residuals=(),
+            statistics={},
+            df=1,
+            p=p,
+            outside=self.outside,
+        )
 
 
 def scripted(test: StatisticalTest, *p_values: float) -> tuple[StatisticalTest, Scripted]:
@@ -359,6 +369,34 @@ def test_escalation(
     assert len(found.looks) == looks
     assert len(set(tally.seeds)) == len(tally.seeds) == (1, 3)[looks - 1], "all seeds are fresh"
     assert tally.p_values == [], "and never a third look"
+
+
+@pytest.mark.parametrize("first", ["tiny p", "token outside"])
+def test_who_is_rejected_is_not_looked_at_again(
+    sound: PortSource, tests: list[StatisticalTest], first: str
+) -> None:
+    """What a marginal test would say changes nothing: it says that it decides nothing."""
+    rejecting, tally = scripted(tests[0], 1e-9 if first == "tiny p" else 0.5)
+    if first == "token outside":
+        tally.outside = {"7": 3}
+    marginal, _ = scripted(tests[1], 5e-4)
+    also, _ = scripted(tests[2], 1e-9)
+    planned = some([rejecting, marginal, also])
+    run = _Run(sound, Seeds(0), planned, lambda *_: None)
+    for test in planned.tests:
+        run.carry_out(test)
+    control, _ = scripted(tests[1], 5e-4, 1e-9)
+    run.put(PlannedControl("control", sound, control, "rejects", 0.99))
+    found = run.conclude("quick", 0, [], 0.0)
+    assert found.status == "diverges"
+    assert [len(test.looks) for test in found.tests] == [1, 1, 1]
+    assert [test.decision for test in found.tests] == ["rejects", "unfinished", "rejects"]
+    assert found.tests[1].p == 1e-3
+    assert found.tests[1].reason.endswith(MARGINAL)
+    assert MARGINAL not in found.tests[0].reason + found.tests[2].reason
+    assert found.controls[0].looks == 2, "a control has the power that is declared"
+    name = tests[1].planned.name
+    assert f"  not decided: {name}: {MARGINAL}" in list(summary(found))
 
 
 def test_a_missed_control_is_no_pass(sound: PortSource, tests: list[StatisticalTest]) -> None:

@@ -95,7 +95,9 @@ def _frequencies(root: ET.Element, result: StatisticsResult) -> None:
     suite = ET.SubElement(root, "testsuite", name=printable(name), time=f"{result.seconds:.1f}")
     for checked in result.tests:
         test = add_test(suite, name, checked.planned.name)
-        if checked.decision not in PASSED:
+        if checked.decision == "unfinished" and result.finished:
+            ET.SubElement(test, "skipped", message=printable(checked.reason))
+        elif checked.decision not in PASSED:
             kind = "failure" if checked.decision == "rejects" else "error"
             add_problem(test, kind, checked.reason or checked.decision, tested(checked, result))
     for control in result.controls:

@@ -162,6 +162,12 @@ def _section(number: int, result: StatisticsResult) -> FrequenciesSection:
         sentence += (
             f" {counted(ordered, 'test')} of those that pass found another order of equal tokens."
         )
+    undecided = sum(test.decision == "unfinished" for test in tests)
+    if undecided and result.finished:
+        sentence += (
+            f" {counted(undecided, 'test')} came out marginal, and had no second look, since "
+            "another had rejected before."
+        )
     if not result.finished:
         sentence += " It was not finished, which is never a pass."
     uniforms = f"{result.untried[0].upper()}{result.untried[1:]}." if result.untried else ""

@@ -37,7 +37,7 @@ from sampler_parity.statistics.sources import (
 from sampler_parity.statistics.tallies import Tally, UniformityTally, parts
 from sampler_parity.statistics.uniformity import ecdf
 from sampler_parity.statistics.uniforms import Inclusive, Walk, walked
-from sampler_parity.statistics.words import grouped
+from sampler_parity.statistics.words import MARGINAL, grouped
 
 __all__ = ["plan", "run_statistics"]
 
@@ -145,6 +145,7 @@ class _Outcome:
     reason: str = ""
     decision: Decision = "unfinished"
     failed: bool = False
+    marginal: bool = False
     tie: str = ""
     tally: Tally | None = None
 
@@ -230,12 +231,22 @@ class _Run:
 
     def carry_out(self, test: StatisticalTest) -> None:
         outcome = _Outcome(test)
+        # Whoever is rejected is so whatever a second look says.
+        again = not self._rejected()
         self.outcomes.append(outcome)
-        self._test(test, Guarded(self.source), outcome)
+        self._test(test, Guarded(self.source), outcome, again=again)
+
+    def _rejected(self) -> bool:
+        """Whether a test has rejected the candidate for sure, whatever is still to come."""
+        level = self.planned.budget.rule.alpha
+        return any(
+            outcome.decision == "rejects" or (outcome.p is not None and outcome.p <= level)
+            for outcome in self.outcomes
+        )
 
     def put(self, control: PlannedControl) -> None:
         outcome = _Outcome(control.test)
-        self._test(control.test, control.source, outcome)
+        self._test(control.test, control.source, outcome, again=True)
         # A fault that could not be drawn from was not caught.
         decision: Decision = "unfinished" if outcome.failed else outcome.decision
         if outcome.p is not None and decision == "unfinished":
@@ -255,12 +266,18 @@ class _Run:
             )
         )
 
-    def _test(self, test: StatisticalTest, source: Source, outcome: _Outcome) -> None:
-        """Take the first look, and the second where the rule asks for it."""
+    def _test(
+        self, test: StatisticalTest, source: Source, outcome: _Outcome, *, again: bool
+    ) -> None:
+        """Take the first look, and the second where the rule asks for it and ``again`` allows it.
+
+        Without the second look a test rejects falsely more seldom than the rule says.
+        """
         rule = self.planned.budget.rule
         try:
             first = self._look(test, 0, source, outcome)
-            if first.p is not None and rule.looks_again(first.p):
+            outcome.marginal = first.p is not None and rule.looks_again(first.p) and not again
+            if first.p is not None and rule.looks_again(first.p) and again:
                 self.total += test.planned.again * test.draws_a_unit
                 second = self._look(test, 1, source, outcome)
                 if second.p is not None:
@@ -333,9 +350,11 @@ class _Run:
         for outcome, level, rejects in zip(self.outcomes, adjusted, rejected, strict=False):
             decision, reason = outcome.decision, outcome.reason
             if outcome.p is not None and (rejects or decision != "rejects"):
-                words = (_in_words(outcome, level), reason, outcome.tie)
+                open_ = MARGINAL if outcome.marginal and not rejects else ""
+                words = (_in_words(outcome, level), reason, outcome.tie, open_)
                 reason = "; ".join(word for word in words if word)
-                decision = "rejects" if rejects else "tie_order" if outcome.tie else "passes"
+                passes: Decision = "tie_order" if outcome.tie else "passes"
+                decision = "rejects" if rejects else "unfinished" if open_ else passes
             elif decision == "unfinished" and not reason:
                 reason = "interrupted: what was drawn so far is kept, and decides nothing"
             has_p = outcome.p is not None

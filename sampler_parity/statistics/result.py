@@ -157,7 +157,8 @@ class DecidedTest(msgspec.Struct, frozen=True, kw_only=True):
 
     Attributes:
         planned: the plan.
-        looks: one, or two where the first p-value was marginal; none where the sampler failed.
+        looks: one, or two where the first p-value was marginal, and no earlier test had rejected;
+            none where the sampler failed.
         p: the p-value of all looks together; ``None`` where there is none.
         adjusted: the same, adjusted for the number of tests by Holm's procedure.
         decision: what follows.

@@ -7,6 +7,9 @@ from sampler_parity.statistics.result import Control, DecidedTest, StatisticsRes
 SHOWN = 3
 """Rejected tests that are named."""
 
+MARGINAL = "marginal, and not looked at again, since another test had rejected before"
+"""Why a test decides nothing of a candidate that is rejected anyway."""
+
 PASSED = ("passes", "tie_order")
 """Decisions that reject nothing."""
 
@@ -35,6 +38,9 @@ def summary(result: StatisticsResult) -> Iterator[str]:
         yield f"  rejected: {len(rejected) - SHOWN} more"
     for words in grouped([test for test in result.tests if test.decision == "tie_order"]):
         yield f"  not rejected: {words}"
+    undecided = [test.planned.name for test in result.tests if test.decision == "unfinished"]
+    if undecided and result.finished:
+        yield f"  not decided: {_with_others(undecided)}: {MARGINAL}"
     if result.status == "unjudged":
         for reason in result.reasons:
             yield f"  not judged: {reason}"
@@ -61,13 +67,13 @@ def grouped(tests: Sequence[DecidedTest]) -> tuple[str, ...]:
     names: dict[str, list[str]] = {}
     for test in tests:
         names.setdefault(test.reason, []).append(test.planned.name)
-    found = []
-    for reason, (first, *others) in names.items():
-        more = ""
-        if others:
-            more = f" and {len(others)} other test{'s' if len(others) > 1 else ''}"
-        found.append(f"{first}{more}: {reason}")
-    return tuple(found)
+    return tuple(f"{_with_others(said)}: {reason}" for reason, said in names.items())
+
+
+def _with_others(names: Sequence[str]) -> str:
+    first, *others = names
+    more = f" and {len(others)} other test{'s' if len(others) > 1 else ''}" if others else ""
+    return f"{first}{more}"
 
 
 def tested(test: DecidedTest, result: StatisticsResult) -> str:
