@@ -350,11 +350,11 @@ class _Run:
         for outcome, level, rejects in zip(self.outcomes, adjusted, rejected, strict=False):
             decision, reason = outcome.decision, outcome.reason
             if outcome.p is not None and (rejects or decision != "rejects"):
-                open_ = MARGINAL if outcome.marginal and not rejects else ""
-                words = (_in_words(outcome, level), reason, outcome.tie, open_)
-                reason = "; ".join(word for word in words if word)
+                undecided = outcome.marginal and not rejects
+                words = (_in_words(outcome, level), reason, outcome.tie)
+                reason = "; ".join(word for word in (*words, MARGINAL * undecided) if word)
                 passes: Decision = "tie_order" if outcome.tie else "passes"
-                decision = "rejects" if rejects else "unfinished" if open_ else passes
+                decision = "rejects" if rejects else "unfinished" if undecided else passes
             elif decision == "unfinished" and not reason:
                 reason = "interrupted: what was drawn so far is kept, and decides nothing"
             has_p = outcome.p is not None
