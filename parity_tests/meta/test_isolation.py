@@ -153,7 +153,8 @@ def test_a_program_that_is_no_candidate(program: str, words: str, tmp_path: Path
 
 ANSWERS = """
 import json, sys
-print(json.dumps({"about": {"name": "odd", "view": "tokens", "stream": "own", "effects": []}}))
+about = {"name": "odd", "view": "tokens", "stream": "own", "effects": []}
+print(json.dumps({"about": about}), flush=True)
 while line := sys.stdin.buffer.readline():
     sys.stdin.buffer.read(json.loads(line)["bytes"])
     print(%s, flush=True)

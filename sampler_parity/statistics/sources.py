@@ -56,8 +56,8 @@ class Source(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Ask:
-    """What a source is asked for: ``n`` tokens from logits [V], by one seed."""
+class Wanted:
+    """What is asked of a source: ``n`` tokens from logits [V], by one seed."""
 
     logits: Logits
     parameters: Parameters
@@ -73,7 +73,7 @@ class DrawsTogether(Protocol):
     def at_once(self) -> int:
         """How many."""
 
-    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+    def each(self, asks: Sequence[Wanted]) -> list[Tokens]:
         """Draw for every ask, i64 [n] each, in their order."""
 
 
@@ -82,7 +82,7 @@ def at_once(source: Source) -> int:
     return source.at_once if isinstance(source, DrawsTogether) else 1
 
 
-def draw_each(source: Source, asks: Sequence[Ask]) -> list[Tokens]:
+def draw_each(source: Source, asks: Sequence[Wanted]) -> list[Tokens]:
     """Draw for every ask, in their order: the tokens are those of one ask after another."""
     if isinstance(source, DrawsTogether):
         return source.each(asks)
@@ -177,9 +177,9 @@ class ImplementationSource:
 
     def draws(self, logits: Logits, parameters: Parameters, seed: int, n: int) -> Tokens:
         """Make ``n`` calls; of a sampler that works in place, one call of n rows."""
-        return self.each([Ask(logits, parameters, seed, n)])[0]
+        return self.each([Wanted(logits, parameters, seed, n)])[0]
 
-    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+    def each(self, asks: Sequence[Wanted]) -> list[Tokens]:
         """Make the calls of every ask, see :meth:`draws`.
 
         Raises:
@@ -273,9 +273,9 @@ class Guarded:
         Raises:
             SamplerFailedError: whatever it raised.
         """
-        return self.each([Ask(logits, parameters, seed, n)])[0]
+        return self.each([Wanted(logits, parameters, seed, n)])[0]
 
-    def each(self, asks: Sequence[Ask]) -> list[Tokens]:
+    def each(self, asks: Sequence[Wanted]) -> list[Tokens]:
         """Draw for every ask from the source. Raises as :meth:`draws` does."""
         try:
             return [np.asarray(tokens) for tokens in draw_each(self.source, asks)]

@@ -21,7 +21,7 @@ from sampler_parity.statistics.goodness import (
 )
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import Look
-from sampler_parity.statistics.sources import Ask, Seeds, Source, Tokens, draw_each
+from sampler_parity.statistics.sources import Seeds, Source, Tokens, Wanted, draw_each
 from sampler_parity.statistics.support import draws_of_ties, left_out
 
 
@@ -192,7 +192,7 @@ class ConsecutiveSeeds:
         """Take the next ``2 n`` seeds, whatever the run's own are."""
         subject = self.subject
         asks = [
-            Ask(subject.logits, subject.parameters, seed, 1)
+            Wanted(subject.logits, subject.parameters, seed, 1)
             for seed in range(self.start, self.start + 2 * n)
         ]
         self.start += 2 * n
@@ -279,11 +279,11 @@ def parts(n: int, most: int) -> Iterator[int]:
 
 def drawn(source: Source, subject: Subject, seed: int, n: int) -> Counts:
     """Draw ``n`` tokens and count them, i64 [V]. Raises as :func:`counted` does."""
-    [counts] = counted(source, [Ask(subject.logits, subject.parameters, seed, n)])
+    [counts] = counted(source, [Wanted(subject.logits, subject.parameters, seed, n)])
     return counts
 
 
-def counted(source: Source, asks: Sequence[Ask]) -> list[Counts]:
+def counted(source: Source, asks: Sequence[Wanted]) -> list[Counts]:
     """Draw for every ask, and count its tokens, i64 [V] each.
 
     Raises:
@@ -293,11 +293,11 @@ def counted(source: Source, asks: Sequence[Ask]) -> list[Counts]:
     return [count(tokens, len(ask.logits)) for ask, tokens in drawn]
 
 
-def _ask(subject: Subject, seeds: Seeds, n: int) -> Ask:
-    return Ask(subject.logits, subject.parameters, seeds.take(), n)
+def _ask(subject: Subject, seeds: Seeds, n: int) -> Wanted:
+    return Wanted(subject.logits, subject.parameters, seeds.take(), n)
 
 
-def _checked(source: Source, asks: Sequence[Ask]) -> list[Tokens]:
+def _checked(source: Source, asks: Sequence[Wanted]) -> list[Tokens]:
     drawn = draw_each(source, asks)
     for ask, tokens in zip(asks, drawn, strict=True):
         if tokens.shape != (ask.n,):
