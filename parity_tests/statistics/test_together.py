@@ -37,7 +37,7 @@ from sampler_parity.statistics.sources import (
     at_once,
     port,
 )
-from sampler_parity.statistics.tallies import parts
+from sampler_parity.statistics.tallies import steps
 
 RULE = Rule(2e-8)
 LOGITS = np.random.default_rng(3).normal(0, 1, 20).astype(np.float32)
@@ -63,8 +63,7 @@ class SeveralAtOnce:
 def look(test: StatisticalTest, source: ImplementationSource) -> Look:
     """Take a first look as a run does."""
     tally, seeds = test.start(0), Seeds(77)
-    chunk = max(1, source.chunk // test.draws_a_unit)
-    for step in parts(test.planned.n, at_once(source) * chunk):
+    for step in steps(test.planned.n, test.draws_a_unit, source):
         tally.add(Guarded(source), seeds, step)
     return tally.look()
 

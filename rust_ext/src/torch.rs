@@ -15,7 +15,7 @@ use torch_exact_sampler as sampler;
 use crate::boundary::lend;
 use crate::call::{Call, like_sample_logits};
 use crate::errors::type_error;
-use crate::input::{Logits, reading, row_major};
+use crate::input::{Logits, reading, row_major, token_shape};
 use crate::parameters;
 use crate::sample_logits::{Draws, Read, sample};
 use crate::turns::alone_with;
@@ -126,7 +126,7 @@ fn sample_any<'py>(
     if let Some(table) = torch.table(call.logits)
         && let Some((tokens, shape)) = sample_in_place(call, table, generator)?
     {
-        return table.give(call.py, tokens, &shape);
+        return table.give(call.py, tokens, &token_shape(&shape));
     }
     let tokens = match Values::new(call.logits)? {
         Values::Single(array) => {
@@ -145,7 +145,7 @@ fn sample_any<'py>(
     torch.from_numpy.bind(call.py).call1((tokens,))
 }
 
-/// Samples one row where it lies, which spares two of torch's methods, and gives the tokens with their
+/// Samples one row where it lies, which spares two of torch's methods, and gives the tokens with the row's
 /// shape. `None` where it has to be had by torch's methods.
 ///
 /// No other thread of Python runs meanwhile. A batch could wait for ever: for helpers that work for
@@ -154,7 +154,7 @@ fn sample_in_place(
     call: &Call<'_, '_>,
     table: &Table,
     generator: &mut sampler::Generator,
-) -> PyResult<Option<(Vec<i64>, Vec<i64>)>> {
+) -> PyResult<Option<(Vec<i64>, Vec<usize>)>> {
     /// Microseconds; milliseconds where torch's stages are computed one by one, which is as long as
     /// Python lets a thread run that never waits.
     const MOST: usize = 1 << 18;
@@ -175,10 +175,6 @@ fn sample_in_place(
         let shape: Vec<_> =
             view.shape.iter().map(|&size| usize::try_from(size).unwrap_or(0)).collect();
         let tokens = how.without_python(values, &shape, generator)?;
-        let mut shape = view.shape.to_vec();
-        if let Some(last) = shape.last_mut() {
-            *last = 1;
-        }
         Ok(Some((tokens, shape)))
     });
     drawn.unwrap_or(Ok(None))

@@ -30,11 +30,10 @@ from sampler_parity.statistics.sources import (
     SamplerFailedError,
     Seeds,
     Source,
-    at_once,
     port,
     torch_reference,
 )
-from sampler_parity.statistics.tallies import Tally, UniformityTally, parts
+from sampler_parity.statistics.tallies import Tally, UniformityTally, steps
 from sampler_parity.statistics.uniformity import ecdf
 from sampler_parity.statistics.uniforms import Inclusive, Walk, walked
 from sampler_parity.statistics.words import MARGINAL, grouped
@@ -298,8 +297,7 @@ class _Run:
     def _look(self, test: StatisticalTest, index: int, source: Source, outcome: _Outcome) -> Look:
         units = test.planned.again if index else test.planned.n
         tally = outcome.tally = test.start(index)
-        chunk = max(1, source.chunk // test.draws_a_unit)
-        for step in parts(units, at_once(source) * chunk):
+        for step in steps(units, test.draws_a_unit, source):
             tally.add(source, self.seeds, step)
             self.done += step * test.draws_a_unit
             self.progress(test.planned.name, self.done, self.total)

@@ -21,7 +21,7 @@ from sampler_parity.statistics.goodness import (
 )
 from sampler_parity.statistics.law import Subject
 from sampler_parity.statistics.result import Look
-from sampler_parity.statistics.sources import Seeds, Source, Tokens, Wanted, draw_each
+from sampler_parity.statistics.sources import Seeds, Source, Tokens, Wanted, at_once, draw_each
 from sampler_parity.statistics.support import draws_of_ties, left_out
 
 
@@ -269,6 +269,11 @@ class UniformityTally:
         found = stats.kstest(self.p_values, "uniform")
         statistics = {"ks": float(found.statistic)}
         return msgspec.structs.replace(look, statistics=statistics, p=float(found.pvalue))
+
+
+def steps(units: int, draws_a_unit: int, source: Source) -> Iterator[int]:
+    """Cut units, of so many draws each, into as many as a source carries out at a time."""
+    return parts(units, at_once(source) * max(1, source.chunk // draws_a_unit))
 
 
 def parts(n: int, most: int) -> Iterator[int]:

@@ -120,10 +120,10 @@ impl Table {
         &self,
         py: Python<'py>,
         values: Vec<i64>,
-        shape: &[i64],
+        shape: &[usize],
     ) -> PyResult<Bound<'py, PyAny>> {
-        let count: Option<i64> = shape.iter().try_fold(1, |all: i64, &size| all.checked_mul(size));
-        if count != i64::try_from(values.len()).ok() {
+        let count = shape.iter().try_fold(1_usize, |all, &size| all.checked_mul(size));
+        if count != Some(values.len()) {
             return Err(PyValueError::new_err("the shape is not that of the values"));
         }
         let address = values.as_ptr().cast_mut().cast::<c_void>();
