@@ -86,11 +86,14 @@ chromium:  ## Look for Chromium, in which the report is tested; on Debian, insta
 packages:  ## Package the crates as for crates.io, and compile what is in the packages; needs cargo 1.90.
 	cargo publish --dry-run --locked $(PLAIN_CRATES)
 
-# The form of what rustdoc says changes with the nightly: both are stated.
+# The form of what rustdoc says changes with the nightly: both are stated. A listing is replaced when the
+# new ones are whole.
 public-api:  ## List what each crate's interface is, in public-api.txt of its folder; needs a nightly Rust.
 	@command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api@0.52.0
-	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > rust_ext/sampler/public-api.txt
-	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > rust_ext/recorder/public-api.txt
+	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > target/sampler.txt
+	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > target/recorder.txt
+	mv target/sampler.txt rust_ext/sampler/public-api.txt
+	mv target/recorder.txt rust_ext/recorder/public-api.txt
 
 # Tools in environments of their own, which need neither torch nor the extension.
 TOOLS := target/tools-
