@@ -172,7 +172,8 @@ def test_a_copy_stands_where_the_generator_does(make: Callable[[Any], Any]) -> N
         assert (generator == copied, generator != copied) == (False, True)
         assert hash(generator) != hash(copied)
         assert {generator: 1}[generator] == 1
-        assert weakref.ref(generator)() is generator
+        if generator is port or not OLDEST:
+            assert weakref.ref(generator)() is generator
         with pytest.raises(AttributeError):
             setattr(generator, "other", 1)  # noqa: B010  (types know of no such attribute)
     rust_ext.simple_batch_sampler(np.zeros(5, np.float32), generator=ours)

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use numpy::{PyArray1, PyArrayDyn, PyArrayMethods, PyUntypedArrayMethods};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyRuntimeError, PyTypeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
@@ -91,6 +91,10 @@ impl<'py> Values<'py> {
     fn of_detached(detached: &Bound<'py, PyAny>) -> PyResult<Self> {
         let py = detached.py();
         let torch = Torch::get(py)?;
+        // The oldest torch makes an array of whatever memory of it.
+        if detached.call_method0(intern!(py, "_is_zerotensor"))?.is_truthy()? {
+            return Err(PyRuntimeError::new_err("logits is a ZeroTensor, which has no memory"));
+        }
         let dtype = detached.getattr(intern!(py, "dtype"))?;
         if dtype.is(&torch.bfloat16) {
             let bits = detached
