@@ -90,6 +90,7 @@ packages:  ## Package the crates as for crates.io, and compile what is in the pa
 # new ones are whole.
 public-api:  ## List what each crate's interface is, in public-api.txt of its folder; needs a nightly Rust.
 	@command -v cargo-public-api >/dev/null || cargo install --locked cargo-public-api@0.52.0
+	mkdir -p target
 	cargo +$(NIGHTLY) public-api --package torch-exact-sampler --features rayon -sss > target/sampler.txt
 	cargo +$(NIGHTLY) public-api --package sampler-recorder -sss > target/recorder.txt
 	mv target/sampler.txt rust_ext/sampler/public-api.txt
