@@ -125,8 +125,8 @@ def test_no_rows_of_integers(dtype: str, temperature: float) -> None:
 @pytest.mark.parametrize("dtype", [*INTEGERS, "bool", "float32"])
 @pytest.mark.parametrize("shape", [(2, 6), (12,), (1, 2, 6), (0, 6), (2, 0), ()])
 def test_argmax_of_any_shape_and_type(dtype: str, shape: tuple[int, ...]) -> None:
-    if OLDEST and dtype == "bool" and 0 in shape:
-        pytest.skip("the oldest torch gives an argmax of no truth values, which newer ones refuse")
+    if OLDEST and dtype == "bool" and shape == (0, 6):
+        pytest.skip("the oldest torch gives an argmax of no rows of bool, which newer ones refuse")
     values = ints(dtype).reshape(-1)[: int(np.prod(shape))].reshape(shape)
     agrees(values, temperature=0.0, zero_temperature="argmax")
     # More than float32 tells apart.
